@@ -1,0 +1,144 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// Engine makes sandboxes on one machine.
+type Engine interface {
+	// Name is the engine's word in the settings ("local").
+	Name() string
+	// Check tries every mechanism that instances need and returns one Finding
+	// for each, in a fixed order. It changes nothing that it does not undo.
+	Check(ctx context.Context) []Finding
+	// Recover clears away every sandbox, cgroup and file that an earlier server
+	// with the same data directory left, and returns the ids of the instances
+	// that it ended. Call it once, before Create.
+	Recover(ctx context.Context) ([]remuda.InstanceID, error)
+	// Create makes an instance whose interpreter is started and waits for its
+	// first execution. On error nothing is left of it.
+	Create(ctx context.Context, spec Spec) (Instance, error)
+	// Versions lists the interpreters an environment has for a language, newest
+	// first; the first is the default.
+	Versions(ctx context.Context, environment string, language remuda.Language) ([]Interpreter, error)
+	// Close destroys every instance and releases what the engine holds.
+	Close(ctx context.Context) error
+}
+
+// Finding is the outcome of one check of the machine.
+type Finding struct {
+	Name   string `json:"name"` // "user namespaces"
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail,omitempty"` // what was seen
+	Remedy string `json:"remedy,omitempty"` // what to do when not OK
+}
+
+// Interpreter is one interpreter found in an environment.
+type Interpreter struct {
+	Language remuda.Language
+	Version  string // "3.11.2"
+	Path     string // inside the sandbox
+}
+
+// Spec is what an instance is made from.
+type Spec struct {
+	ID          remuda.InstanceID
+	Generation  remuda.GenerationKey
+	Language    remuda.Language
+	Version     string
+	Environment string
+	Resources   remuda.Resources
+	Env         map[string]string
+	// Linger is how long the sandbox outlives its server's connection before it
+	// ends itself; 0 ends it at once.
+	Linger time.Duration
+}
+
+// Instance is one sandbox with one interpreter. It runs one execution at a time;
+// Files, Interrupt and Destroy may be called at any time.
+type Instance interface {
+	ID() remuda.InstanceID
+	// Timings says how long each stage of creation took.
+	Timings() remuda.Timings
+	// Alive reports whether the instance could take an execution now. It asks
+	// the kernel, not a cached flag, and does not block.
+	Alive() bool
+	// Done is closed when the sandbox has ended, for whatever reason.
+	Done() <-chan struct{}
+	// Exit says why the sandbox ended; meaningful once Done is closed.
+	Exit() Exit
+	// Execute runs a script to its end. Output goes to sink as it comes; sink
+	// may block, which in time blocks the script's writes. The error is for
+	// what went wrong around the script; how the script ended is in Result.
+	// Canceling ctx kills the whole sandbox.
+	Execute(ctx context.Context, req Request, sink Sink) (Result, error)
+	// Interrupt sends SIGINT to what runs now and, if it has not ended after
+	// grace, SIGKILLs the whole sandbox. by says what the result will name.
+	Interrupt(ctx context.Context, by remuda.KilledBy, grace time.Duration) error
+	// SetLinger changes Spec.Linger.
+	SetLinger(ctx context.Context, d time.Duration) error
+	// Files gives access to the workspace.
+	Files() Files
+	// Destroy kills everything in the sandbox and removes all that it had on
+	// the machine. It returns once nothing is left. It may be called twice.
+	Destroy(ctx context.Context) error
+}
+
+// Sink takes output records in order.
+type Sink func(remuda.OutputRecord) error
+
+// Request is one script run.
+type Request struct {
+	ID          remuda.ExecutionID
+	Script      string
+	CodeFile    string // path in the workspace, instead of Script
+	Name        string // shown in tracebacks and as argv[0]; "" is the driver's default
+	Args        []string
+	Parameters  map[string]json.RawMessage
+	Stdin       []byte
+	Env         map[string]string // for this run only
+	Timeout     time.Duration     // wall clock; 0 is none
+	OutputLimit int64             // bytes kept; 0 is remuda.DefaultOutputLimit
+	// KillOnTimeout kills the sandbox when time runs out; otherwise the script
+	// is interrupted first and the sandbox may survive.
+	KillOnTimeout bool
+}
+
+// Result is how a script ended.
+type Result struct {
+	State     remuda.ExecutionState // success, error, timeout, canceled or lost
+	ExitCode  *int
+	Value     *remuda.Value
+	Error     *remuda.ScriptError
+	KilledBy  remuda.KilledBy
+	Reason    string
+	Usage     remuda.Usage
+	Timings   remuda.Timings
+	LastSeq   int64 // of the last output record
+	OutputCut int64
+	// Dead says that the instance cannot run anything more.
+	Dead bool
+}
+
+// Exit says why a sandbox ended.
+type Exit struct {
+	KilledBy remuda.KilledBy
+	Reason   string
+	Usage    remuda.Usage
+}
+
+// Files is the workspace of an instance. Paths are relative and
+// slash-separated; no path and no link leads outside. Errors are
+// *remuda.Error: not_found, invalid (a path that leaves, a name that is no
+// regular file), too_large (over limit or the disk quota is full).
+type Files interface {
+	Read(ctx context.Context, path string, limit int64) (remuda.FileInfo, io.ReadCloser, error)
+	Write(ctx context.Context, path string, content io.Reader, limit int64) (remuda.FileInfo, error)
+	List(ctx context.Context, path string, max int) ([]remuda.FileInfo, error)
+	Remove(ctx context.Context, path string) error
+}

@@ -1,0 +1,230 @@
+package protocol
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+)
+
+// Type says what a frame carries.
+type Type byte
+
+// Frames from the server to the keeper.
+const (
+	TypeHello     Type = 1 // Hello; first frame of every connection
+	TypeSetup     Type = 2 // Setup; once, builds the sandbox and starts the driver
+	TypeExecute   Type = 3 // Execute
+	TypeInterrupt Type = 4 // Interrupt
+	TypeAck       Type = 5 // Ack
+	TypeFile      Type = 6 // FileRequest
+	TypeFileData  Type = 7 // binary, both ways: see FileData
+	TypeLinger    Type = 8 // Linger
+)
+
+// Frames from the keeper to the server.
+const (
+	TypeState     Type = 65 // State; the answer to Hello
+	TypeReady     Type = 66 // Ready; the answer to Setup
+	TypeFailed    Type = 67 // Failed; Hello or Setup could not be done
+	TypeOutput    Type = 68 // binary: see Output
+	TypeEnd       Type = 69 // End of an execution
+	TypeFileReply Type = 70 // FileReply
+)
+
+// Hello opens a connection. A newer connection replaces an older one.
+type Hello struct {
+	Version int `json:"version"`
+}
+
+// State answers Hello.
+type State struct {
+	Version   int    `json:"version"`
+	Ready     bool   `json:"ready"`               // Setup is done and the interpreter waits or runs
+	Execution string `json:"execution,omitempty"` // id of what runs now, or has ended and is not acknowledged
+	NextSeq   int64  `json:"next_seq,omitempty"`  // of the oldest record that is still held
+}
+
+// Setup tells a keeper what sandbox to build. It runs with the capabilities of
+// its own user namespace at that moment and loses them while it answers.
+type Setup struct {
+	Hostname string   `json:"hostname"`
+	Binds    []Bind   `json:"binds"`   // read-only, in order
+	Links    []Link   `json:"links"`   // symbolic links in the root
+	Files    []Text   `json:"files"`   // small files in the root (synthetic /etc)
+	Devices  []string `json:"devices"` // names under /dev to bind from the host
+	Mask     []string `json:"mask"`    // absolute paths covered by an empty file or directory
+	ReadOnly []string `json:"read_only"`
+	// DiskBytes and DiskInodes bound the one writable file system (workspace,
+	// /tmp, /var/tmp, /dev/shm). With DiskFD it is the mount passed as the
+	// first descriptor with this frame; without, a tmpfs.
+	DiskBytes  int64             `json:"disk_bytes"`
+	DiskInodes int64             `json:"disk_inodes"`
+	DiskFD     bool              `json:"disk_fd,omitempty"`
+	UID        int               `json:"uid"` // of the interpreter, inside the user namespace
+	GID        int               `json:"gid"`
+	Argv       []string          `json:"argv"`   // of the driver
+	Driver     string            `json:"driver"` // driver source, placed at DriverPath before Argv is run
+	DriverPath string            `json:"driver_path"`
+	Language   string            `json:"language"`
+	Env        map[string]string `json:"env"`
+	Cwd        string            `json:"cwd"`
+	Limits     []Rlimit          `json:"limits"`
+	Seccomp    []byte            `json:"seccomp"` // classic BPF program, native byte order, 8 bytes an instruction
+	LingerMS   int64             `json:"linger_ms"`
+}
+
+// Bind is a read-only, nosuid, nodev bind mount of a host path.
+type Bind struct {
+	Source   string `json:"source"`
+	Target   string `json:"target"`
+	Optional bool   `json:"optional,omitempty"` // skip when the source is absent
+}
+
+// Link is a symbolic link Target -> Source.
+type Link struct {
+	Target string `json:"target"`
+	Path   string `json:"path"`
+}
+
+// Text is a small file of the root.
+type Text struct {
+	Path    string `json:"path"`
+	Content string `json:"content"`
+	Mode    uint32 `json:"mode"`
+}
+
+// Rlimit is one resource limit of the interpreter, soft and hard alike.
+type Rlimit struct {
+	Resource int    `json:"resource"`
+	Value    uint64 `json:"value"`
+}
+
+// Ready answers Setup.
+type Ready struct {
+	TimingsUS map[string]int64 `json:"timings_us"` // "fence", "interpreter"
+	Version   string           `json:"version"`    // the interpreter's own word
+}
+
+// Failed says why a Hello or Setup could not be done. The keeper exits after it.
+type Failed struct {
+	Stage string `json:"stage"`
+	Error string `json:"error"`
+}
+
+// Execute starts a script. The keeper answers with Output frames and one End.
+type Execute struct {
+	ID            string                     `json:"id"`
+	Script        string                     `json:"script,omitempty"`
+	CodeFile      string                     `json:"code_file,omitempty"`
+	Name          string                     `json:"name,omitempty"`
+	Args          []string                   `json:"args,omitempty"`
+	Parameters    map[string]json.RawMessage `json:"parameters,omitempty"`
+	Stdin         []byte                     `json:"stdin,omitempty"`
+	Env           map[string]string          `json:"env,omitempty"`
+	TimeoutMS     int64                      `json:"timeout_ms,omitempty"` // 0 is none
+	KillOnTimeout bool                       `json:"kill_on_timeout,omitempty"`
+	OutputLimit   int64                      `json:"output_limit"`
+}
+
+// Interrupt sends SIGINT to the interpreter and its foreground children and,
+// after GraceMS, kills the sandbox if ID still runs. By is what End will say.
+type Interrupt struct {
+	ID      string `json:"id"`
+	By      string `json:"by"`
+	GraceMS int64  `json:"grace_ms"`
+}
+
+// Ack says that the server holds all records up to and including Seq of ID.
+type Ack struct {
+	ID  string `json:"id"`
+	Seq int64  `json:"seq"`
+}
+
+// Linger changes how long the keeper outlives its connection.
+type Linger struct {
+	LingerMS int64 `json:"linger_ms"`
+}
+
+// End is how an execution ended. It comes after its last Output.
+type End struct {
+	ID        string            `json:"id"`
+	State     string            `json:"state"` // success, error, timeout, canceled
+	ExitCode  *int              `json:"exit_code,omitempty"`
+	ValueJSON json.RawMessage   `json:"value_json,omitempty"`
+	ValueText string            `json:"value_text,omitempty"`
+	HasValue  bool              `json:"has_value,omitempty"`
+	Rich      map[string]string `json:"rich,omitempty"`
+	ErrType   string            `json:"err_type,omitempty"`
+	ErrText   string            `json:"err_text,omitempty"`
+	Traceback string            `json:"traceback,omitempty"`
+	KilledBy  string            `json:"killed_by,omitempty"`
+	Reason    string            `json:"reason,omitempty"`
+	LastSeq   int64             `json:"last_seq"`
+	OutputCut int64             `json:"output_cut,omitempty"`
+	WallUS    int64             `json:"wall_us"`
+	DiskFull  bool              `json:"disk_full,omitempty"` // the writable file system had no byte or inode left
+	Dead      bool              `json:"dead,omitempty"`      // the interpreter is gone
+}
+
+// FileRequest asks for a file operation in the workspace. A write is followed by
+// FileData frames with the same Req, the last of them empty; a read is answered
+// by a FileReply and, if it is not an error, FileData frames, the last empty.
+type FileRequest struct {
+	Req   uint32 `json:"req"`
+	Op    string `json:"op"` // read, write, list, remove
+	Path  string `json:"path"`
+	Limit int64  `json:"limit"` // bytes of a read or write, entries of a list
+}
+
+// FileReply answers a FileRequest. For a write it comes once, at the end or at
+// the first error; data that follows an error is thrown away.
+type FileReply struct {
+	Req     uint32      `json:"req"`
+	Code    string      `json:"code,omitempty"` // "", or an error code of package remuda
+	Error   string      `json:"error,omitempty"`
+	Entries []FileEntry `json:"entries,omitempty"` // of a list; one entry for the others
+}
+
+// FileEntry describes a file.
+type FileEntry struct {
+	Path    string `json:"path"`
+	Size    int64  `json:"size"`
+	Mode    uint32 `json:"mode"` // fs.FileMode bits
+	MtimeUS int64  `json:"mtime_us"`
+}
+
+// FileChunk is the largest data of one FileData frame that our side sends.
+const FileChunk = 256 << 10
+
+// ErrShort is returned for a binary payload that is too short.
+var ErrShort = errors.New("payload is too short")
+
+// AppendOutput appends the payload of an Output frame: sequence number (8 bytes,
+// big-endian), stream (1 stdout, 2 stderr), data.
+func AppendOutput(b []byte, seq int64, stream byte, data []byte) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(seq))
+	b = append(b, stream)
+	return append(b, data...)
+}
+
+// ParseOutput splits the payload of an Output frame. data aliases p.
+func ParseOutput(p []byte) (seq int64, stream byte, data []byte, err error) {
+	if len(p) < 9 {
+		return 0, 0, nil, ErrShort
+	}
+	return int64(binary.BigEndian.Uint64(p)), p[8], p[9:], nil
+}
+
+// AppendFileData appends the payload of a FileData frame: request number
+// (4 bytes, big-endian), data.
+func AppendFileData(b []byte, req uint32, data []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(b, req), data...)
+}
+
+// ParseFileData splits the payload of a FileData frame. data aliases p.
+func ParseFileData(p []byte) (req uint32, data []byte, err error) {
+	if len(p) < 4 {
+		return 0, nil, ErrShort
+	}
+	return binary.BigEndian.Uint32(p), p[4:], nil
+}

@@ -1,0 +1,115 @@
+package native
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// Services are what this edge calls. The composition root (internal/app) fills
+// it in.
+type Services struct {
+	Authenticator Authenticator
+	Tokens        Tokens
+	Organizations Organizations
+	Users         Users
+	Runtimes      Runtimes
+	Runspaces     Runspaces
+	Files         Files
+	Executions    Executions
+}
+
+// Authenticator turns credentials into a principal. Errors are
+// CodeUnauthenticated and never say which half was wrong.
+type Authenticator interface {
+	// AuthenticateBasic checks a password. organization is a name or id; "" is
+	// the user's only or first one.
+	AuthenticateBasic(ctx context.Context, user, password, organization string) (remuda.Principal, error)
+	AuthenticateToken(ctx context.Context, secret string) (remuda.Principal, error)
+}
+
+// Tokens are bearer tokens of the principal (an administrator sees all of the
+// organization).
+type Tokens interface {
+	// CreateToken returns the token and its secret, which is never shown again.
+	CreateToken(ctx context.Context, p remuda.Principal, name string, scope remuda.Scope, expiresAt *time.Time) (remuda.Token, string, error)
+	ListTokens(ctx context.Context, p remuda.Principal, page remuda.Page) ([]remuda.Token, string, error)
+	RevokeToken(ctx context.Context, p remuda.Principal, id remuda.TokenID) error
+}
+
+// Organizations are managed by site administrators; members by the
+// organization's administrators.
+type Organizations interface {
+	CreateOrganization(ctx context.Context, p remuda.Principal, name string) (remuda.Organization, error)
+	ListOrganizations(ctx context.Context, p remuda.Principal, page remuda.Page) ([]remuda.Organization, string, error)
+	GetOrganization(ctx context.Context, p remuda.Principal, ref string) (remuda.Organization, error)
+	ListMembers(ctx context.Context, p remuda.Principal, org string) ([]Member, error)
+	PutMember(ctx context.Context, p remuda.Principal, org, user string, role remuda.Role) (Member, error)
+	RemoveMember(ctx context.Context, p remuda.Principal, org, user string) error
+}
+
+// Member is a user's role in an organization.
+type Member = remuda.Member
+
+// Users are accounts of the site.
+type Users interface {
+	CreateUser(ctx context.Context, p remuda.Principal, name, password string, siteAdmin bool) (remuda.User, error)
+	ListUsers(ctx context.Context, p remuda.Principal, page remuda.Page) ([]remuda.User, string, error)
+	GetUser(ctx context.Context, p remuda.Principal, ref string) (remuda.User, error)
+	// UpdateUser changes what is not nil: a user its own password, a site
+	// administrator everything.
+	UpdateUser(ctx context.Context, p remuda.Principal, ref string, password *string, disabled *bool) (remuda.User, error)
+}
+
+// Runtimes are definitions. ref is an id or a name; the principal's own
+// organization is looked in first, then the global one.
+type Runtimes interface {
+	CreateRuntime(ctx context.Context, p remuda.Principal, d remuda.Definition) (remuda.Runtime, error)
+	ListRuntimes(ctx context.Context, p remuda.Principal, name string, page remuda.Page) ([]remuda.Runtime, string, error)
+	GetRuntime(ctx context.Context, p remuda.Principal, ref string) (remuda.Runtime, error)
+	// UpdateRuntime makes a new generation when it returns; no warm instance of
+	// the old one is handed out afterwards.
+	UpdateRuntime(ctx context.Context, p remuda.Principal, ref string, patch remuda.RuntimePatch) (remuda.Runtime, error)
+	DeleteRuntime(ctx context.Context, p remuda.Principal, ref string) error
+	RuntimeVersions(ctx context.Context, p remuda.Principal, language remuda.Language) ([]engine.Interpreter, error)
+}
+
+// Runspaces are leases on instances.
+type Runspaces interface {
+	// CreateRunspace returns at once, in state creating.
+	CreateRunspace(ctx context.Context, p remuda.Principal, req remuda.RunspaceRequest) (remuda.Runspace, error)
+	ListRunspaces(ctx context.Context, p remuda.Principal, page remuda.Page) ([]remuda.Runspace, string, error)
+	GetRunspace(ctx context.Context, p remuda.Principal, id remuda.RunspaceID) (remuda.Runspace, error)
+	// WaitRunspace returns when the runspace has left creating, or after d.
+	WaitRunspace(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, d time.Duration) (remuda.Runspace, error)
+	// DeleteRunspace ends what runs there and returns once the sandbox is gone.
+	DeleteRunspace(ctx context.Context, p remuda.Principal, id remuda.RunspaceID) error
+}
+
+// Files is a runspace's workspace.
+type Files interface {
+	ReadFile(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, path string) (remuda.FileInfo, io.ReadCloser, error)
+	WriteFile(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, path string, content io.Reader) (remuda.FileInfo, error)
+	ListFiles(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, path string) ([]remuda.FileInfo, error)
+	DeleteFile(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, path string) error
+}
+
+// Executions are script runs.
+type Executions interface {
+	// SubmitExecution records and starts an execution. With wait > 0 it returns
+	// when the execution has ended or after wait, whichever comes first; the
+	// state says which.
+	SubmitExecution(ctx context.Context, p remuda.Principal, req remuda.ExecutionRequest, wait time.Duration) (remuda.Execution, error)
+	ListExecutions(ctx context.Context, p remuda.Principal, filter remuda.ExecutionFilter, page remuda.Page) ([]remuda.Execution, string, error)
+	GetExecution(ctx context.Context, p remuda.Principal, id remuda.ExecutionID) (remuda.Execution, error)
+	WaitExecution(ctx context.Context, p remuda.Principal, id remuda.ExecutionID, d time.Duration) (remuda.Execution, error)
+	// CancelExecution interrupts; it returns once the interrupt is sent. An
+	// execution that has ended is a conflict.
+	CancelExecution(ctx context.Context, p remuda.Principal, id remuda.ExecutionID) (remuda.Execution, error)
+	// Output returns records with Seq > after, at most maxBytes of data. With
+	// wait it blocks until there is a record or the execution has ended.
+	Output(ctx context.Context, p remuda.Principal, id remuda.ExecutionID, after int64, maxBytes int, wait time.Duration) (remuda.OutputPage, error)
+}

@@ -1,0 +1,85 @@
+package remuda
+
+import "time"
+
+// Role is what a user may do in an organization.
+type Role string
+
+// The four roles, strongest first. A role may do all that the ones after it may.
+const (
+	RoleAdministrator Role = "administrator" // users, tokens of others, settings
+	RoleDeployer      Role = "deployer"      // runtimes
+	RoleOperator      Role = "operator"      // run code: runspaces, executions, files
+	RoleMonitor       Role = "monitor"       // read
+)
+
+// Scope narrows a token.
+type Scope string
+
+// Scopes of a token.
+const (
+	ScopeRead  Scope = "read"
+	ScopeWrite Scope = "write"
+)
+
+// Organization is a tenant.
+type Organization struct {
+	ID        OrganizationID
+	Name      string // unique
+	CreatedAt time.Time
+}
+
+// User is an account. Its roles are per organization.
+type User struct {
+	ID           UserID
+	Name         string // unique on the site
+	SiteAdmin    bool   // may make organizations and users, and change global objects
+	PasswordHash string // argon2id, PHC form; never leaves the services
+	Disabled     bool
+	CreatedAt    time.Time
+}
+
+// Membership gives a user a role in an organization.
+type Membership struct {
+	Organization OrganizationID
+	User         UserID
+	Role         Role
+}
+
+// Token is a bearer token; its secret is stored only as a hash.
+type Token struct {
+	ID           TokenID
+	Organization OrganizationID
+	User         UserID
+	Name         string
+	Scope        Scope
+	Hash         string // hex SHA-256 of the secret
+	ExpiresAt    *time.Time
+	CreatedAt    time.Time
+}
+
+// Principal is who is asking: a user acting in one organization. It is made by
+// authentication and passed explicitly to every service call.
+type Principal struct {
+	User         UserID
+	UserName     string
+	Organization OrganizationID
+	Role         Role
+	SiteAdmin    bool
+	Scope        Scope
+	Token        TokenID // "" when authenticated by password
+	RequestID    string  // for the audit log
+}
+
+// Page asks for one page of a list. Cursor is the "next" of the page before.
+type Page struct {
+	Limit  int // 0 is the default of 50; at most 200
+	Cursor string
+}
+
+// Member is a user's role in an organization, with the user's name.
+type Member struct {
+	User     UserID
+	UserName string
+	Role     Role
+}

@@ -1,0 +1,89 @@
+package remuda
+
+import (
+	"maps"
+	"time"
+)
+
+// Language is what a runtime's interpreter speaks.
+type Language string
+
+// The languages with a driver.
+const (
+	LanguagePython Language = "python"
+	LanguageNode   Language = "node"
+	LanguageBash   Language = "bash"
+)
+
+// Languages lists every language that has a driver.
+func Languages() []Language { return []Language{LanguagePython, LanguageNode, LanguageBash} }
+
+// EnvironmentHost is the built-in environment: the machine's own /usr, read-only.
+const EnvironmentHost = "host"
+
+// Resources are the limits of one instance of a runtime. All are always on.
+type Resources struct {
+	CPU      float64 // cores; 0.2 is a fifth of one
+	MemoryMB int     // MiB; over it the script is killed (memory)
+	DiskMB   int     // MiB of workspace, /tmp and /dev/shm together; over it ENOSPC
+	Pids     int     // processes and threads
+}
+
+// PoolBounds say how many warm instances a generation keeps.
+type PoolBounds struct {
+	MinCached int // kept warm even when nobody asks
+	MaxCached int // never more than this many idle ones
+}
+
+// Definition is what a user says about a runtime. Any change makes a new
+// generation.
+type Definition struct {
+	Name        string // unique in its organization
+	Description string
+	Language    Language
+	Version     string // interpreter version; "" is the machine's default
+	Environment string // EnvironmentHost for now
+	Resources   Resources
+	ExecTimeout time.Duration // wall-clock limit of one execution; whole seconds on the wire
+	Pool        PoolBounds
+	Env         map[string]string // environment of every instance
+}
+
+// Clone returns a copy that shares nothing with d.
+func (d Definition) Clone() Definition {
+	d.Env = maps.Clone(d.Env)
+	return d
+}
+
+// Runtime is a named definition and its current generation.
+type Runtime struct {
+	ID           RuntimeID
+	Organization OrganizationID // GlobalOrganization for built-ins
+	Definition
+	Generation int // number of the current generation, from 1
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+}
+
+// GenerationKey names one immutable build of a runtime.
+type GenerationKey struct {
+	Runtime RuntimeID
+	Number  int
+}
+
+// RuntimePatch changes the fields that are not nil.
+type RuntimePatch struct {
+	Name        *string
+	Description *string
+	Language    *Language
+	Version     *string
+	Environment *string
+	CPU         *float64
+	MemoryMB    *int
+	DiskMB      *int
+	Pids        *int
+	ExecTimeout *time.Duration
+	MinCached   *int
+	MaxCached   *int
+	Env         map[string]string // replaces the whole map when not nil
+}
