@@ -5,4 +5,9 @@
 // It knows wire shapes and nothing of stores, pools or engines; every decision
 // (may you, is it valid, what happens) is a service's. Start with services.go
 // for what it calls and routes.go for the table of operations.
+//
+// The composition root makes it and serves it so:
+//
+//	h, err := native.Handler(services, httpapi.Options{...}) // (http.Handler, error)
+//	srv := httpapi.NewServer(h, logger)                      // *http.Server with timeouts
 package native

@@ -1,0 +1,54 @@
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// Options are what an edge needs besides its services.
+type Options struct {
+	// Logger takes the access log and what goes wrong. nil discards.
+	Logger *slog.Logger
+	// Ready is asked by /readyz; nil means always ready. Its public error text
+	// is shown.
+	Ready func(ctx context.Context) error
+	// Metrics serves /metrics; nil means that there is no such path.
+	Metrics http.Handler
+	// MetricsOpen serves /metrics without a token. Set it only when the
+	// listener is bound to loopback.
+	MetricsOpen bool
+	// Version is shown by /healthz and in the documentation.
+	Version string
+	// TrustedOrigins are browser origins ("https://host") that may send changing
+	// requests from other sites.
+	TrustedOrigins []string
+}
+
+// Limits of the server that are the same for every edge.
+const (
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+)
+
+// NewServer returns a server for h with the timeouts that every listener of
+// Remuda has. Reading a body and writing an answer have deadlines of their own
+// (see Wrap), because a request may rightly wait for minutes.
+func NewServer(h http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(orDiscard(logger).Handler(), slog.LevelDebug),
+	}
+}
+
+func orDiscard(l *slog.Logger) *slog.Logger {
+	if l == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return l
+}
