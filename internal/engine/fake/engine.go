@@ -1,0 +1,218 @@
+package fake
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// Engine is an engine.Engine in memory. Its zero value is not usable; see New.
+type Engine struct {
+	mu        sync.Mutex
+	instances map[remuda.InstanceID]*Instance // living
+	created   []*Instance                     // all, in order
+	left      []remuda.InstanceID             // what Recover will report
+	failures  []error                         // errors of the next Creates
+	findings  []engine.Finding
+	gate      chan struct{} // when not nil, Create waits for it to be closed
+	delay     time.Duration
+	closed    bool
+}
+
+var _ engine.Engine = (*Engine)(nil)
+
+// New returns an engine that creates instances at once and without errors.
+func New() *Engine {
+	return &Engine{
+		instances: map[remuda.InstanceID]*Instance{},
+		findings:  []engine.Finding{{Name: "fake", OK: true, Detail: "in memory"}},
+	}
+}
+
+// Name implements engine.Engine.
+func (e *Engine) Name() string { return "fake" }
+
+// Check implements engine.Engine with what SetFindings said.
+func (e *Engine) Check(context.Context) []engine.Finding {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.findings)
+}
+
+// SetFindings makes Check return f.
+func (e *Engine) SetFindings(f ...engine.Finding) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.findings = f
+}
+
+// Leave makes the next Recover report ids, as if an earlier server had left them.
+func (e *Engine) Leave(ids ...remuda.InstanceID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.left = append(e.left, ids...)
+}
+
+// Recover implements engine.Engine.
+func (e *Engine) Recover(context.Context) ([]remuda.InstanceID, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	left := e.left
+	e.left = nil
+	return left, nil
+}
+
+// FailCreate makes the next Creates fail, one for each error.
+func (e *Engine) FailCreate(errs ...error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.failures = append(e.failures, errs...)
+}
+
+// DelayCreate makes every following Create take d.
+func (e *Engine) DelayCreate(d time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.delay = d
+}
+
+// HoldCreate makes every Create wait until the returned function is called.
+func (e *Engine) HoldCreate() (release func()) {
+	gate := make(chan struct{})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.gate = gate
+	return sync.OnceFunc(func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.gate == gate {
+			e.gate = nil
+		}
+		close(gate)
+	})
+}
+
+// Create implements engine.Engine.
+func (e *Engine) Create(ctx context.Context, spec engine.Spec) (engine.Instance, error) {
+	e.mu.Lock()
+	gate, delay := e.gate, e.delay
+	e.mu.Unlock()
+	if err := wait(ctx, gate, delay); err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, remuda.Errorf(remuda.CodeUnavailable, "the engine is closed")
+	}
+	if len(e.failures) > 0 {
+		err := e.failures[0]
+		e.failures = e.failures[1:]
+		if err != nil {
+			return nil, err
+		}
+	}
+	if spec.ID == "" || e.instances[spec.ID] != nil {
+		return nil, remuda.Errorf(remuda.CodeConflict, "instance id %q is empty or in use", spec.ID)
+	}
+	if _, err := version(spec.Language, spec.Version); err != nil {
+		return nil, err
+	}
+	inst := newInstance(e, spec)
+	e.instances[spec.ID] = inst
+	e.created = append(e.created, inst)
+	return inst, nil
+}
+
+// wait returns after gate is closed (nil is open) and d has passed.
+func wait(ctx context.Context, gate <-chan struct{}, d time.Duration) error {
+	if gate != nil {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+			return remuda.Errorf(remuda.CodeCanceled, "create instance: %w", ctx.Err())
+		}
+	}
+	if d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return remuda.Errorf(remuda.CodeCanceled, "create instance: %w", ctx.Err())
+		}
+	}
+	return nil
+}
+
+// Living returns the instances that were created and have not ended, in the
+// order of their creation.
+func (e *Engine) Living() []*Instance {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var living []*Instance
+	for _, inst := range e.created {
+		if e.instances[inst.spec.ID] == inst {
+			living = append(living, inst)
+		}
+	}
+	return living
+}
+
+// Created returns every instance ever created, in order.
+func (e *Engine) Created() []*Instance {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.created)
+}
+
+// Versions implements engine.Engine: two of each language.
+func (e *Engine) Versions(_ context.Context, environment string, language remuda.Language) ([]engine.Interpreter, error) {
+	if environment != "" && environment != remuda.EnvironmentHost {
+		return nil, remuda.NotFound("environment", environment)
+	}
+	return interpreters(language), nil
+}
+
+func interpreters(language remuda.Language) []engine.Interpreter {
+	if !slices.Contains(remuda.Languages(), language) {
+		return nil
+	}
+	return []engine.Interpreter{
+		{Language: language, Version: "2.0.1", Path: "/usr/bin/fake2"},
+		{Language: language, Version: "1.9.0", Path: "/usr/bin/fake1"},
+	}
+}
+
+func version(language remuda.Language, want string) (engine.Interpreter, error) {
+	known := interpreters(language)
+	for _, in := range known {
+		if want == "" || want == in.Version {
+			return in, nil
+		}
+	}
+	return engine.Interpreter{}, remuda.Invalid(remuda.FieldError{Field: "version", Message: "is not one of 2.0.1, 1.9.0"})
+}
+
+// Close implements engine.Engine.
+func (e *Engine) Close(ctx context.Context) error {
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	for _, inst := range e.Living() {
+		_ = inst.Destroy(ctx) // cannot fail
+	}
+	return nil
+}
+
+func (e *Engine) forget(inst *Instance) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.instances[inst.spec.ID] == inst {
+		delete(e.instances, inst.spec.ID)
+	}
+}

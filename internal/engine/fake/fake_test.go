@@ -1,0 +1,106 @@
+package fake
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+func create(t *testing.T, e *Engine) *Instance {
+	t.Helper()
+	inst, err := e.Create(t.Context(), engine.Spec{ID: remuda.NewInstanceID(), Language: remuda.LanguagePython, Resources: remuda.Resources{DiskMB: 1}, Env: map[string]string{"A": "of the instance"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inst.(*Instance)
+}
+
+func TestScript(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, script, out string
+		state             remuda.ExecutionState
+		killedBy          remuda.KilledBy
+		dead              bool
+	}{
+		{name: "print", script: "print a\neprint b", out: "a\nb\n", state: remuda.ExecutionSuccess},
+		{name: "request", script: "stdin\nargs\nenv A\nenv B", out: "inx\ny\nof the instance\nof the request\n", state: remuda.ExecutionSuccess},
+		{name: "state", script: "set k v w\nget k", out: "v w\n", state: remuda.ExecutionSuccess},
+		{name: "files", script: "write d/f text\nread d/f", out: "text", state: remuda.ExecutionSuccess},
+		{name: "raise", script: "raise ValueError no\nprint never", state: remuda.ExecutionError},
+		{name: "exit", script: "exit 3", state: remuda.ExecutionError},
+		{name: "unknown", script: "frobnicate", state: remuda.ExecutionError},
+		{name: "escape", script: "write ../f text", state: remuda.ExecutionError},
+		{name: "die", script: "die memory", state: remuda.ExecutionError, killedBy: remuda.KilledByMemory, dead: true},
+		{name: "limit", script: "print 0123456789012345678901234567890123456789012345678901234567890123456789", out: strings.Repeat("0123456789", 6) + "0123", state: remuda.ExecutionSuccess},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			inst := create(t, New())
+			var out strings.Builder
+			res, err := inst.Execute(t.Context(), engine.Request{Script: tt.script, Stdin: []byte("in"), Args: []string{"x", "y"}, Env: map[string]string{"B": "of the request"}, OutputLimit: 64},
+				func(r remuda.OutputRecord) error { out.Write(r.Data); return nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.State != tt.state || res.KilledBy != tt.killedBy || res.Dead != tt.dead || out.String() != tt.out {
+				t.Errorf("got %+v and output %q", res, out.String())
+			}
+			if inst.Alive() == tt.dead {
+				t.Errorf("Alive is %v after %+v", inst.Alive(), res)
+			}
+		})
+	}
+}
+
+func TestInterruptAndTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		inst := create(t, New())
+		res, err := inst.Execute(t.Context(), engine.Request{Script: "block", Timeout: time.Minute}, nil)
+		if err != nil || res.State != remuda.ExecutionTimeout || res.Dead {
+			t.Fatalf("timeout: %+v, %v", res, err)
+		}
+		go func() {
+			time.Sleep(time.Second)
+			_ = inst.Interrupt(t.Context(), remuda.KilledByCancel, time.Second)
+		}()
+		res, err = inst.Execute(t.Context(), engine.Request{Script: "stubborn\nblock"}, nil)
+		if err != nil || res.State != remuda.ExecutionCanceled || !res.Dead {
+			t.Fatalf("stubborn: %+v, %v", res, err)
+		}
+		<-inst.Done()
+		if _, err = inst.Execute(t.Context(), engine.Request{Script: "print"}, nil); remuda.CodeOf(err) != remuda.CodeUnavailable {
+			t.Fatalf("execute on a dead instance: %v", err)
+		}
+	})
+}
+
+func TestFailuresAndClose(t *testing.T) {
+	t.Parallel()
+	e := New()
+	e.FailCreate(errors.New("boom"))
+	if _, err := e.Create(t.Context(), engine.Spec{ID: "ins_a", Language: remuda.LanguageBash}); err == nil {
+		t.Fatal("Create did not fail as asked")
+	}
+	inst := create(t, e)
+	if len(e.Living()) != 1 {
+		t.Fatalf("living: %d", len(e.Living()))
+	}
+	if err := e.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-inst.Done()
+	if len(e.Living()) != 0 || inst.Destroyed() != 1 {
+		t.Fatal("Close left an instance")
+	}
+	if _, err := e.Create(t.Context(), engine.Spec{ID: "ins_b", Language: remuda.LanguageBash}); remuda.CodeOf(err) != remuda.CodeUnavailable {
+		t.Fatalf("Create after Close: %v", err)
+	}
+}

@@ -1,0 +1,280 @@
+package fake
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// The line language. One command a line; blank lines and lines that start with
+// # do nothing; an unknown command is a script error of type SyntaxError.
+//
+//	print TEXT     TEXT and a newline to stdout
+//	eprint TEXT    the same to stderr
+//	flood N        N bytes of 'x' to stdout, in records of 32 KiB
+//	stdin          the request's stdin to stdout
+//	args           the arguments, one a line
+//	env NAME       a variable of the request or of the instance
+//	param NAME     a parameter, as JSON
+//	set NAME TEXT  keeps TEXT in the instance
+//	get NAME       prints it; NameError when it is not set
+//	value JSON     the value of the script
+//	write P TEXT   writes the file P of the workspace
+//	read P         prints it
+//	sleep D        waits (a Go duration)
+//	block          waits until interrupted, canceled or out of time
+//	stubborn       interrupts do nothing from here on
+//	raise T TEXT   ends with an exception
+//	exit N         ends with exit code N
+//	die BY         the whole sandbox is killed (memory, pids, policy, ...)
+type script struct {
+	inst    *Instance
+	req     engine.Request
+	sink    engine.Sink
+	started time.Time
+	seq     int64
+	kept    int64
+	cut     int64
+	value   *remuda.Value
+}
+
+// ended is the error with which a command ends the script.
+type ended struct{ result engine.Result }
+
+func (ended) Error() string { return "the script has ended" }
+
+func (s *script) play(ctx context.Context) (engine.Result, error) {
+	source := s.req.Script
+	if s.req.CodeFile != "" {
+		content, err := s.inst.files.content(s.req.CodeFile)
+		if err != nil {
+			return engine.Result{}, err
+		}
+		source = string(content)
+	}
+	for _, line := range strings.Split(source, "\n") {
+		if ctx.Err() != nil {
+			return s.stopped(ctx), nil
+		}
+		err := s.step(ctx, strings.TrimSpace(line))
+		var end ended
+		switch {
+		case errors.As(err, &end):
+			return s.complete(end.result), nil
+		case ctx.Err() != nil:
+			return s.stopped(ctx), nil
+		case err != nil:
+			return engine.Result{}, err
+		}
+	}
+	code := 0
+	return s.complete(engine.Result{State: remuda.ExecutionSuccess, ExitCode: &code, Value: s.value}), nil
+}
+
+// step runs one line. Its error is an ended, the sink's, or ctx's.
+func (s *script) step(ctx context.Context, line string) error {
+	if line == "" || strings.HasPrefix(line, "#") {
+		return nil
+	}
+	verb, rest, _ := strings.Cut(line, " ")
+	switch verb {
+	case "print":
+		return s.write(remuda.StreamStdout, []byte(rest+"\n"))
+	case "eprint":
+		return s.write(remuda.StreamStderr, []byte(rest+"\n"))
+	case "flood":
+		n, err := strconv.Atoi(rest)
+		if err != nil {
+			return raise("ValueError", rest)
+		}
+		return s.flood(ctx, n)
+	case "stdin":
+		return s.write(remuda.StreamStdout, s.req.Stdin)
+	case "args":
+		return s.write(remuda.StreamStdout, []byte(strings.Join(s.req.Args, "\n")+"\n"))
+	case "env":
+		env := maps.Clone(s.inst.spec.Env)
+		if v, ok := s.req.Env[rest]; ok {
+			env = map[string]string{rest: v}
+		}
+		return s.write(remuda.StreamStdout, []byte(env[rest]+"\n"))
+	case "param":
+		return s.write(remuda.StreamStdout, append(slices.Clone([]byte(s.req.Parameters[rest])), '\n'))
+	case "value":
+		if !json.Valid([]byte(rest)) {
+			return raise("ValueError", "not JSON: "+rest)
+		}
+		s.value = &remuda.Value{JSON: json.RawMessage(rest), Text: rest}
+		return nil
+	case "set", "get":
+		return s.remember(verb, rest)
+	case "write", "read":
+		return s.file(ctx, verb, rest)
+	case "sleep", "block":
+		return pause(ctx, verb, rest)
+	case "stubborn":
+		return s.remember("set", "stubborn yes")
+	default:
+		return finish(verb, rest)
+	}
+}
+
+// finish runs the commands that end the script.
+func finish(verb, rest string) error {
+	switch verb {
+	case "raise":
+		kind, text, _ := strings.Cut(rest, " ")
+		return raise(kind, text)
+	case "exit":
+		code, err := strconv.Atoi(rest)
+		if err != nil {
+			return raise("ValueError", rest)
+		}
+		state := remuda.ExecutionSuccess
+		if code != 0 {
+			state = remuda.ExecutionError
+		}
+		return ended{engine.Result{State: state, ExitCode: &code}}
+	case "die":
+		return ended{engine.Result{
+			State: remuda.ExecutionError, KilledBy: remuda.KilledBy(rest), Dead: true,
+			Reason: "the sandbox was killed by its " + rest + " limit",
+		}}
+	default:
+		return raise("SyntaxError", "unknown command "+verb)
+	}
+}
+
+func raise(kind, text string) error {
+	code := 1
+	return ended{engine.Result{
+		State: remuda.ExecutionError, ExitCode: &code,
+		Error: &remuda.ScriptError{Type: kind, Message: text, Traceback: fmt.Sprintf("Traceback (most recent call last):\n  File \"script\", line 1\n%s: %s\n", kind, text)},
+	}}
+}
+
+func pause(ctx context.Context, verb, rest string) error {
+	if verb == "block" {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	d, err := time.ParseDuration(rest)
+	if err != nil {
+		return raise("ValueError", err.Error())
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *script) remember(verb, rest string) error {
+	name, text, _ := strings.Cut(rest, " ")
+	s.inst.mu.Lock()
+	v, ok := s.inst.state[name]
+	if verb == "set" {
+		s.inst.state[name] = text
+	}
+	s.inst.mu.Unlock()
+	switch {
+	case verb == "set":
+		return nil
+	case !ok:
+		return raise("NameError", "name '"+name+"' is not defined")
+	default:
+		return s.write(remuda.StreamStdout, []byte(v+"\n"))
+	}
+}
+
+func (s *script) file(ctx context.Context, verb, rest string) error {
+	path, text, _ := strings.Cut(rest, " ")
+	if verb == "write" {
+		if _, err := s.inst.files.Write(ctx, path, strings.NewReader(text), remuda.MaxFileBytes); err != nil {
+			return raise("OSError", err.Error())
+		}
+		return nil
+	}
+	_, r, err := s.inst.files.Read(ctx, path, remuda.MaxFileBytes)
+	if err != nil {
+		return raise("OSError", err.Error())
+	}
+	content, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	return s.write(remuda.StreamStdout, content)
+}
+
+func (s *script) flood(ctx context.Context, n int) error {
+	chunk := bytes.Repeat([]byte{'x'}, 32<<10)
+	for n > 0 && ctx.Err() == nil {
+		c := chunk[:min(n, len(chunk))]
+		if err := s.write(remuda.StreamStdout, c); err != nil {
+			return err
+		}
+		n -= len(c)
+	}
+	return ctx.Err()
+}
+
+// write sends one record, cut at the output limit.
+func (s *script) write(stream remuda.Stream, data []byte) error {
+	limit := s.req.OutputLimit
+	if limit == 0 {
+		limit = remuda.DefaultOutputLimit
+	}
+	keep := min(int64(len(data)), limit-s.kept)
+	s.cut += int64(len(data)) - keep
+	if keep <= 0 {
+		return nil
+	}
+	s.kept += keep
+	s.seq++
+	if s.sink == nil {
+		return nil
+	}
+	return s.sink(remuda.OutputRecord{Seq: s.seq, Stream: stream, Data: slices.Clone(data[:keep])})
+}
+
+// stopped is the result of a script that was ended from outside.
+func (s *script) stopped(ctx context.Context) engine.Result {
+	var why stopped
+	if !errors.As(context.Cause(ctx), &why) {
+		why = stopped{by: remuda.KilledByCancel, dead: true} // the caller's ctx: the sandbox is killed
+	}
+	res := engine.Result{KilledBy: why.by, Dead: why.dead, Reason: "stopped by " + string(why.by)}
+	switch why.by {
+	case remuda.KilledByTime:
+		res.State = remuda.ExecutionTimeout
+	case remuda.KilledByCancel:
+		res.State = remuda.ExecutionCanceled
+	case remuda.KilledByNothing:
+		res.State = remuda.ExecutionLost
+	default:
+		res.State = remuda.ExecutionError
+	}
+	return s.complete(res)
+}
+
+func (s *script) complete(res engine.Result) engine.Result {
+	res.LastSeq, res.OutputCut = s.seq, s.cut
+	wall := time.Since(s.started)
+	res.Usage = remuda.Usage{CPU: time.Microsecond, Wall: wall, PeakMemory: 1 << 20}
+	res.Timings = remuda.Timings{"send": time.Microsecond, "run": wall}
+	return res
+}
