@@ -1,0 +1,88 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Group says which commands a setting belongs to.
+type Group string
+
+// The groups of settings.
+const (
+	GroupCommon Group = "common" // every command
+	GroupServer Group = "server" // serve
+	GroupEngine Group = "engine" // serve, and commands that make sandboxes themselves
+	GroupClient Group = "client" // commands that talk to a server
+)
+
+// Config is every setting. The tags are: koanf, the key; group, as above; help,
+// one line that ends without a period; secret, never shown; env, only to be
+// given as a variable (or in the file), because arguments are visible to every
+// process of the machine.
+type Config struct {
+	LogLevel  string `koanf:"log_level" group:"common" help:"least severe log lines to print: debug, info, warn or error"`
+	LogFormat string `koanf:"log_format" group:"common" help:"form of the log on standard error: text or json"`
+
+	Data          string `koanf:"data" group:"server" help:"directory of the database and of everything the server keeps"`
+	Listen        string `koanf:"listen" group:"server" help:"address and port to serve on; port 0 takes a free one; without TLS only a loopback address is allowed"`
+	TLSCert       string `koanf:"tls_cert" group:"server" help:"file with the TLS certificate chain (PEM)"`
+	TLSKey        string `koanf:"tls_key" group:"server" help:"file with the TLS private key (PEM)"`
+	AdminPassword string `koanf:"admin_password" group:"server" secret:"true" env:"only" help:"password of the user admin that the first start makes; a random one is printed once when it is not set"`
+
+	PoolMaxWarm  int `koanf:"pool_max_warm" group:"server" help:"most warm instances of all runtimes together; 0 is no limit but those of the runtimes"`
+	PoolCreators int `koanf:"pool_creators" group:"server" help:"how many warm instances are made at the same time"`
+
+	RunspaceIdleTimeout time.Duration `koanf:"runspace_idle_timeout" group:"server" help:"close a runspace after this long without an execution unless it says otherwise; 0 is never"`
+	DrainTimeout        time.Duration `koanf:"drain_timeout" group:"server" help:"how long running executions may go on after SIGTERM before they are ended"`
+	MetricsOpen         bool          `koanf:"metrics_open" group:"server" help:"serve /metrics without a token; allowed on a loopback address only"`
+	TrustedOrigins      []string      `koanf:"trusted_origins" group:"server" help:"browser origins (https://host) that may send changing requests from other sites, separated by commas"`
+
+	OutputLimitMB int    `koanf:"output_limit_mb" group:"engine" help:"MiB of standard output and standard error kept of one execution"`
+	CgroupParent  string `koanf:"cgroup_parent" group:"engine" help:"cgroup under which instances get theirs"`
+
+	URL   string `koanf:"url" group:"client" help:"address of the server to talk to"`
+	Token string `koanf:"token" group:"client" secret:"true" help:"bearer token for that server"`
+}
+
+// Default returns the settings as they are when nobody sets anything.
+func Default() Config {
+	return Config{
+		LogLevel:            "info",
+		LogFormat:           "text",
+		Data:                "/var/lib/remuda",
+		Listen:              "127.0.0.1:8080",
+		PoolMaxWarm:         0,
+		PoolCreators:        2,
+		RunspaceIdleTimeout: 30 * time.Minute,
+		DrainTimeout:        30 * time.Second,
+		OutputLimitMB:       10,
+		CgroupParent:        "remuda",
+	}
+}
+
+// SearchPaths lists where a file is looked for when none is named, in order; the
+// first that exists is the only one that is read. The working directory is not
+// among them: a checkout of somebody else's must not redirect a token.
+func SearchPaths(lookup func(string) (string, bool)) []string {
+	var paths []string
+	if dir, ok := lookup("XDG_CONFIG_HOME"); ok && filepath.IsAbs(dir) {
+		paths = append(paths, filepath.Join(dir, "remuda", FileName))
+	} else if home, ok := lookup("HOME"); ok && filepath.IsAbs(home) {
+		paths = append(paths, filepath.Join(home, ".config", "remuda", FileName))
+	}
+	return append(paths, filepath.Join("/etc/remuda", FileName))
+}
+
+// FileName is the usual name of the file.
+const FileName = "remuda.yaml"
+
+func firstExisting(paths []string) string {
+	for _, p := range paths {
+		if info, err := os.Stat(p); err == nil && info.Mode().IsRegular() {
+			return p
+		}
+	}
+	return ""
+}
