@@ -1,0 +1,37 @@
+package protocol
+
+import "time"
+
+// How an engine starts a keeper. The binary is executed from a sealed memfd in
+// fresh user, mount, pid, net, ipc, uts and cgroup namespaces, as uid and gid 0
+// of its user namespace with every capability there, without environment, with
+// argv [KeeperArg0], /dev/null as stdin and stdout, and a pipe or /dev/null as
+// stderr (for a panic's last words only). It does nothing before Setup, so that
+// the engine can admit it to its cgroup and protect it from the OOM killer (its
+// own oom_score_adj is -999; it raises its children's to 0 or more).
+//
+// The first step of Setup is to unshare CLONE_NEWCGROUP on the thread that will
+// start the driver: the namespace that clone made is rooted in the cgroup of the
+// launcher (also with CLONE_INTO_CGROUP), and /proc/self/cgroup would show paths
+// of the host.
+//
+// With argv [KeeperArg0, LaunchArg] the binary is the engine's launcher instead
+// (package engine/local/launch): no namespace, no keeper.
+const (
+	KeeperArg0 = "remuda-init"
+	LaunchArg  = "launch"
+)
+
+// Descriptors that a keeper inherits. It makes both close-on-exec.
+const (
+	// ListenFD is a listening unix stream socket; servers connect to it.
+	ListenFD = 3
+	// LockFD holds the lock on the sandbox's uid range. The keeper keeps it open
+	// as long as it lives and never uses it.
+	LockFD = 4
+)
+
+// FirstConnection is how long a keeper waits for its very first connection. Before
+// Setup is done it exits when that time passes or a connection ends: a server
+// that dies leaves no blank behind.
+const FirstConnection = 30 * time.Second
