@@ -1,0 +1,111 @@
+package store
+
+import (
+	"context"
+
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+const organizationColumns = "id, name, created_at"
+
+func scanOrganization(r scanner) (o remuda.Organization, err error) {
+	var created int64
+	err = r.Scan(&o.ID, &o.Name, &created)
+	o.CreatedAt = timeOf(created)
+	return o, err
+}
+
+// InsertOrganization adds a tenant; a taken name is a conflict.
+func (tx *Tx) InsertOrganization(ctx context.Context, o remuda.Organization) error {
+	_, err := tx.exec(ctx, "adding an organization",
+		"INSERT INTO organizations (id, name, created_at) VALUES ($1, $2, $3)",
+		string(o.ID), o.Name, micros(o.CreatedAt))
+	return tx.conflictError(err, "an organization named %q exists already", o.Name)
+}
+
+// Organization returns the one with the id.
+func (tx *Tx) Organization(ctx context.Context, id remuda.OrganizationID) (remuda.Organization, error) {
+	return one(ctx, tx, "reading an organization", remuda.NotFound("organization", string(id)), scanOrganization,
+		"SELECT "+organizationColumns+" FROM organizations WHERE id = $1", string(id))
+}
+
+// OrganizationByName returns the one with the name.
+func (tx *Tx) OrganizationByName(ctx context.Context, name string) (remuda.Organization, error) {
+	return one(ctx, tx, "reading an organization", remuda.NotFound("organization", name), scanOrganization,
+		"SELECT "+organizationColumns+" FROM organizations WHERE name = $1", name)
+}
+
+// Organizations lists tenants, newest first. The global organization is none.
+func (tx *Tx) Organizations(ctx context.Context, page remuda.Page) ([]remuda.Organization, string, error) {
+	before, limit, err := pageOf(page, remuda.PrefixOrganization)
+	if err != nil {
+		return nil, "", err
+	}
+	rows, err := all(ctx, tx, "listing organizations", scanOrganization,
+		"SELECT "+organizationColumns+" FROM organizations WHERE id < $1 AND id <> $2 ORDER BY id DESC LIMIT $3",
+		before, string(remuda.GlobalOrganization), limit+1)
+	if err != nil {
+		return nil, "", err
+	}
+	rows, next := cut(rows, limit, func(o remuda.Organization) string { return string(o.ID) })
+	return rows, next, nil
+}
+
+// PutMembership gives a user a role in an organization, replacing the one it
+// has there.
+func (tx *Tx) PutMembership(ctx context.Context, m remuda.Membership) error {
+	_, err := tx.exec(ctx, "setting a role",
+		`INSERT INTO memberships (organization, user_id, role) VALUES ($1, $2, $3)
+		ON CONFLICT (organization, user_id) DO UPDATE SET role = excluded.role`,
+		string(m.Organization), string(m.User), string(m.Role))
+	return tx.referenceError(err, remuda.NotFound("organization or user", string(m.Organization)+"/"+string(m.User)))
+}
+
+// DeleteMembership takes a user's role in an organization away.
+func (tx *Tx) DeleteMembership(ctx context.Context, org remuda.OrganizationID, user remuda.UserID) error {
+	n, err := tx.exec(ctx, "removing a member", "DELETE FROM memberships WHERE organization = $1 AND user_id = $2", string(org), string(user))
+	if err == nil && n == 0 {
+		return remuda.NotFound("member", string(user))
+	}
+	return err
+}
+
+// Membership returns a user's role in an organization.
+func (tx *Tx) Membership(ctx context.Context, org remuda.OrganizationID, user remuda.UserID) (remuda.Membership, error) {
+	return one(ctx, tx, "reading a role", remuda.NotFound("member", string(user)), scanMembership,
+		"SELECT organization, user_id, role FROM memberships WHERE organization = $1 AND user_id = $2", string(org), string(user))
+}
+
+// Memberships lists the roles of a user, oldest organization first.
+func (tx *Tx) Memberships(ctx context.Context, user remuda.UserID) ([]remuda.Membership, error) {
+	return all(ctx, tx, "listing roles", scanMembership,
+		"SELECT organization, user_id, role FROM memberships WHERE user_id = $1 ORDER BY organization", string(user))
+}
+
+// Members lists who has a role in an organization, by name.
+func (tx *Tx) Members(ctx context.Context, org remuda.OrganizationID) ([]remuda.Member, error) {
+	return all(ctx, tx, "listing members", func(r scanner) (m remuda.Member, err error) {
+		err = r.Scan(&m.User, &m.UserName, &m.Role)
+		return m, err
+	}, `SELECT m.user_id, u.name, m.role FROM memberships m JOIN users u ON u.id = m.user_id
+		WHERE m.organization = $1 ORDER BY u.name`, string(org))
+}
+
+// CountAdministrators counts the enabled administrators of an organization
+// other than the given user.
+func (tx *Tx) CountAdministrators(ctx context.Context, org remuda.OrganizationID, except remuda.UserID) (int, error) {
+	return one(ctx, tx, "counting administrators", nil, scanInt,
+		`SELECT count(*) FROM memberships m JOIN users u ON u.id = m.user_id
+		WHERE m.organization = $1 AND m.role = $2 AND NOT u.disabled AND u.id <> $3`,
+		string(org), string(remuda.RoleAdministrator), string(except))
+}
+
+func scanMembership(r scanner) (m remuda.Membership, err error) {
+	err = r.Scan(&m.Organization, &m.User, &m.Role)
+	return m, err
+}
+
+func scanInt(r scanner) (n int, err error) {
+	err = r.Scan(&n)
+	return n, err
+}

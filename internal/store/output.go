@@ -1,0 +1,68 @@
+package store
+
+import (
+	"context"
+
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// Bounds of one call of Output.
+const (
+	defaultOutputBytes = 1 << 20
+	maxOutputRecords   = 4096
+)
+
+// AppendOutput adds records to an execution of the organization. Their numbers
+// are the caller's; one that exists already is a conflict.
+func (tx *Tx) AppendOutput(ctx context.Context, org remuda.OrganizationID, id remuda.ExecutionID, records []remuda.OutputRecord) error {
+	for _, r := range records {
+		data := r.Data
+		if data == nil {
+			data = []byte{} // nil would be NULL
+		}
+		_, err := tx.exec(ctx, "adding output",
+			"INSERT INTO output_records (organization, execution, seq, stream, data) VALUES ($1, $2, $3, $4, $5)",
+			string(org), string(id), r.Seq, string(r.Stream), data)
+		if err != nil {
+			err = tx.conflictError(err, "output record %d of execution %s exists already", r.Seq, id)
+			return tx.referenceError(err, remuda.NotFound("execution", string(id)))
+		}
+	}
+	return nil
+}
+
+// Output returns records of an execution with numbers above after, in order, as
+// many as fit in maxBytes of data (0 is 1 MiB) but at least one if there is one.
+// An execution of another organization has none.
+func (tx *Tx) Output(ctx context.Context, org remuda.OrganizationID, id remuda.ExecutionID, after int64, maxBytes int) ([]remuda.OutputRecord, error) {
+	const doing = "reading output"
+	if maxBytes <= 0 {
+		maxBytes = defaultOutputBytes
+	}
+	ctx, st, err := tx.statement(ctx,
+		"SELECT seq, stream, data FROM output_records WHERE organization = $1 AND execution = $2 AND seq > $3 ORDER BY seq LIMIT $4")
+	if err != nil {
+		return nil, err
+	}
+	rows, err := st.QueryContext(ctx, string(org), string(id), after, maxOutputRecords)
+	if err != nil {
+		return nil, tx.fail(doing, err)
+	}
+	defer func() { _ = rows.Close() }() // Err reports what matters
+	var out []remuda.OutputRecord
+	for size := 0; rows.Next(); {
+		var r remuda.OutputRecord
+		if err := rows.Scan(&r.Seq, &r.Stream, &r.Data); err != nil {
+			return nil, tx.fail(doing, err)
+		}
+		size += len(r.Data)
+		if size > maxBytes && len(out) > 0 {
+			return out, nil
+		}
+		out = append(out, r)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, tx.fail(doing, err)
+	}
+	return out, nil
+}

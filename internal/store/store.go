@@ -1,0 +1,168 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+)
+
+// Options say which database to open.
+type Options struct {
+	Path   string       // SQLite file; made, with mode 0600, when it does not exist. Required.
+	Logger *slog.Logger // nil discards
+}
+
+// Store is an open database. Its methods may be called from any goroutine.
+type Store struct {
+	backend backend
+	logger  *slog.Logger
+
+	queue   chan *Pending
+	mu      sync.RWMutex // held for reading while a write is being queued
+	closed  bool
+	drained chan struct{} // closed when the writer has answered everything
+
+	writer  *conn
+	readers chan *conn // a slot per reader; nil slots are opened when first used
+
+	// failing is the error of the last commit if that failed, so that Ping
+	// tries a real write instead of trusting an empty one.
+	failing atomic.Pointer[error]
+}
+
+// maxReaders bounds the reader connections. Reads are short and mostly cached;
+// more connections only cost memory.
+const maxReaders = 4
+
+// Open opens the database, brings its schema up to date and starts the writer.
+// Close it when done.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	b, err := openSQLite(ctx, o.Path)
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, b, o.Logger)
+}
+
+func open(ctx context.Context, b backend, logger *slog.Logger) (*Store, error) {
+	s := &Store{
+		backend: b,
+		logger:  logger,
+		queue:   make(chan *Pending, queueLength),
+		drained: make(chan struct{}),
+		readers: make(chan *conn, maxReaders),
+	}
+	for range maxReaders {
+		s.readers <- nil
+	}
+	if err := migrate(ctx, b, logger); err != nil {
+		return nil, errors.Join(s.explain("preparing the schema of the database", err), b.close())
+	}
+	w, err := b.connect(ctx, true)
+	if err != nil {
+		return nil, errors.Join(s.explain("opening the database for writing", err), b.close())
+	}
+	s.writer = w
+	go s.runWriter()
+	return s, nil
+}
+
+// Close lets every write that was queued before finish and be answered, refuses
+// later ones with CodeUnavailable, and closes the database. Reads that are under
+// way finish first. It may be called twice.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		<-s.drained
+		return nil
+	}
+	s.closed = true
+	close(s.queue)
+	s.mu.Unlock()
+	<-s.drained
+	errs := []error{s.writer.close()}
+	for range maxReaders {
+		if c := <-s.readers; c != nil {
+			errs = append(errs, c.close())
+		}
+	}
+	close(s.readers)
+	errs = append(errs, s.backend.close())
+	return errors.Join(errs...)
+}
+
+// Read runs fn on one snapshot of the database: everything that was
+// acknowledged before the call is in it. fn must not write, and must not keep
+// tx.
+func (s *Store) Read(ctx context.Context, fn func(*Tx) error) error {
+	c, err := s.reader(ctx)
+	if err != nil {
+		return err
+	}
+	healthy := false
+	defer func() { s.putReader(c, healthy) }()
+	if err := c.command(ctx, s.backend.beginRead()); err != nil {
+		return s.explain("starting to read", err)
+	}
+	tx := &Tx{c: c, s: s}
+	err = fn(tx)
+	// The snapshot must be given up even when ctx has ended.
+	if end := c.command(context.WithoutCancel(ctx), "ROLLBACK"); end == nil {
+		healthy = true
+	}
+	return err
+}
+
+// reader takes a reader connection, waiting for one if all are in use.
+func (s *Store) reader(ctx context.Context) (*conn, error) {
+	select {
+	case c, open := <-s.readers:
+		if !open {
+			return nil, errClosed()
+		}
+		if c != nil {
+			return c, nil
+		}
+		c, err := s.backend.connect(context.WithoutCancel(ctx), false)
+		if err != nil {
+			s.readers <- nil
+			return nil, s.explain("opening the database for reading", err)
+		}
+		return c, nil
+	case <-ctx.Done():
+		return nil, contextError(ctx)
+	}
+}
+
+// putReader gives a connection back; one in an unknown state is closed instead.
+func (s *Store) putReader(c *conn, healthy bool) {
+	if !healthy {
+		if err := c.close(); err != nil {
+			s.logger.Warn("closing a reader connection failed", "error", err)
+		}
+		c = nil
+	}
+	s.readers <- c
+}
+
+// Ping reports whether the store can read and write now. After a failed commit
+// it makes a small real write, so that a full disk stays visible until it is
+// mended.
+func (s *Store) Ping(ctx context.Context) error {
+	err := s.Write(ctx, func(tx *Tx) error {
+		if s.failing.Load() == nil {
+			return nil
+		}
+		return tx.touchHealth(ctx)
+	})
+	if err != nil {
+		return err
+	}
+	return s.Read(ctx, func(tx *Tx) error { return tx.readHealth(ctx) })
+}

@@ -1,0 +1,69 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+const tokenColumns = "organization, id, user_id, name, scope, hash, expires_at, created_at"
+
+func scanToken(r scanner) (t remuda.Token, err error) {
+	var created int64
+	var expires sql.NullInt64
+	err = r.Scan(&t.Organization, &t.ID, &t.User, &t.Name, &t.Scope, &t.Hash, &expires, &created)
+	t.ExpiresAt, t.CreatedAt = nullTime(expires), timeOf(created)
+	return t, err
+}
+
+// InsertToken adds a token.
+func (tx *Tx) InsertToken(ctx context.Context, t remuda.Token) error {
+	_, err := tx.exec(ctx, "adding a token",
+		"INSERT INTO tokens ("+tokenColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		string(t.Organization), string(t.ID), string(t.User), t.Name, string(t.Scope), t.Hash, nullMicros(t.ExpiresAt), micros(t.CreatedAt))
+	return tx.conflictError(err, "the token exists already")
+}
+
+// Token returns a token of an organization.
+func (tx *Tx) Token(ctx context.Context, org remuda.OrganizationID, id remuda.TokenID) (remuda.Token, error) {
+	return one(ctx, tx, "reading a token", remuda.NotFound("token", string(id)), scanToken,
+		"SELECT "+tokenColumns+" FROM tokens WHERE organization = $1 AND id = $2", string(org), string(id))
+}
+
+// TokenByHash returns the token with the hex SHA-256 of a secret, of whichever
+// organization: authentication begins with it.
+func (tx *Tx) TokenByHash(ctx context.Context, hash string) (remuda.Token, error) {
+	return one(ctx, tx, "reading a token", remuda.NotFound("token", "with this secret"), scanToken,
+		"SELECT "+tokenColumns+" FROM tokens WHERE hash = $1", hash)
+}
+
+// Tokens lists tokens of an organization, newest first: those of one user, or
+// all when user is "".
+func (tx *Tx) Tokens(ctx context.Context, org remuda.OrganizationID, user remuda.UserID, page remuda.Page) ([]remuda.Token, string, error) {
+	before, limit, err := pageOf(page, remuda.PrefixToken)
+	if err != nil {
+		return nil, "", err
+	}
+	query := "SELECT " + tokenColumns + " FROM tokens WHERE organization = $1 AND id < $2 ORDER BY id DESC LIMIT $3"
+	args := []any{string(org), before, limit + 1}
+	if user != "" {
+		query = "SELECT " + tokenColumns + " FROM tokens WHERE organization = $1 AND id < $2 AND user_id = $4 ORDER BY id DESC LIMIT $3"
+		args = append(args, string(user))
+	}
+	rows, err := all(ctx, tx, "listing tokens", scanToken, query, args...)
+	if err != nil {
+		return nil, "", err
+	}
+	rows, next := cut(rows, limit, func(t remuda.Token) string { return string(t.ID) })
+	return rows, next, nil
+}
+
+// DeleteToken removes a token of an organization.
+func (tx *Tx) DeleteToken(ctx context.Context, org remuda.OrganizationID, id remuda.TokenID) error {
+	n, err := tx.exec(ctx, "removing a token", "DELETE FROM tokens WHERE organization = $1 AND id = $2", string(org), string(id))
+	if err == nil && n == 0 {
+		return remuda.NotFound("token", string(id))
+	}
+	return err
+}

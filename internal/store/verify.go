@@ -1,0 +1,101 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// verifyPage is how many audit entries are checked in one snapshot; a longer one
+// would keep the journal from being reused.
+const verifyPage = 1000
+
+// VerifyAudit recomputes the audit chain of every organization. The error says
+// where the first one that was altered breaks: an entry that was edited,
+// removed, added or moved.
+//
+// Whoever can write the database can also compute a whole new chain; to notice
+// that, keep the hash of the newest entry somewhere else.
+func (s *Store) VerifyAudit(ctx context.Context) error {
+	var heads []head
+	err := s.Read(ctx, func(tx *Tx) (err error) {
+		// Heads and their chains' true ends in one snapshot; organizations
+		// without a head but with entries have seq 0.
+		heads, err = all(ctx, tx, "reading the audit log", scanHead,
+			`SELECT o.id, coalesce(h.seq, 0), coalesce(h.hash, '') FROM organizations o LEFT JOIN audit_heads h ON h.organization = o.id ORDER BY o.id`)
+		if err != nil {
+			return err
+		}
+		for _, h := range heads {
+			last, err := one(ctx, tx, "reading the audit log", nil, scanInt,
+				"SELECT coalesce(max(seq), 0) FROM audit_entries WHERE organization = $1", string(h.organization))
+			if err != nil {
+				return err
+			}
+			if int64(last) != h.seq {
+				return altered(h.organization, min(int64(last), h.seq)+1, fmt.Sprintf("the log ends with entry %d and must end with %d", last, h.seq))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, h := range heads {
+		if err := s.verifyChain(ctx, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verifyChain checks the entries of an organization up to its head.
+func (s *Store) verifyChain(ctx context.Context, h head) error {
+	at := head{organization: h.organization}
+	for at.seq < h.seq {
+		var rows []auditRow
+		err := s.Read(ctx, func(tx *Tx) (err error) {
+			rows, err = all(ctx, tx, "reading the audit log", scanAudit,
+				"SELECT "+auditColumns+" FROM audit_entries WHERE organization = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4",
+				string(h.organization), at.seq, h.seq, verifyPage)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if len(rows) == 0 {
+			return altered(h.organization, at.seq+1, "the entry is missing")
+		}
+		for i := range rows {
+			if err := at.follow(&rows[i]); err != nil {
+				return err
+			}
+		}
+	}
+	if at.hash != h.hash {
+		return altered(h.organization, h.seq, "the recorded end of the log has another hash")
+	}
+	return nil
+}
+
+// follow moves the head over the next entry, if it is the one that must come.
+func (h *head) follow(r *auditRow) error {
+	if r.Seq != h.seq+1 {
+		return altered(h.organization, h.seq+1, "the entry is missing")
+	}
+	if r.chainHash(h.hash) != r.Hash {
+		return altered(h.organization, r.Seq, "its content does not give its hash")
+	}
+	h.seq, h.hash = r.Seq, r.Hash
+	return nil
+}
+
+func altered(org remuda.OrganizationID, seq int64, cause string) error {
+	return &remuda.Error{
+		Code:    remuda.CodePrecondition,
+		Message: fmt.Sprintf("the audit log of organization %s was altered at entry %d", org, seq),
+		Cause:   cause,
+		Remedy:  "entries before this one can be trusted; compare the rest with a backup",
+	}
+}

@@ -1,0 +1,213 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// queueLength bounds the writes that wait; a caller beyond it waits to queue.
+const queueLength = 1024
+
+// maxGroup bounds the writes of one transaction, so that the first of them does
+// not wait for ever for its commit when more keep coming.
+const maxGroup = 256
+
+// The life of a Pending. A write that was given up before it started never runs;
+// one that started is always waited for, so its outcome is always known.
+const (
+	pendingQueued int32 = iota
+	pendingStarted
+	pendingAbandoned
+)
+
+// Pending is a write that was queued by Begin.
+type Pending struct {
+	fn    func(*Tx) error
+	state atomic.Int32
+	err   error         // valid once done is closed
+	done  chan struct{} // closed when the write is durable or has failed
+}
+
+// Write runs fn in a transaction and returns once what it wrote is durable, or
+// with the error that undid it. Writes of other callers may share the
+// transaction; an error of fn undoes fn's own changes only. fn runs on the
+// writer's goroutine: it must not block, and must not call Write or Begin and
+// wait. A database error inside fn (a duplicate key among them) undoes fn's
+// changes even if fn ignores it.
+//
+// When ctx ends before fn has started, fn never runs. Once it has started, Write
+// waits for the outcome whatever ctx says.
+func (s *Store) Write(ctx context.Context, fn func(*Tx) error) error {
+	p := newPending(fn)
+	if err := s.enqueue(ctx, p); err != nil {
+		return err
+	}
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		if p.state.CompareAndSwap(pendingQueued, pendingAbandoned) {
+			return contextError(ctx)
+		}
+		<-p.done
+		return p.err
+	}
+}
+
+// Begin queues fn as Write does, without waiting for its outcome. Writes run in
+// the order in which they were queued. It blocks while the queue is full.
+func (s *Store) Begin(fn func(*Tx) error) *Pending {
+	p := newPending(fn)
+	if err := s.enqueue(context.Background(), p); err != nil {
+		p.err = err
+		close(p.done)
+	}
+	return p
+}
+
+// Wait returns the outcome of the write. When ctx ends first the write goes on;
+// call Wait again to learn its outcome.
+func (p *Pending) Wait(ctx context.Context) error {
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		return contextError(ctx)
+	}
+}
+
+func newPending(fn func(*Tx) error) *Pending {
+	return &Pending{fn: fn, done: make(chan struct{})}
+}
+
+// enqueue holds mu while it sends, so that Close cannot close the queue under
+// it. The writer drains meanwhile, so Close does not wait long.
+func (s *Store) enqueue(ctx context.Context, p *Pending) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return errClosed()
+	}
+	if ctx.Err() != nil {
+		return contextError(ctx)
+	}
+	select {
+	case s.queue <- p:
+		return nil
+	default:
+	}
+	select {
+	case s.queue <- p:
+		return nil
+	case <-ctx.Done():
+		return contextError(ctx)
+	}
+}
+
+// runWriter is the writer's goroutine. It ends when the queue is closed and
+// empty.
+func (s *Store) runWriter() {
+	defer close(s.drained)
+	group := make([]*Pending, 0, maxGroup)
+	for p := range s.queue {
+		group = s.runGroup(p, group[:0])
+		clear(group) // keep no closures alive while idle
+	}
+}
+
+// runGroup runs first and everything that is queued by now in one transaction
+// and answers them all.
+func (s *Store) runGroup(first *Pending, group []*Pending) []*Pending {
+	if err := s.writer.command(context.Background(), s.backend.beginWrite()); err != nil {
+		return s.failGroup(append(group, first), "starting to write", err)
+	}
+	tx := &Tx{c: s.writer, s: s, writable: true}
+	for p, more := first, true; more; p, more = s.next(len(group)) {
+		group = append(group, p)
+		if !p.state.CompareAndSwap(pendingQueued, pendingStarted) {
+			continue // given up by its caller, who has the answer already
+		}
+		if err := s.runOne(tx, p); err != nil {
+			return s.failGroup(group, "writing", err)
+		}
+	}
+	if err := s.writer.command(context.Background(), "COMMIT"); err != nil {
+		return s.failGroup(group, "making changes durable", err)
+	}
+	s.failing.Store(nil)
+	for _, p := range group {
+		close(p.done)
+	}
+	return group
+}
+
+// next takes another write if one is waiting and the group has room.
+func (s *Store) next(n int) (*Pending, bool) {
+	if n >= maxGroup {
+		return nil, false
+	}
+	select {
+	case p, open := <-s.queue:
+		return p, open
+	default:
+		return nil, false
+	}
+}
+
+// runOne runs one write inside a savepoint. The returned error says that the
+// transaction as a whole is lost; the write's own error goes to p.
+func (s *Store) runOne(tx *Tx, p *Pending) error {
+	ctx := context.Background()
+	if err := s.writer.command(ctx, "SAVEPOINT one"); err != nil {
+		return err
+	}
+	tx.failed = nil
+	p.err = call(p.fn, tx)
+	if p.err == nil {
+		p.err = tx.failed
+	}
+	if p.err != nil {
+		if err := s.writer.command(ctx, "ROLLBACK TO SAVEPOINT one"); err != nil {
+			// SQLite ends the whole transaction by itself on a full disk.
+			if tx.failed != nil {
+				return tx.failed
+			}
+			return err
+		}
+	}
+	return s.writer.command(ctx, "RELEASE SAVEPOINT one")
+}
+
+// call runs fn and turns a panic into an error: the writes of other callers in
+// the same group must not go down with it.
+func call(fn func(*Tx) error, tx *Tx) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = remuda.Internal("writing to the database", fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
+		}
+	}()
+	return fn(tx)
+}
+
+// failGroup undoes the transaction and answers everybody in it: nothing of the
+// group was acknowledged, and nothing of it stays.
+func (s *Store) failGroup(group []*Pending, doing string, err error) []*Pending {
+	public := s.explain(doing, err)
+	// After a failed BEGIN, or when SQLite has rolled back by itself, there is
+	// nothing to undo and this fails; no transaction is open either way.
+	_ = s.writer.command(context.Background(), "ROLLBACK")
+	if s.failing.Swap(&public) == nil { // once per trouble, not once per write
+		s.logger.Error("a group of writes failed", "writes", len(group), "error", public)
+	}
+	for _, p := range group {
+		if p.err == nil {
+			p.err = public
+		}
+		close(p.done)
+	}
+	return group
+}
