@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# make test: install what is missing, build, lint, run every test. The tests run under the race detector where there is a C
+# compiler. They need root for real sandboxes; without it they say so and fail, because a green run must mean something.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+
+if [ "$(id -u)" != 0 ]; then
+	echo "make test makes real sandboxes (namespaces, cgroups, mounts) and must be run as root" >&2
+	exit 1
+fi
+
+section "install what is missing"
+scripts/install.sh run test
+
+section "build"
+make build
+bin/remuda version
+
+section "lint"
+make lint
+
+race=()
+if [ "$(go env CGO_ENABLED)" = 1 ] && command -v "$(go env CC)" >/dev/null; then
+	race=(-race)
+fi
+section "tests: unit, integration with real sandboxes, end to end, attempts${race:+ (race detector on)}"
+REMUDA_BIN=$PWD/bin/remuda go test "${race[@]}" -count=1 -timeout 25m ./...
+section_end
+
+scripts/leftovers.sh
+printf '\nmake test: all passed in %d s\n' "$SECONDS"
