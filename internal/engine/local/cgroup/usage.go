@@ -1,0 +1,113 @@
+package cgroup
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// field says where a number stands: a file of the group, and the word before the
+// number ("" when the number is all there is).
+type field struct {
+	file string
+	key  string
+	unit int64 // nanoseconds or bytes for each of the number
+}
+
+// usageFiles is the table of names of one version. Paths are made by the backend.
+type usageFiles struct {
+	cpu, peak, oomKills, pidsMax field
+	dir                          func(path, file string) string
+}
+
+// usageReader keeps the files open: a read is then one system call.
+type usageReader struct {
+	fields [4]field
+	files  [4]*os.File
+}
+
+// Watch opens the files that Usage reads. Without it the first Usage does.
+func (g *Group) Watch() error {
+	if g.usage != nil {
+		return nil
+	}
+	table := g.backend.files()
+	r := &usageReader{fields: [4]field{table.cpu, table.peak, table.oomKills, table.pidsMax}}
+	for i, f := range r.fields {
+		file, err := os.Open(table.dir(g.path, f.file))
+		if err != nil {
+			r.close()
+			return fmt.Errorf("open usage of cgroup %s: %w", g.path, err)
+		}
+		r.files[i] = file
+	}
+	g.usage = r
+	return nil
+}
+
+// Usage reads what the group has used. It is not for concurrent use.
+func (g *Group) Usage() (Usage, error) {
+	if err := g.Watch(); err != nil {
+		return Usage{}, err
+	}
+	var v [4]int64
+	for i := range v {
+		n, err := g.usage.read(i)
+		if err != nil {
+			return Usage{}, fmt.Errorf("read usage of cgroup %s: %w", g.path, err)
+		}
+		v[i] = n
+	}
+	return Usage{CPU: time.Duration(v[0]), PeakMemory: v[1], OOMKills: uint64(v[2]), PidsMax: uint64(v[3])}, nil
+}
+
+// OOMKills reads only that. It may be called at the same time as Usage.
+func (g *Group) OOMKills() (uint64, error) {
+	f := g.backend.files()
+	b, err := os.ReadFile(f.dir(g.path, f.oomKills.file))
+	if err != nil {
+		return 0, err
+	}
+	n, err := parseField(b, f.oomKills.key)
+	return uint64(n), err
+}
+
+func (r *usageReader) read(i int) (int64, error) {
+	var buf [1024]byte // the files are short, or the field is near their start
+	n, err := r.files[i].ReadAt(buf[:], 0)
+	if n == 0 && err != nil {
+		return 0, err
+	}
+	v, err := parseField(buf[:n], r.fields[i].key)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", filepath.Base(r.files[i].Name()), err)
+	}
+	return v * r.fields[i].unit, nil
+}
+
+func (r *usageReader) close() {
+	for _, f := range r.files {
+		if f != nil {
+			_ = f.Close() // it was only read
+		}
+	}
+}
+
+// parseField finds the number of key in a file of "key number" lines, or the
+// only number of a file when key is empty. A key that is absent is an error.
+func parseField(b []byte, key string) (int64, error) {
+	for len(b) > 0 {
+		line, rest, _ := bytes.Cut(b, []byte{'\n'})
+		b = rest
+		if key == "" {
+			return strconv.ParseInt(string(bytes.TrimSpace(line)), 10, 64)
+		}
+		if word, number, ok := bytes.Cut(line, []byte{' '}); ok && string(word) == key {
+			return strconv.ParseInt(string(bytes.TrimSpace(number)), 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("no field %q", key)
+}

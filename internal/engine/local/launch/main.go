@@ -1,0 +1,97 @@
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/remuda-run/remuda/internal/guest/protocol"
+)
+
+// Namespaces are what every keeper gets of its own.
+const Namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
+	unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+
+// Main runs the launcher until its socket is closed and returns its exit code.
+func Main() int {
+	unix.CloseOnExec(socketFD)
+	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "launcher: open /dev/null:", err)
+		return 1
+	}
+	for {
+		err := serve(null)
+		if errors.Is(err, errClosed) {
+			return 0
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "launcher:", err)
+			return 1
+		}
+	}
+}
+
+// serve handles one request. Its error ends the launcher.
+func serve(null int) error {
+	var req request
+	fds, err := receive(socketFD, &req)
+	defer func() { closeAll(fds) }()
+	if err != nil {
+		return err
+	}
+	pid, pidfd, err := start(null, req, fds)
+	if err != nil {
+		return send(socketFD, reply{Error: err.Error()})
+	}
+	defer closeAll([]int{pidfd})
+	return send(socketFD, reply{Pid: pid}, pidfd)
+}
+
+// start clones and executes one keeper.
+func start(null int, req request, fds []int) (pid, pidfd int, err error) {
+	want := 3
+	if req.InCgroup {
+		want = 4
+	}
+	if len(fds) != want {
+		return 0, -1, fmt.Errorf("got %d descriptors, want %d", len(fds), want)
+	}
+	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: req.Base, Size: req.Size}}
+	pidfd = -1
+	attr := &syscall.ProcAttr{
+		Dir:   "/",
+		Env:   []string{},
+		Files: []uintptr{uintptr(null), uintptr(null), uintptr(fds[0]), uintptr(fds[1]), uintptr(fds[2])},
+		Sys: &syscall.SysProcAttr{
+			Cloneflags: Namespaces | unix.CLONE_PARENT,
+			// Set here and not by the keeper: as long as it had the host's uid 0,
+			// its process files would belong to the host's root.
+			Credential:                 &syscall.Credential{Uid: 0, Gid: 0},
+			UidMappings:                ids,
+			GidMappings:                ids,
+			GidMappingsEnableSetgroups: true,
+			Setsid:                     true,
+			PidFD:                      &pidfd,
+		},
+	}
+	if req.InCgroup {
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, fds[3]
+	}
+	// The launcher's own binary: a sealed memfd, which needs no path in the
+	// child's mounts.
+	pid, err = syscall.ForkExec("/proc/self/exe", []string{protocol.KeeperArg0}, attr)
+	if err != nil {
+		return 0, -1, fmt.Errorf("clone keeper: %w", err)
+	}
+	if pidfd < 0 {
+		// Without a pidfd nobody could tell the keeper from a later process of
+		// the same number.
+		_ = unix.Kill(pid, unix.SIGKILL)
+		return 0, -1, errors.New("clone keeper: the kernel gives no pidfd; Linux 5.4 or later is needed")
+	}
+	return pid, pidfd, nil
+}
