@@ -43,22 +43,22 @@ func (e ExecutionState) Valid() bool {
 
 // Defines values for FileEntryType.
 const (
-	Directory FileEntryType = "directory"
-	File      FileEntryType = "file"
-	Other     FileEntryType = "other"
-	Symlink   FileEntryType = "symlink"
+	FileEntryTypeDirectory FileEntryType = "directory"
+	FileEntryTypeFile      FileEntryType = "file"
+	FileEntryTypeOther     FileEntryType = "other"
+	FileEntryTypeSymlink   FileEntryType = "symlink"
 )
 
 // Valid indicates whether the value is a known member of the FileEntryType enum.
 func (e FileEntryType) Valid() bool {
 	switch e {
-	case Directory:
+	case FileEntryTypeDirectory:
 		return true
-	case File:
+	case FileEntryTypeFile:
 		return true
-	case Other:
+	case FileEntryTypeOther:
 		return true
-	case Symlink:
+	case FileEntryTypeSymlink:
 		return true
 	default:
 		return false
@@ -67,13 +67,13 @@ func (e FileEntryType) Valid() bool {
 
 // Defines values for HealthStatus.
 const (
-	Ok HealthStatus = "ok"
+	HealthStatusOk HealthStatus = "ok"
 )
 
 // Valid indicates whether the value is a known member of the HealthStatus enum.
 func (e HealthStatus) Valid() bool {
 	switch e {
-	case Ok:
+	case HealthStatusOk:
 		return true
 	default:
 		return false
@@ -82,31 +82,31 @@ func (e HealthStatus) Valid() bool {
 
 // Defines values for KilledBy.
 const (
-	Cancel KilledBy = "cancel"
-	Disk   KilledBy = "disk"
-	Memory KilledBy = "memory"
-	Output KilledBy = "output"
-	Pids   KilledBy = "pids"
-	Policy KilledBy = "policy"
-	Time   KilledBy = "time"
+	KilledByCancel KilledBy = "cancel"
+	KilledByDisk   KilledBy = "disk"
+	KilledByMemory KilledBy = "memory"
+	KilledByOutput KilledBy = "output"
+	KilledByPids   KilledBy = "pids"
+	KilledByPolicy KilledBy = "policy"
+	KilledByTime   KilledBy = "time"
 )
 
 // Valid indicates whether the value is a known member of the KilledBy enum.
 func (e KilledBy) Valid() bool {
 	switch e {
-	case Cancel:
+	case KilledByCancel:
 		return true
-	case Disk:
+	case KilledByDisk:
 		return true
-	case Memory:
+	case KilledByMemory:
 		return true
-	case Output:
+	case KilledByOutput:
 		return true
-	case Pids:
+	case KilledByPids:
 		return true
-	case Policy:
+	case KilledByPolicy:
 		return true
-	case Time:
+	case KilledByTime:
 		return true
 	default:
 		return false
@@ -115,19 +115,19 @@ func (e KilledBy) Valid() bool {
 
 // Defines values for Language.
 const (
-	Bash   Language = "bash"
-	Node   Language = "node"
-	Python Language = "python"
+	LanguageBash   Language = "bash"
+	LanguageNode   Language = "node"
+	LanguagePython Language = "python"
 )
 
 // Valid indicates whether the value is a known member of the Language enum.
 func (e Language) Valid() bool {
 	switch e {
-	case Bash:
+	case LanguageBash:
 		return true
-	case Node:
+	case LanguageNode:
 		return true
-	case Python:
+	case LanguagePython:
 		return true
 	default:
 		return false
@@ -136,16 +136,16 @@ func (e Language) Valid() bool {
 
 // Defines values for OutputRecordStream.
 const (
-	Stderr OutputRecordStream = "stderr"
-	Stdout OutputRecordStream = "stdout"
+	OutputRecordStreamStderr OutputRecordStream = "stderr"
+	OutputRecordStreamStdout OutputRecordStream = "stdout"
 )
 
 // Valid indicates whether the value is a known member of the OutputRecordStream enum.
 func (e OutputRecordStream) Valid() bool {
 	switch e {
-	case Stderr:
+	case OutputRecordStreamStderr:
 		return true
-	case Stdout:
+	case OutputRecordStreamStdout:
 		return true
 	default:
 		return false
@@ -211,22 +211,22 @@ func (e ProblemCode) Valid() bool {
 
 // Defines values for Role.
 const (
-	Administrator Role = "administrator"
-	Deployer      Role = "deployer"
-	Monitor       Role = "monitor"
-	Operator      Role = "operator"
+	RoleAdministrator Role = "administrator"
+	RoleDeployer      Role = "deployer"
+	RoleMonitor       Role = "monitor"
+	RoleOperator      Role = "operator"
 )
 
 // Valid indicates whether the value is a known member of the Role enum.
 func (e Role) Valid() bool {
 	switch e {
-	case Administrator:
+	case RoleAdministrator:
 		return true
-	case Deployer:
+	case RoleDeployer:
 		return true
-	case Monitor:
+	case RoleMonitor:
 		return true
-	case Operator:
+	case RoleOperator:
 		return true
 	default:
 		return false
@@ -262,16 +262,16 @@ func (e RunspaceState) Valid() bool {
 
 // Defines values for Scope.
 const (
-	Read  Scope = "read"
-	Write Scope = "write"
+	ScopeRead  Scope = "read"
+	ScopeWrite Scope = "write"
 )
 
 // Valid indicates whether the value is a known member of the Scope enum.
 func (e Scope) Valid() bool {
 	switch e {
-	case Read:
+	case ScopeRead:
 		return true
-	case Write:
+	case ScopeWrite:
 		return true
 	default:
 		return false
@@ -391,7 +391,7 @@ type FileCreate struct {
 	Content *string `json:"content,omitempty"`
 
 	// ContentBase64 Any bytes.
-	ContentBase64 *[]byte `json:"content_base64,omitempty"`
+	ContentBase64 []byte `json:"content_base64,omitempty"`
 
 	// Path Relative to the workspace.
 	Path string `json:"path"`

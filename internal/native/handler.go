@@ -1,16 +1,150 @@
 package native
 
 import (
+	"context"
+	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
 
+	"github.com/remuda-run/remuda/api"
 	"github.com/remuda-run/remuda/internal/httpapi"
+	"github.com/remuda-run/remuda/internal/httpapi/openapi"
+	"github.com/remuda-run/remuda/internal/remuda"
 )
 
+// edge holds what the handlers need.
+type edge struct {
+	Services
+	options httpapi.Options
+	doc     *openapi.Document
+	pages   pages
+}
+
+// call is one request on its way through an operation.
+type call struct {
+	w     http.ResponseWriter
+	r     *http.Request
+	op    *openapi.Operation
+	query url.Values
+	p     remuda.Principal // zero where nobody has to say who they are
+}
+
+func (c *call) ctx() context.Context { return c.r.Context() }
+
 // Handler returns the native edge: /v1, /healthz, /readyz, /metrics, /docs and
-// the OpenAPI document. Every field of s is required. It fails only when the
-// embedded OpenAPI document does not load, which a test rules out.
+// the OpenAPI document, inside httpapi.Wrap. Every field of s is required. It
+// fails when the options are wrong, or the embedded OpenAPI document and the
+// table of routes do not fit together, which a test rules out.
 func Handler(s Services, o httpapi.Options) (http.Handler, error) {
+	doc, err := openapi.Load(api.YAML())
+	if err != nil {
+		return nil, err
+	}
+	e := &edge{Services: s, options: o, doc: doc}
+	if e.pages, err = renderPages(doc, o.Version); err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
-	_, _ = s, o
-	return mux, nil
+	mux.Handle("/", httpapi.NotFound(mux))
+	for _, rt := range routes {
+		op := doc.Operation(rt.operation)
+		if op == nil || op.Pattern() != rt.pattern {
+			return nil, fmt.Errorf("route %q (%s) is not what the OpenAPI document says", rt.pattern, rt.operation)
+		}
+		if rt.operation == "metrics" && o.Metrics == nil {
+			continue
+		}
+		mux.Handle(rt.pattern, e.serve(op, rt.handle))
+	}
+	if len(routes) != len(doc.Operations) {
+		return nil, fmt.Errorf("the OpenAPI document has %d operations and the table of routes %d", len(doc.Operations), len(routes))
+	}
+	return httpapi.Wrap(mux, o)
+}
+
+// serve makes the http.Handler of an operation: who is asking, is what surrounds
+// the body as the document says, then the operation itself.
+func (e *edge) serve(op *openapi.Operation, handle func(*edge, *call) error) http.Handler {
+	basic := accepts(op, "basic")
+	open := len(op.Security) == 0 || (op.ID == "metrics" && e.options.MetricsOpen)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &call{w: w, r: r, op: op}
+		if !open {
+			var err error
+			if c.p, err = e.authenticate(w, r, basic); err != nil {
+				httpapi.WriteError(w, r, err)
+				return
+			}
+		}
+		query, fields := op.CheckRequest(r)
+		if len(fields) > 0 {
+			httpapi.WriteError(w, r, remuda.Invalid(fields...))
+			return
+		}
+		c.query = query
+		if err := handle(e, c); err != nil {
+			httpapi.WriteError(w, r, err)
+		}
+	})
+}
+
+func accepts(op *openapi.Operation, scheme string) bool {
+	return slices.ContainsFunc(op.Security, func(alternative []string) bool { return slices.Contains(alternative, scheme) })
+}
+
+// authenticate makes a principal of the Authorization header. Passwords are
+// taken only where the operation says so.
+func (e *edge) authenticate(w http.ResponseWriter, r *http.Request, basic bool) (remuda.Principal, error) {
+	p, err := e.principal(w, r, basic)
+	if err != nil {
+		if remuda.CodeOf(err) == remuda.CodeUnauthenticated {
+			httpapi.SetChallenge(w.Header(), basic)
+		}
+		return remuda.Principal{}, err
+	}
+	p.RequestID = httpapi.RequestID(r.Context())
+	httpapi.SetPrincipal(r.Context(), p)
+	return p, nil
+}
+
+func (e *edge) principal(w http.ResponseWriter, r *http.Request, basic bool) (remuda.Principal, error) {
+	if token, ok := httpapi.BearerToken(r.Header); ok {
+		return e.Authenticator.AuthenticateToken(r.Context(), token)
+	}
+	user, password, ok := r.BasicAuth()
+	if !basic || !ok || len(r.Header["Authorization"]) != 1 {
+		return remuda.Principal{}, httpapi.Challenge(w.Header(), basic)
+	}
+	return e.Authenticator.AuthenticateBasic(r.Context(), user, password, r.Header.Get("Remuda-Organization"))
+}
+
+// Bodies of requests have at most so many bytes.
+const (
+	bodyLimit      = 1 << 20
+	executionLimit = 32 << 20
+)
+
+// read decodes the JSON body of the request.
+func (c *call) read(limit int64, into any) error {
+	return httpapi.ReadJSON(c.w, c.r, c.op.JSONBody(), limit, into)
+}
+
+// reply answers with a JSON body.
+func (c *call) reply(status int, v any) error {
+	if err := httpapi.WriteJSON(c.w, status, v); err != nil {
+		return remuda.Internal("encoding the answer", err)
+	}
+	return nil
+}
+
+// created answers with a new object and its place.
+func (c *call) created(status int, location string, v any) error {
+	c.w.Header().Set("Location", location)
+	return c.reply(status, v)
+}
+
+func (c *call) noContent() error {
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
 }

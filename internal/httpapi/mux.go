@@ -1,0 +1,36 @@
+package httpapi
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// NotFound answers for every path and method that mux does not have, as a
+// problem: 405 with Allow when the path has other methods, else 404. Register
+// it as the pattern "/".
+func NotFound(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		allowed := allowedMethods(mux, r)
+		if len(allowed) == 0 {
+			WriteError(w, r, &remuda.Error{Code: remuda.CodeNotFound, Message: "there is nothing at this path", Remedy: "see /docs for what there is"})
+			return
+		}
+		allow := strings.Join(allowed, ", ")
+		w.Header().Set("Allow", allow)
+		WriteError(w, r, &remuda.Error{Code: CodeMethodNotAllowed, Message: "the method " + clip(r.Method) + " is not allowed here", Remedy: "use one of " + allow})
+	})
+}
+
+func allowedMethods(mux *http.ServeMux, r *http.Request) []string {
+	var allowed []string
+	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
+		probe := *r
+		probe.Method = method
+		if _, pattern := mux.Handler(&probe); pattern != "/" && pattern != "" {
+			allowed = append(allowed, method)
+		}
+	}
+	return allowed
+}

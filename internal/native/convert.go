@@ -1,0 +1,285 @@
+package native
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"time"
+	"unicode/utf8"
+
+	"github.com/remuda-run/remuda/api"
+	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// Every function here is pure: wire shape to words, or words to wire shape.
+
+const mebibyte = 1 << 20
+
+// value is what p points to, or the zero value.
+func value[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}
+
+// optional is nil for the zero value: what has no value is null on the wire.
+func optional[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+func text[T ~string](v T) *string { return optional(string(v)) }
+
+func each[From, To any](items []From, convert func(From) To) []To {
+	out := make([]To, len(items)) // never nil: a list is [] on the wire
+	for i, item := range items {
+		out[i] = convert(item)
+	}
+	return out
+}
+
+// instant is a time as it is sent: UTC, whole microseconds.
+func instant(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+func instantOrNull(t *time.Time) *time.Time {
+	if t == nil || t.IsZero() {
+		return nil
+	}
+	u := instant(*t)
+	return &u
+}
+
+func duration(seconds float64) time.Duration {
+	return time.Duration(seconds * float64(time.Second))
+}
+
+func orEmpty(m map[string]string) api.Env {
+	if m == nil {
+		return api.Env{}
+	}
+	return m
+}
+
+// oneLine encodes v without a line break, as an event's data must be.
+func oneLine(v any) ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, remuda.Internal("encoding an event", err)
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+}
+
+func executionRequest(b api.ExecutionCreate) (remuda.ExecutionRequest, error) {
+	req := remuda.ExecutionRequest{
+		Runtime: b.Runtime, Script: value(b.Script), CodeFile: value(b.CodeFile), Args: b.Args,
+		Parameters: b.Parameters, Env: b.Env, Timeout: duration(value(b.TimeoutS)),
+	}
+	var fields []remuda.FieldError
+	bad := func(field, message string) {
+		fields = append(fields, remuda.FieldError{Field: field, Message: message})
+	}
+	switch {
+	case b.Script == nil && b.CodeFile == nil:
+		bad("script", "is required, or code_file")
+	case b.Script != nil && b.CodeFile != nil:
+		bad("code_file", "must not be given together with script")
+	case b.Script != nil && *b.Script == "":
+		// An empty program is one that does nothing; the words cannot tell it
+		// from no program.
+		req.Script = "\n"
+	}
+	if len(req.Script) > remuda.MaxScriptBytes {
+		bad("script", fmt.Sprintf("must have at most %d bytes", remuda.MaxScriptBytes))
+	}
+	req.Stdin = b.StdinBase64
+	if b.Stdin != nil {
+		req.Stdin = []byte(*b.Stdin)
+		if b.StdinBase64 != nil {
+			bad("stdin_base64", "must not be given together with stdin")
+		}
+	}
+	if len(req.Stdin) > remuda.MaxStdinBytes {
+		bad("stdin", fmt.Sprintf("must have at most %d bytes", remuda.MaxStdinBytes))
+	}
+	for i, f := range b.Files {
+		field := fmt.Sprintf("files[%d]", i)
+		content := f.ContentBase64
+		switch {
+		case f.Content != nil && f.ContentBase64 != nil:
+			bad(field+".content_base64", "must not be given together with content")
+		case f.Content == nil && f.ContentBase64 == nil:
+			bad(field+".content", "is required, or content_base64")
+		case f.Content != nil:
+			content = []byte(*f.Content)
+		}
+		if message := filePathProblem(f.Path); message != "" {
+			bad(field+".path", message)
+		}
+		req.Files = append(req.Files, remuda.File{Path: f.Path, Content: content})
+	}
+	if len(fields) > 0 {
+		return remuda.ExecutionRequest{}, remuda.Invalid(fields...)
+	}
+	return req, nil
+}
+
+func executionWire(ex remuda.Execution) api.Execution {
+	out := api.Execution{
+		Id: string(ex.ID), State: api.ExecutionState(ex.State), Runtime: string(ex.Runtime), RuntimeName: ex.RuntimeName,
+		Runspace: text(ex.Runspace), Instance: text(ex.Instance), Generation: ex.Generation, Fresh: ex.Fresh, Owner: string(ex.Owner),
+		ExitCode: ex.ExitCode, KilledBy: optional(api.KilledBy(ex.KilledBy)), Reason: optional(ex.Reason),
+		Usage: api.Usage{
+			CpuS: ex.Usage.CPU.Seconds(), WallS: ex.Usage.Wall.Seconds(), PeakMemoryMb: float64(ex.Usage.PeakMemory) / mebibyte,
+		},
+		TimingsUs: make(map[string]int64, len(ex.Timings)), OutputBytes: ex.OutputBytes, OutputCutBytes: ex.OutputCut,
+		CreatedAt: instant(ex.CreatedAt), StartedAt: instantOrNull(ex.StartedAt), EndedAt: instantOrNull(ex.EndedAt),
+	}
+	for stage, d := range ex.Timings {
+		out.TimingsUs[stage] = d.Microseconds()
+	}
+	if v := ex.Value; v != nil {
+		out.Value = &api.Value{Json: v.JSON, Text: v.Text, Rich: v.Rich}
+	}
+	if e := ex.Error; e != nil {
+		out.Error = &api.ScriptError{Type: e.Type, Message: e.Message, Traceback: e.Traceback}
+	}
+	return out
+}
+
+func outputWire(p remuda.OutputPage) api.OutputPage {
+	return api.OutputPage{Records: each(p.Records, recordWire), Next: p.Next, Truncated: p.Truncated, CutBytes: p.Cut, Ended: p.Ended}
+}
+
+// recordWire sends bytes that are UTF-8 as text and all others, also those where
+// a record's end cuts a character in two, as base64: never a byte is replaced.
+func recordWire(r remuda.OutputRecord) api.OutputRecord {
+	out := api.OutputRecord{Seq: r.Seq, Stream: api.OutputRecordStream(r.Stream)}
+	if utf8.Valid(r.Data) {
+		s := string(r.Data)
+		out.Data = &s
+		return out
+	}
+	out.DataBase64 = r.Data
+	return out
+}
+
+func runspaceRequest(b api.RunspaceCreate) remuda.RunspaceRequest {
+	req := remuda.RunspaceRequest{Runtime: b.Runtime, Name: value(b.Name), Env: b.Env, InitScript: value(b.InitScript)}
+	if b.IdleTimeoutS != nil {
+		d := duration(*b.IdleTimeoutS)
+		req.IdleTimeout = &d
+	}
+	return req
+}
+
+func runspaceWire(rs remuda.Runspace) api.Runspace {
+	return api.Runspace{
+		Id: string(rs.ID), Name: rs.Name, State: api.RunspaceState(rs.State), Runtime: string(rs.Runtime), RuntimeName: rs.RuntimeName,
+		Generation: rs.Generation, Instance: text(rs.Instance), Owner: string(rs.Owner), IdleTimeoutS: rs.IdleTimeout.Seconds(),
+		Error: optional(rs.Error), CreatedAt: instant(rs.CreatedAt), LastUsedAt: instantOrNull(&rs.LastUsedAt), EndedAt: instantOrNull(rs.EndedAt),
+	}
+}
+
+func fileWire(f remuda.FileInfo) api.FileEntry {
+	kind := api.FileEntryTypeOther
+	switch f.Mode.Type() {
+	case 0:
+		kind = api.FileEntryTypeFile
+	case fs.ModeDir:
+		kind = api.FileEntryTypeDirectory
+	case fs.ModeSymlink:
+		kind = api.FileEntryTypeSymlink
+	}
+	return api.FileEntry{Path: f.Path, Type: kind, Size: f.Size, Mode: fmt.Sprintf("%04o", f.Mode.Perm()), ModifiedAt: instant(f.ModifiedAt)}
+}
+
+func definition(b api.RuntimeCreate) remuda.Definition {
+	d := remuda.Definition{
+		Name: b.Name, Description: value(b.Description), Language: remuda.Language(b.Language), Version: value(b.Version),
+		Environment: value(b.Environment), ExecTimeout: time.Duration(value(b.ExecTimeoutS)) * time.Second, Env: b.Env,
+	}
+	if r := b.Resources; r != nil {
+		d.Resources = remuda.Resources{CPU: value(r.Cpu), MemoryMB: value(r.MemoryMb), DiskMB: value(r.DiskMb), Pids: value(r.Pids)}
+	}
+	if p := b.Pool; p != nil {
+		d.Pool = remuda.PoolBounds{MinCached: value(p.MinCached), MaxCached: value(p.MaxCached)}
+	}
+	return d
+}
+
+func runtimePatch(b api.RuntimeUpdate) remuda.RuntimePatch {
+	patch := remuda.RuntimePatch{Name: b.Name, Description: b.Description, Version: b.Version, Environment: b.Environment}
+	if b.Language != nil {
+		language := remuda.Language(*b.Language)
+		patch.Language = &language
+	}
+	if r := b.Resources; r != nil {
+		patch.CPU, patch.MemoryMB, patch.DiskMB, patch.Pids = r.Cpu, r.MemoryMb, r.DiskMb, r.Pids
+	}
+	if b.ExecTimeoutS != nil {
+		d := time.Duration(*b.ExecTimeoutS) * time.Second
+		patch.ExecTimeout = &d
+	}
+	if p := b.Pool; p != nil {
+		patch.MinCached, patch.MaxCached = p.MinCached, p.MaxCached
+	}
+	if b.Env != nil {
+		patch.Env = *b.Env
+	}
+	return patch
+}
+
+func runtimeWire(rt remuda.Runtime) api.Runtime {
+	return api.Runtime{
+		Id: string(rt.ID), Name: rt.Name, Description: rt.Description, Language: api.Language(rt.Language), Version: rt.Version, Environment: rt.Environment,
+		Resources:    api.Resources{Cpu: rt.Resources.CPU, MemoryMb: rt.Resources.MemoryMB, DiskMb: rt.Resources.DiskMB, Pids: rt.Resources.Pids},
+		ExecTimeoutS: rt.ExecTimeout.Seconds(), Pool: api.Pool{MinCached: rt.Pool.MinCached, MaxCached: rt.Pool.MaxCached}, Env: orEmpty(rt.Env),
+		Generation: rt.Generation, Global: rt.Organization == remuda.GlobalOrganization, CreatedAt: instant(rt.CreatedAt), UpdatedAt: instant(rt.UpdatedAt),
+	}
+}
+
+func interpreterWire(i engine.Interpreter) api.Interpreter {
+	return api.Interpreter{Language: api.Language(i.Language), Version: i.Version, Path: i.Path}
+}
+
+func tokenWire(t remuda.Token) api.Token {
+	return api.Token{
+		Id: string(t.ID), Name: t.Name, Scope: api.Scope(t.Scope), User: string(t.User), Organization: string(t.Organization),
+		ExpiresAt: instantOrNull(t.ExpiresAt), CreatedAt: instant(t.CreatedAt),
+	}
+}
+
+func tokenCreatedWire(t remuda.Token, secret string) api.TokenCreated {
+	return api.TokenCreated{
+		Id: string(t.ID), Token: secret, Name: t.Name, Scope: api.Scope(t.Scope), User: string(t.User), Organization: string(t.Organization),
+		ExpiresAt: instantOrNull(t.ExpiresAt), CreatedAt: instant(t.CreatedAt),
+	}
+}
+
+func whoamiWire(p remuda.Principal) api.Whoami {
+	return api.Whoami{
+		User: string(p.User), UserName: p.UserName, Organization: string(p.Organization), Role: api.Role(p.Role),
+		SiteAdmin: p.SiteAdmin, Scope: api.Scope(p.Scope), Token: text(p.Token),
+	}
+}
+
+func organizationWire(o remuda.Organization) api.Organization {
+	return api.Organization{Id: string(o.ID), Name: o.Name, CreatedAt: instant(o.CreatedAt)}
+}
+
+func memberWire(m remuda.Member) api.Member {
+	return api.Member{User: string(m.User), UserName: m.UserName, Role: api.Role(m.Role)}
+}
+
+func userWire(u remuda.User) api.User {
+	return api.User{Id: string(u.ID), Name: u.Name, SiteAdmin: u.SiteAdmin, Disabled: u.Disabled, CreatedAt: instant(u.CreatedAt)}
+}

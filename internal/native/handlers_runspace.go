@@ -1,0 +1,68 @@
+package native
+
+import (
+	"net/http"
+
+	"github.com/remuda-run/remuda/api"
+	"github.com/remuda-run/remuda/internal/httpapi"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+func (e *edge) createRunspace(c *call) error {
+	wait, err := httpapi.ParseWait(c.query.Get("wait"))
+	if err != nil {
+		return err
+	}
+	var body api.RunspaceCreate
+	// Its init_script may be as large as a script.
+	if err := c.read(executionLimit, &body); err != nil {
+		return err
+	}
+	rs, err := e.Runspaces.CreateRunspace(c.ctx(), c.p, runspaceRequest(body))
+	if err != nil {
+		return httpapi.Reference("runtime", err)
+	}
+	if wait > 0 && rs.State == remuda.RunspaceCreating {
+		if rs, err = e.Runspaces.WaitRunspace(c.ctx(), c.p, rs.ID, wait); err != nil {
+			return err
+		}
+	}
+	status := http.StatusAccepted
+	if rs.State != remuda.RunspaceCreating {
+		status = http.StatusOK
+	}
+	return c.created(status, "/v1/runspaces/"+string(rs.ID), runspaceWire(rs))
+}
+
+func (e *edge) listRunspaces(c *call) error {
+	items, next, err := e.Runspaces.ListRunspaces(c.ctx(), c.p, httpapi.Page(c.query))
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, api.RunspaceList{Items: each(items, runspaceWire), Next: optional(next)})
+}
+
+func (e *edge) getRunspace(c *call) error {
+	wait, err := httpapi.ParseWait(c.query.Get("wait"))
+	if err != nil {
+		return err
+	}
+	id := remuda.RunspaceID(c.r.PathValue("runspace"))
+	var rs remuda.Runspace
+	if wait > 0 {
+		rs, err = e.Runspaces.WaitRunspace(c.ctx(), c.p, id, wait)
+	} else {
+		rs, err = e.Runspaces.GetRunspace(c.ctx(), c.p, id)
+	}
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, runspaceWire(rs))
+}
+
+func (e *edge) deleteRunspace(c *call) error {
+	if err := e.Runspaces.DeleteRunspace(c.ctx(), c.p, remuda.RunspaceID(c.r.PathValue("runspace"))); err != nil {
+		return err
+	}
+	return c.noContent()
+}

@@ -1,0 +1,73 @@
+package native
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/remuda-run/remuda/api"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+func (e *edge) healthz(c *call) error {
+	return c.reply(http.StatusOK, api.Health{Status: api.HealthStatusOk, Version: e.options.Version})
+}
+
+func (e *edge) readyz(c *call) error {
+	if e.options.Ready != nil {
+		if err := e.options.Ready(c.ctx()); err != nil {
+			return unready(err)
+		}
+	}
+	return e.healthz(c)
+}
+
+// unready makes a 503 of whatever keeps the server from serving.
+func unready(err error) error {
+	out := &remuda.Error{Code: remuda.CodeUnavailable, Message: "the server is not ready", Remedy: "try again, or look into the server's log", Err: err}
+	if e, ok := errors.AsType[*remuda.Error](err); ok {
+		out.Cause = e.Message // the public half
+	}
+	return out
+}
+
+func (e *edge) metrics(c *call) error {
+	if !e.options.MetricsOpen {
+		if err := mayReadMetrics(c.p); err != nil {
+			return err
+		}
+	}
+	e.options.Metrics.ServeHTTP(c.w, c.r)
+	return nil
+}
+
+// mayReadMetrics: the figures are of all organizations together.
+func mayReadMetrics(p remuda.Principal) error {
+	if p.SiteAdmin || p.Role == remuda.RoleAdministrator {
+		return nil
+	}
+	return &remuda.Error{Code: remuda.CodeForbidden, Message: "you may not read the metrics", Remedy: "ask an administrator"}
+}
+
+func (e *edge) openapiJSON(c *call) error { return c.page(e.pages.json) }
+func (e *edge) openapiYAML(c *call) error { return c.page(e.pages.yaml) }
+func (e *edge) docs(c *call) error        { return c.page(e.pages.html) }
+
+// page answers with a text that does not change while the server runs.
+func (c *call) page(p page) error {
+	h := c.w.Header()
+	h.Set("ETag", p.etag)
+	h.Set("Cache-Control", "no-cache")
+	if p.policy != "" {
+		h.Set("Content-Security-Policy", p.policy)
+	}
+	if c.r.Header.Get("If-None-Match") == p.etag {
+		c.w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	h.Set("Content-Type", p.kind)
+	h.Set("Content-Length", strconv.Itoa(len(p.body)))
+	c.w.WriteHeader(http.StatusOK)
+	_, _ = c.w.Write(p.body) // a client that went away is not an error of ours
+	return nil
+}
