@@ -228,3 +228,7 @@ func ParseFileData(p []byte) (req uint32, data []byte, err error) {
 	}
 	return binary.BigEndian.Uint32(p), p[4:], nil
 }
+
+// Workspace is the directory of a sandbox where scripts start and which the
+// files operations see.
+const Workspace = "/workspace"

@@ -1,0 +1,52 @@
+package guest
+
+import (
+	_ "embed"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// The drivers. The Python driver is two files: the part that every start
+// compiles, and the part that is compiled when a script first needs it.
+var (
+	//go:embed drivers/driver.py
+	pythonCore string
+	//go:embed drivers/driver_late.py
+	pythonLate string
+	//go:embed drivers/driver.js
+	nodeSource string
+	//go:embed drivers/driver.sh
+	bashSource string
+)
+
+// Program is a driver ready to be put into a Setup frame.
+type Program struct {
+	Source string   // of the driver, for Setup.Driver
+	Path   string   // where it goes in the sandbox, for Setup.DriverPath
+	Argv   []string // that starts it, for Setup.Argv
+}
+
+// Driver returns the driver for a language, to be run by the interpreter at the
+// given path inside the sandbox.
+func Driver(language remuda.Language, interpreter string) (Program, error) {
+	switch language {
+	case remuda.LanguagePython:
+		const path = "/run/remuda/driver.py"
+		source := strings.Replace(pythonCore, `"@LATE@"`, pythonString(pythonLate), 1)
+		return Program{Source: source, Path: path, Argv: []string{interpreter, "-I", "-S", "-B", path}}, nil
+	case remuda.LanguageNode:
+		const path = "/run/remuda/driver.js"
+		return Program{Source: nodeSource, Path: path, Argv: []string{interpreter, path}}, nil
+	case remuda.LanguageBash:
+		const path = "/run/remuda/driver.sh"
+		return Program{Source: bashSource, Path: path, Argv: []string{interpreter, "--noprofile", "--norc", path}}, nil
+	}
+	return Program{}, fmt.Errorf("no driver for language %q: use one of %v", language, remuda.Languages())
+}
+
+// pythonString writes s as a Python string literal; Go's quoting of plain ASCII
+// text is also Python's.
+func pythonString(s string) string { return strconv.QuoteToASCII(s) }

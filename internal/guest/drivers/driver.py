@@ -1,0 +1,287 @@
+# Remuda's driver for Python 3.8 and later: reads scripts from init, runs them in
+# one persistent __main__, reports how they ended. ../PROTOCOL.md has the wire.
+#
+# This part is compiled at every start, so it is short and imports only modules
+# that the interpreter has loaded anyway. What a `1+1` does not need (values with
+# rich forms, errors, parameters, top-level return) is in driver_late.py.
+import _signal
+import posix
+import sys
+
+LATE = "@LATE@"
+CHANNEL = 3
+RUN, READY, DONE = 1, 2, 3
+INTERRUPT = {_signal.SIGINT}
+ME = posix.getpid()
+
+
+class Quit:
+    """The builtins exit and quit."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __repr__(self):
+        return "Use %s() to end the script" % self.name
+
+    def __call__(self, code=None):
+        raise SystemExit(code)
+
+
+class Help:
+    """The builtin help."""
+
+    def __repr__(self):
+        return "Type help(object) for help about object."
+
+    def __call__(self, *args, **kwargs):
+        import pydoc
+        return pydoc.help(*args, **kwargs)
+
+
+class Source:
+    """__loader__ of __main__: gives linecache and inspect the script's text."""
+
+    text = ""
+
+    def get_source(self, name):
+        return self.text
+
+
+def late(name, loaded={}):
+    """The function of driver_late.py with the given name."""
+    if not loaded:
+        loaded.update(globals())
+        exec(compile(LATE, __file__, "exec"), loaded)
+    return loaded[name]
+
+
+def receive():
+    """Reads one frame and returns its fields."""
+    data = posix.read(CHANNEL, 65536)
+    while data:
+        need = 5 + int.from_bytes(data[:4], "big") if len(data) >= 5 else 5
+        if len(data) >= 5 and len(data) >= need:
+            break
+        if need > 65536:  # one buffer instead of many joined ones
+            parts, have = [data], len(data)
+            while have < need:
+                more = posix.read(CHANNEL, min(need - have, 1 << 20))
+                if not more:
+                    posix._exit(0)
+                parts.append(more)
+                have += len(more)
+            data = b"".join(parts)
+        else:
+            more = posix.read(CHANNEL, need - len(data))
+            if not more:
+                posix._exit(0)
+            data += more
+    if not data or data[4] != RUN:
+        posix._exit(0)
+    fields, i = [], 5
+    while i < len(data):
+        n = int.from_bytes(data[i:i + 4], "big") + i + 4
+        fields.append(data[i + 4:n])
+        i = n
+    return fields
+
+
+def send(kind, fields):
+    out = bytearray(4)
+    out.append(kind)
+    for f in fields:
+        out += len(f).to_bytes(4, "big")
+        out += f
+    out[:4] = (len(out) - 5).to_bytes(4, "big")
+    view = memoryview(out)
+    while view:
+        view = view[posix.write(CHANNEL, view):]
+
+
+def flush():
+    for f in (sys.stdout, sys.stderr):
+        try:
+            f.flush()
+        except Exception:
+            pass
+
+
+def finish():
+    """What the interpreter itself does at its end."""
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        threading._shutdown()
+    import atexit
+    atexit._run_exitfuncs()
+
+
+def standard(new_stdin):
+    """Mends the standard streams that an earlier script closed."""
+    for name, fd, mode in (("stdout", 1, "w"), ("stderr", 2, "w"), ("stdin", 0, "r")):
+        f = getattr(sys, name, None)
+        if f is None or (fd == 0 and new_stdin) or getattr(f, "closed", False):
+            f = open(fd, mode, encoding="utf-8", errors="strict" if fd == 1 else "backslashreplace" if fd else "surrogateescape", closefd=False)
+            if fd:
+                f.reconfigure(line_buffering=True)
+            setattr(sys, name, f)
+            setattr(sys, "__%s__" % name, f)
+
+
+PLACE = compile("__remuda_value__ = 0", "", "exec", 0x400)
+
+
+def translate(source, name):
+    """Compiles a script so that it leaves its last expression in a global."""
+    tree = compile(source, name, "exec", 0x2400, True)  # AST only, top-level await
+    if tree.body and type(tree.body[-1]).__name__ == "Expr":
+        last = tree.body[-1]
+        place = PLACE.body[0]
+        place.value = last.value
+        for attribute in ("lineno", "col_offset", "end_lineno", "end_col_offset"):
+            value = getattr(last, attribute)
+            setattr(place, attribute, value)
+            setattr(place.targets[0], attribute, value)
+        tree.body[-1] = place
+    try:
+        return compile(tree, name, "exec", 0x2000, True)
+    except SyntaxError as e:
+        if e.msg != "'return' outside function":
+            raise
+    return late("with_return")(source, name)
+
+
+def run(code, scope):
+    """Runs compiled code and returns its value."""
+    if isinstance(code, tuple):  # a function made for top-level return
+        code, call = code
+        return call(code, scope)
+    if code.co_flags & 0x80:  # a coroutine: the script awaits at its top level
+        import asyncio
+        asyncio.run(eval(code, scope))
+    else:
+        exec(code, scope)
+    return scope.pop("__remuda_value__", None)
+
+
+def execute(main, flags, name, source, args, env, parameters):
+    """Runs one script and returns the fields of a Done frame."""
+    scope, value, failure, old_env = main.__dict__, None, None, None
+    final = b"f" in flags
+    try:
+        if b"c" in flags:
+            source, path = late("code_file")(source, scope)
+            name = name or path
+        else:
+            scope.pop("__file__", None)
+            name = name or "<script>"
+            script_folder("")
+            source = source.decode()
+        main.__loader__.text = source
+        sys.argv = [name] + args
+        standard(b"s" in flags)
+        if env:
+            old_env = late("set_env")(env)
+        if parameters:
+            late("bind")(scope, parameters)
+        lines = sys.modules.get("linecache")
+        if lines is not None:
+            late("remember")(lines, name, source)
+        code = translate(source, name)
+        if b"i" in flags:
+            while _signal.sigtimedwait(INTERRUPT, 0) is not None:
+                pass
+        try:
+            _signal.pthread_sigmask(_signal.SIG_UNBLOCK, INTERRUPT)
+            value = run(code, scope)
+        except BaseException as e:
+            failure = e
+        if final or posix.getpid() != ME:
+            finish()
+        flush()
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, INTERRUPT)
+    except BaseException as e:  # before the script, or an interrupt at its end
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, INTERRUPT)
+        if failure is None:
+            failure = e
+    if posix.getpid() != ME:
+        late("end_child")(failure, name, source)
+    try:
+        if failure is not None:
+            return late("failed")(failure, name, source)
+        if value is None:
+            return (b"ok", b"0", b"", b"", b"", b"", b"", b"")
+        kind = type(value)
+        if kind is int or kind is bool:
+            text = repr(value).encode()
+            return (b"ok", b"0", b"v", text if kind is int else text.lower(), text, b"", b"", b"")
+        return late("described")(value)
+    except BaseException as e:
+        return (b"error", b"1", b"", b"", b"", type(e).__name__.encode(), b"the value or the error could not be described", b"")
+    finally:
+        flush()
+        if old_env is not None:
+            late("restore_env")(old_env)
+
+
+def script_folder(first, known=[None]):
+    """Puts the folder of the script first in sys.path, in place of the last one's."""
+    path = sys.path
+    if not (path and known[0] is not None and path[0] == known[0]):
+        path.insert(0, first)
+    else:
+        path[0] = first
+    known[0] = first
+
+
+def prepare():
+    """Makes __main__ and what the site module would have made."""
+    global CHANNEL
+    try:
+        posix.dup2(3, 1000, False)
+        posix.close(3)
+        CHANNEL = 1000
+    except OSError:
+        posix.set_inheritable(3, False)
+    posix.register_at_fork(after_in_child=lambda: posix.close(CHANNEL))
+    version = "%d.%d" % sys.version_info[:2]
+    base = sys.prefix.rstrip("/")
+    for path in ("/usr/local/lib/python%s/dist-packages" % version, base + "/lib/python%s/site-packages" % version, base + "/lib/python3/dist-packages"):
+        try:
+            posix.stat(path)
+        except OSError:
+            continue
+        sys.path.append(path)
+    extra = posix.environ.get(b"PYTHONPATH")
+    if extra:
+        sys.path[0:0] = [p for p in extra.decode("utf-8", "surrogateescape").split(":") if p]
+    builtins = sys.modules["builtins"]
+    builtins.exit, builtins.quit, builtins.help = Quit("exit"), Quit("quit"), Help()
+    main = type(sys)("__main__")
+    main.__builtins__ = builtins
+    main.__loader__ = Source()
+    sys.modules["__main__"] = main
+    for f in (sys.stdout, sys.stderr):
+        f.reconfigure(line_buffering=True)
+    return main
+
+
+def serve():
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, INTERRUPT)
+    main = prepare()
+    send(READY, (sys.version.split()[0].encode(),))
+    while True:
+        flags, name, source, n, *rest = receive()
+        n = int(n)
+        args, rest = rest[:n], rest[n:]
+        pairs = []
+        for _ in (0, 1):
+            n = int(rest[0]) * 2 + 1
+            pairs.append(list(zip(rest[1:n:2], rest[2:n:2])))
+            rest = rest[n:]
+        args = [a.decode("utf-8", "surrogateescape") for a in args]
+        send(DONE, execute(main, flags, name.decode("utf-8", "replace"), source, args, *pairs))
+
+
+if __name__ == "__main__":
+    serve()

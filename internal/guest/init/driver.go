@@ -1,0 +1,306 @@
+package guestinit
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/remuda-run/remuda/internal/guest/channel"
+	"github.com/remuda-run/remuda/internal/guest/protocol"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// interpreterOOMScore makes the kernel prefer the interpreter to the keeper and
+// to everything else on the machine when memory is short.
+const interpreterOOMScore = "500"
+
+// driver is the interpreter, with our driver in it, seen from here.
+type driver struct {
+	pid     int
+	channel int  // our end; -1 once it is closed
+	lines   bool // it speaks the line variant
+	pipes   [2]pipe
+	stdin   feed // descriptor 0 of the interpreter
+	job     feed // descriptor 4, line variant only: the fields of the run
+
+	in       []byte
+	out      []byte
+	sent     int
+	writable bool
+	waiting  bool
+
+	dead     bool
+	status   unix.WaitStatus
+	hadStdin bool // the last run had input
+	hadInt   bool // SIGINT was sent since the last run began
+}
+
+// feed is a file of which the interpreter holds a read-only descriptor that
+// shares its offset with ours, so that we can give it new content at any time.
+type feed struct {
+	write int // of the memory file
+	read  int // the description that the interpreter has
+}
+
+func newFeed(name string) (feed, error) {
+	w, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return feed{-1, -1}, os.NewSyscallError("memfd_create", err)
+	}
+	if err := unix.Fchmod(w, 0o444); err != nil {
+		return feed{-1, -1}, wrap(err, "protect", name)
+	}
+	r, err := unix.Open("/proc/self/fd/"+itoa(w), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	return feed{w, r}, wrap(err, "open", name)
+}
+
+// fill replaces the content.
+func (f feed) fill(content []byte) error {
+	if err := unix.Ftruncate(f.write, 0); err != nil {
+		return err
+	}
+	for off := 0; off < len(content); {
+		n, err := unix.Pwrite(f.write, content[off:], int64(off))
+		if err != nil {
+			return err
+		}
+		off += n
+	}
+	_, err := unix.Seek(f.read, 0, unix.SEEK_SET)
+	return err
+}
+
+// startDriver forks the interpreter from this thread, whose capability bounding
+// set is empty and whose system calls are filtered by now.
+func (k *keeper) startDriver(s *protocol.Setup) error {
+	if len(s.Argv) == 0 {
+		return errors.New("the setup names no program to run")
+	}
+	d := &driver{channel: -1, lines: s.Language == string(remuda.LanguageBash), writable: true}
+	var child [5]int
+	files, err := d.plumb(s, &child)
+	if err != nil {
+		return err
+	}
+	d.pid, err = syscall.ForkExec(s.Argv[0], s.Argv, &syscall.ProcAttr{
+		Dir: s.Cwd, Env: environment(s.Env), Files: files,
+		Sys: &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: uint32(s.UID), Gid: uint32(s.GID)}},
+	})
+	for _, fd := range child[1:4] { // the feeds stay ours too
+		_ = unix.Close(fd)
+	}
+	if err != nil {
+		return wrap(err, "start", s.Argv[0])
+	}
+	k.driver = d
+	k.setup.forked = time.Now()
+	// The interpreter reads its driver first and waits: no foreign code runs
+	// before these limits are on.
+	for _, l := range s.Limits {
+		v := unix.Rlimit{Cur: l.Value, Max: l.Value}
+		if err := unix.Prlimit(d.pid, l.Resource, &v, nil); err != nil {
+			return wrap(err, "set limit", itoa(l.Resource))
+		}
+	}
+	if err := os.WriteFile("/proc/"+itoa(d.pid)+"/oom_score_adj", []byte(interpreterOOMScore), 0); err != nil {
+		return err
+	}
+	for _, fd := range []int{d.channel, d.pipes[0].fd, d.pipes[1].fd} {
+		if err := k.watch(fd, unix.EPOLLIN); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plumb makes every descriptor that the interpreter and the keeper share.
+func (d *driver) plumb(s *protocol.Setup, child *[5]int) ([]uintptr, error) {
+	var err error
+	if d.stdin, err = newFeed("stdin"); err != nil {
+		return nil, err
+	}
+	child[0] = d.stdin.read
+	for i, stream := range []byte{1, 2} {
+		var p [2]int
+		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+			return nil, os.NewSyscallError("pipe2", err)
+		}
+		// Owned by the interpreter's user, so that /dev/stdout can be opened.
+		if err := errors.Join(unix.Fchown(p[1], s.UID, s.GID), unix.SetNonblock(p[0], true)); err != nil {
+			return nil, wrap(err, "prepare pipe", itoa(i))
+		}
+		d.pipes[i] = pipe{fd: p[0], stream: stream, watched: true}
+		child[1+i] = p[1]
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socketpair", err)
+	}
+	if err := unix.SetNonblock(pair[0], true); err != nil {
+		return nil, wrap(err, "prepare", "channel")
+	}
+	d.channel, child[3] = pair[0], pair[1]
+	files := []uintptr{uintptr(child[0]), uintptr(child[1]), uintptr(child[2]), uintptr(child[3])}
+	if d.lines {
+		if d.job, err = newFeed("script"); err != nil {
+			return nil, err
+		}
+		child[4] = d.job.read
+		files = append(files, uintptr(child[4]))
+	}
+	return files, nil
+}
+
+func environment(env map[string]string) []string {
+	out := make([]string, 0, len(env))
+	for k, v := range env {
+		out = append(out, k+"="+v)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// say queues a run for the driver.
+func (d *driver) say(r *channel.Run, stdin []byte) error {
+	if r.Stdin = len(stdin) > 0 || d.hadStdin; r.Stdin {
+		if err := d.stdin.fill(stdin); err != nil {
+			return fmt.Errorf("hand over %d bytes of standard input: %w", len(stdin), err)
+		}
+	}
+	d.hadStdin = len(stdin) > 0
+	r.DropInterrupts, d.hadInt = d.hadInt, false
+	if !d.lines {
+		d.out = r.Append(d.out)
+		return nil
+	}
+	fields, err := r.AppendZ(nil)
+	if err != nil {
+		return err
+	}
+	if err := d.job.fill(fields); err != nil {
+		return fmt.Errorf("hand over the script: %w", err)
+	}
+	d.out = append(d.out, '\n')
+	return nil
+}
+
+// flushDriver writes as much of the queue as the channel takes.
+func (k *keeper) flushDriver() {
+	d := k.driver
+	if d.channel < 0 {
+		return
+	}
+	if d.sent < len(d.out) && (d.writable || !d.waiting) {
+		n, _ := unix.Write(d.channel, d.out[d.sent:]) // an error shows as the driver's end
+		d.sent += max(n, 0)
+		d.writable = false
+	}
+	if d.sent == len(d.out) && d.sent > 0 {
+		d.sent, d.out = 0, d.out[:0]
+		if cap(d.out) > readSize {
+			d.out = nil
+		}
+	}
+	if wait := len(d.out) > 0; wait != d.waiting {
+		d.waiting = wait
+		events := uint32(unix.EPOLLIN)
+		if wait {
+			events |= unix.EPOLLOUT
+		}
+		k.rewatch(d.channel, events)
+	}
+}
+
+// hear reads the channel and handles every whole frame or line. It reports
+// whether there may be more to read.
+func (k *keeper) hear() bool {
+	d := k.driver
+	if d.channel < 0 {
+		return false
+	}
+	if cap(d.in)-len(d.in) < 4<<10 {
+		d.in = append(make([]byte, 0, 2*cap(d.in)+16<<10), d.in...)
+	}
+	n, err := unix.Read(d.channel, d.in[len(d.in):cap(d.in)])
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
+		return false
+	}
+	if err != nil || n == 0 {
+		k.unwatch(d.channel)
+		_ = unix.Close(d.channel)
+		d.channel = -1
+		k.channelClosed()
+		return false
+	}
+	d.in = d.in[:len(d.in)+n]
+	if err := k.understand(); err != nil {
+		k.violation(err)
+		return false
+	}
+	if len(d.in) == 0 && cap(d.in) > readSize {
+		d.in = nil
+	}
+	return true
+}
+
+// understand handles what the driver has sent so far.
+func (k *keeper) understand() error {
+	d := k.driver
+	rest := d.in
+	for {
+		var t byte
+		var version string
+		var done *channel.Done
+		var ok bool
+		var err error
+		if d.lines {
+			var line string
+			if line, rest, ok, err = channel.NextLine(rest); ok {
+				t, version, done, err = channel.ParseLine(line)
+			}
+		} else {
+			var p []byte
+			if t, p, rest, ok, err = channel.Next(rest); ok && t == channel.TypeReady {
+				version, err = channel.ParseReady(p)
+			} else if ok {
+				done, err = channel.ParseDone(p)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		if err := k.heard(t, version, done); err != nil {
+			return err
+		}
+	}
+	d.in = d.in[:copy(d.in, rest)]
+	return nil
+}
+
+// heard reacts to one word of the driver.
+func (k *keeper) heard(t byte, version string, done *channel.Done) error {
+	switch {
+	case t == channel.TypeReady && !k.setup.ready:
+		k.driverReady(version)
+	case t == channel.TypeDone && k.run != nil && k.run.phase == running:
+		k.runDone(done)
+	default:
+		return fmt.Errorf("%w: type %s out of turn", channel.ErrGarbage, strconv.Itoa(int(t)))
+	}
+	return nil
+}
+
+// interruptDriver sends SIGINT to the interpreter's process group.
+func (d *driver) interrupt() {
+	d.hadInt = true
+	_ = unix.Kill(-d.pid, unix.SIGINT)
+}

@@ -1,0 +1,110 @@
+package guestinit
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/remuda-run/remuda/internal/guest/protocol"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// finish makes the End of the execution and sends it.
+func (k *keeper) finish() {
+	r := k.run
+	r.phase = ended
+	if r.wall == 0 {
+		r.wall = time.Since(r.started)
+	}
+	e := &protocol.End{
+		ID: r.id, LastSeq: r.seq, OutputCut: r.cut, WallUS: r.wall.Microseconds(),
+		KilledBy: string(r.by), Reason: r.reason, Dead: k.driver.dead || r.killed,
+	}
+	switch {
+	case r.done != nil:
+		fillDone(e, r)
+	case r.killed:
+		e.State = string(remuda.ExecutionError)
+	default:
+		fillDeath(e, k.driver.status)
+	}
+	switch r.by {
+	case remuda.KilledByTime:
+		e.State = string(remuda.ExecutionTimeout)
+	case remuda.KilledByCancel:
+		e.State = string(remuda.ExecutionCanceled)
+	case remuda.KilledByNothing:
+	default:
+		e.State = string(remuda.ExecutionError)
+	}
+	if e.Reason == "" && r.by == remuda.KilledByCancel {
+		e.Reason = "canceled"
+	}
+	if e.State != string(remuda.ExecutionSuccess) {
+		e.DiskFull = diskFull()
+	}
+	r.end, r.done = e, nil
+	k.send(protocol.TypeEnd, e)
+	if e.Dead {
+		k.leave()
+	}
+}
+
+// fillDone tells how the script ended by the driver's word.
+func fillDone(e *protocol.End, r *execution) {
+	d := r.done
+	e.State = string(remuda.ExecutionError)
+	if d.OK {
+		e.State = string(remuda.ExecutionSuccess)
+	}
+	code := d.ExitCode
+	e.ExitCode = &code
+	e.ErrType, e.ErrText, e.Traceback = d.ErrType, d.ErrText, d.Traceback
+	e.HasValue, e.ValueText, e.Rich = d.HasValue, d.Text, d.Rich
+	if len(d.JSON) > 0 && json.Valid(d.JSON) {
+		e.ValueJSON = d.JSON
+	}
+}
+
+// fillDeath tells how the interpreter ended when its driver did not speak.
+func fillDeath(e *protocol.End, status unix.WaitStatus) {
+	e.State = string(remuda.ExecutionError)
+	var code int
+	switch {
+	case status.Exited():
+		code = status.ExitStatus()
+		if code == 0 {
+			e.State = string(remuda.ExecutionSuccess)
+		} else {
+			e.Reason = "the script ended its interpreter, which " + describe(status)
+		}
+	case status.Signaled():
+		code = 128 + int(status.Signal())
+		e.Reason = "the interpreter " + describe(status)
+		if status.Signal() == unix.SIGSYS {
+			e.KilledBy = string(remuda.KilledByPolicy)
+		}
+	default:
+		return
+	}
+	e.ExitCode = &code
+}
+
+// describe says how a process ended: "exited with status 3".
+func describe(status unix.WaitStatus) string {
+	if status.Signaled() {
+		return fmt.Sprintf("was killed by signal %d (%s)", int(status.Signal()), unix.SignalName(status.Signal()))
+	}
+	return fmt.Sprintf("exited with status %d", status.ExitStatus())
+}
+
+// diskFull reports whether the writable file system has no byte or no inode left.
+func diskFull() bool {
+	var s unix.Statfs_t
+	if unix.Statfs(protocol.Workspace, &s) != nil {
+		return false
+	}
+	return s.Bavail == 0 || (s.Files > 0 && s.Ffree == 0)
+}

@@ -1,0 +1,241 @@
+package guestinit
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/guest/channel"
+	"github.com/remuda-run/remuda/internal/guest/protocol"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// phase is how far an execution is.
+type phase int
+
+const (
+	running  phase = iota // the driver has it
+	draining              // the script has ended, its output is being read
+	ended                 // End is made; it is held until it is acknowledged
+)
+
+// timeoutGrace is how long an interrupted script has to end before its sandbox
+// is killed, when time ran out.
+const timeoutGrace = 300 * time.Millisecond
+
+// killPatience is how long a killed interpreter has to be gone before we report
+// without it.
+const killPatience = 2 * time.Second
+
+// outputKillFactor times the output limit is what a script may write before it
+// is killed; up to there what is over the limit is counted and cut.
+const outputKillFactor = 10
+
+// execution is one script run.
+type execution struct {
+	id        string
+	phase     phase
+	started   time.Time
+	timeout   time.Duration
+	final     bool // kill at once when time is up
+	timeoutAt time.Time
+	killAt    time.Time // when patience with an interrupted or killed script ends
+	captureAt time.Time // when output is read again
+	killed    bool
+	by        remuda.KilledBy // why we interrupted or killed it
+	reason    string
+
+	output
+	done *channel.Done
+	end  *protocol.End
+	wall time.Duration
+}
+
+// execute starts a script.
+func (k *keeper) execute(e protocol.Execute) bool {
+	if k.setup == nil || !k.setup.ready || (k.run != nil && k.run.phase != ended) {
+		return false
+	}
+	r := &execution{
+		id: e.ID, started: time.Now(), final: e.KillOnTimeout, timeout: time.Duration(e.TimeoutMS) * time.Millisecond,
+		output: output{limit: e.OutputLimit},
+	}
+	if r.limit <= 0 {
+		r.limit = remuda.DefaultOutputLimit
+	}
+	if r.timeout > 0 {
+		r.timeoutAt = r.started.Add(r.timeout)
+	}
+	k.run = r
+	if k.driver.dead || k.driver.channel < 0 {
+		r.reason = "the interpreter had ended before this execution"
+		k.kill("")
+		k.finish()
+		return true
+	}
+	k.resumeCapture()
+	if err := k.driver.say(toRun(&e), e.Stdin); err != nil {
+		r.done = &channel.Done{ExitCode: 1, ErrType: "Unsupported", ErrText: err.Error()}
+		k.finish()
+	}
+	return true
+}
+
+// toRun makes the driver's request of the server's.
+func toRun(e *protocol.Execute) *channel.Run {
+	r := &channel.Run{Final: e.KillOnTimeout, Name: e.Name, Source: e.Script, Args: e.Args}
+	if e.CodeFile != "" {
+		r.CodeFile, r.Source = true, e.CodeFile
+	}
+	for name, value := range e.Env {
+		r.Env = append(r.Env, channel.Pair{Name: name, Value: value})
+	}
+	for name, value := range e.Parameters {
+		r.Parameters = append(r.Parameters, channel.Pair{Name: name, Value: string(value)})
+	}
+	return r
+}
+
+// timeUp ends a script that has used up its time.
+func (k *keeper) timeUp() {
+	r := k.run
+	r.timeoutAt = time.Time{}
+	if r.phase != running || r.by != "" {
+		return
+	}
+	r.reason = fmt.Sprintf("the time limit of %v was reached", r.timeout)
+	if r.final {
+		k.kill(remuda.KilledByTime)
+		return
+	}
+	r.by = remuda.KilledByTime
+	r.killAt = time.Now().Add(timeoutGrace)
+	k.driver.interrupt()
+}
+
+// interrupt does what the server asks to end a script.
+func (k *keeper) interrupt(i protocol.Interrupt) bool {
+	r := k.run
+	if r == nil || r.id != i.ID || r.phase != running {
+		return true // it has ended in the meantime
+	}
+	by := remuda.KilledBy(i.By)
+	if i.GraceMS <= 0 {
+		k.kill(by)
+		return true
+	}
+	if r.by == "" {
+		r.by = by
+	}
+	at := time.Now().Add(time.Duration(i.GraceMS) * time.Millisecond)
+	if r.killAt.IsZero() || at.Before(r.killAt) {
+		r.killAt = at
+	}
+	k.driver.interrupt()
+	return true
+}
+
+// graceOver kills what did not end when it was interrupted, and stops waiting
+// for what did not even end when it was killed.
+func (k *keeper) graceOver() {
+	r := k.run
+	r.killAt = time.Time{}
+	switch {
+	case r.phase != running:
+	case r.killed:
+		k.driver.dead = true
+		k.drain()
+	default:
+		k.kill("")
+	}
+}
+
+// kill kills everything in the sandbox. by is the reason unless there is one.
+func (k *keeper) kill(by remuda.KilledBy) {
+	r := k.run
+	if r.by == "" {
+		r.by = by
+	}
+	r.killed = true
+	r.killAt = time.Now().Add(killPatience)
+	killAll()
+}
+
+// violation ends an instance whose driver sent what no driver of ours sends.
+func (k *keeper) violation(err error) {
+	k.unwatch(k.driver.channel)
+	r := k.run
+	if r == nil || r.phase != running {
+		killAll() // the reaper's notice ends the program
+		return
+	}
+	r.by = remuda.KilledByPolicy
+	r.reason = "the driver's channel was misused: " + err.Error()
+	k.kill(remuda.KilledByPolicy)
+}
+
+// runDone takes the driver's word that the script has ended.
+func (k *keeper) runDone(d *channel.Done) {
+	r := k.run
+	if r.killed {
+		return // too late: what counts is the kill
+	}
+	r.done = d
+	k.drain()
+}
+
+// channelClosed is reached when the interpreter has closed its end of the
+// channel, nearly always because it has ended; the reaper's notice follows. A
+// script that closes the descriptor itself runs on and loses only its value.
+func (k *keeper) channelClosed() {
+	if len(k.driver.in) > 0 {
+		k.driver.in = nil
+	}
+}
+
+// driverDied is reached when the interpreter has been reaped.
+func (k *keeper) driverDied() {
+	for k.hear() {
+	}
+	killAll() // nothing outlives its interpreter
+	r := k.run
+	switch {
+	case !k.setup.ready:
+		k.fatal("interpreter", fmt.Errorf("the interpreter %s before its driver spoke: %s", describe(k.driver.status), k.lastWords()))
+	case r != nil && r.phase == running:
+		k.drain()
+	case r == nil:
+		k.done = true
+	case r.phase == ended:
+		k.leave()
+	}
+}
+
+// leave ends the program once the server has had time to take the End. A server
+// that is away keeps its whole linger time.
+func (k *keeper) leave() {
+	if k.conn != nil && k.exitAt.IsZero() {
+		k.exitAt = time.Now().Add(time.Second)
+	}
+}
+
+// ack releases what the server holds by now. A number above the last record's
+// acknowledges the End itself, as does the next Execute.
+func (k *keeper) ack(a protocol.Ack) bool {
+	r := k.run
+	if r == nil || r.id != a.ID {
+		return true
+	}
+	r.release(a.Seq)
+	switch r.phase {
+	case running:
+		k.resumeCapture()
+	case draining:
+		k.drain()
+	case ended:
+		if a.Seq > r.seq {
+			k.run = nil
+			k.done = k.done || k.driver.dead
+		}
+	}
+	return true
+}

@@ -1,0 +1,184 @@
+package guestinit
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/remuda-run/remuda/internal/guest/protocol"
+)
+
+// keeper is the whole state of the program. Only the event loop touches it.
+type keeper struct {
+	epoll  int
+	listen int
+	wake   int // eventfd that the reaper writes to
+
+	conn   *conn       // the server's connection; nil while there is none
+	driver *driver     // nil before Setup
+	run    *execution  // what runs, or has ended and is not acknowledged
+	setup  *setupState // nil before Setup
+	files  fileServer
+	buffer []byte // for reading pipes
+
+	// notice carries the interpreter's wait status, plus one so that zero is
+	// none, from the reaper to the loop.
+	notice atomic.Int64
+
+	linger   time.Duration
+	lingerAt time.Time // when to give up waiting for a server; zero: do not
+	exitAt   time.Time // when to leave after the interpreter is gone; zero: do not
+	done     bool
+}
+
+func newKeeper(listen int) (*keeper, error) {
+	k := &keeper{listen: listen, wake: -1}
+	var err error
+	if k.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	unix.CloseOnExec(listen)
+	if err := unix.SetNonblock(listen, true); err != nil {
+		return nil, fmt.Errorf("descriptor %d is not the listening socket that an engine leaves: %w", listen, err)
+	}
+	return k, k.watch(listen, unix.EPOLLIN)
+}
+
+// watch makes the loop react to events of a descriptor; changing them later is
+// rewatch, ending it unwatch.
+func (k *keeper) watch(fd int, events uint32) error {
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(k.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}))
+}
+
+func (k *keeper) rewatch(fd int, events uint32) {
+	_ = unix.EpollCtl(k.epoll, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
+}
+
+func (k *keeper) unwatch(fd int) {
+	_ = unix.EpollCtl(k.epoll, unix.EPOLL_CTL_DEL, fd, nil)
+}
+
+// loop runs until the keeper has nothing to keep.
+func (k *keeper) loop() error {
+	var events [16]unix.EpollEvent
+	for !k.done {
+		n, err := unix.EpollWait(k.epoll, events[:], k.timeout())
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return os.NewSyscallError("epoll_wait", err)
+		}
+		for i := range max(n, 0) {
+			k.handle(int(events[i].Fd), events[i].Events)
+		}
+		k.tick()
+		k.flush()
+	}
+	killAll()
+	return nil
+}
+
+// handle reacts to one event. A descriptor may have been closed by an earlier
+// event of the same batch; then its number matches nothing, or a newer one
+// whose non-blocking read finds nothing.
+func (k *keeper) handle(fd int, events uint32) {
+	d := k.driver
+	switch {
+	case fd == k.listen:
+		k.accept()
+	case k.conn != nil && fd == k.conn.fd:
+		k.conn.writable = k.conn.writable || events&unix.EPOLLOUT != 0
+		if events&^uint32(unix.EPOLLOUT) != 0 {
+			k.receive()
+		}
+	case d == nil:
+	case fd == d.channel:
+		d.writable = d.writable || events&unix.EPOLLOUT != 0
+		if events&^uint32(unix.EPOLLOUT) != 0 {
+			k.hear()
+		}
+	case fd == d.pipes[0].fd:
+		k.capture(&d.pipes[0])
+	case fd == d.pipes[1].fd:
+		k.capture(&d.pipes[1])
+	case fd == k.wake:
+		k.reaped()
+	}
+}
+
+// flush writes what the handlers left to be written.
+func (k *keeper) flush() {
+	if k.driver != nil {
+		k.flushDriver()
+	}
+	if k.conn != nil {
+		k.files.pump(k)
+		k.flushConn()
+	}
+}
+
+// deadlines lists the moments at which tick has something to do.
+func (k *keeper) deadlines() [5]time.Time {
+	var d [5]time.Time
+	d[0], d[1] = k.lingerAt, k.exitAt
+	if r := k.run; r != nil {
+		d[2], d[3], d[4] = r.timeoutAt, r.killAt, r.captureAt
+	}
+	return d
+}
+
+// timeout is how long the loop may wait, in milliseconds, -1 for ever.
+func (k *keeper) timeout() int {
+	var first time.Time
+	for _, at := range k.deadlines() {
+		if !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	if first.IsZero() {
+		return -1
+	}
+	left := time.Until(first)
+	if left <= 0 {
+		return 0
+	}
+	return int(min((left+time.Millisecond-1)/time.Millisecond, 1<<30))
+}
+
+// tick does what is due.
+func (k *keeper) tick() {
+	if k.lingerAt.IsZero() && k.exitAt.IsZero() && k.run == nil {
+		return
+	}
+	now := time.Now()
+	due := func(at time.Time) bool { return !at.IsZero() && !now.Before(at) }
+	if due(k.lingerAt) || due(k.exitAt) {
+		k.done = true
+		return
+	}
+	r := k.run
+	if r == nil {
+		return
+	}
+	if due(r.captureAt) {
+		k.resumeCapture()
+	}
+	if due(r.timeoutAt) {
+		k.timeUp()
+	}
+	if due(r.killAt) {
+		k.graceOver()
+	}
+}
+
+// fatal reports that the sandbox could not be made and ends the program.
+func (k *keeper) fatal(stage string, err error) {
+	k.send(protocol.TypeFailed, protocol.Failed{Stage: stage, Error: err.Error()})
+	killAll()
+	k.exitAt = time.Now().Add(time.Second) // the frame is written by then, or never
+	if k.conn != nil {
+		k.conn.closing = true
+	}
+}

@@ -1,0 +1,38 @@
+package guestinit
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"golang.org/x/sys/unix"
+)
+
+// listenFD is the descriptor of the listening socket that the engine leaves.
+const listenFD = 3
+
+// Main runs the keeper until it has nothing to keep, and returns the exit
+// status. The caller has locked the goroutine to the process's first thread.
+func Main() int {
+	if runtime.GOMAXPROCS(0) > 2 {
+		runtime.GOMAXPROCS(2)
+	}
+	debug.SetGCPercent(50)
+	unix.Umask(0o022)
+	// Whatever the engine's process had open is not for the interpreter.
+	_ = unix.CloseRange(listenFD, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
+	k, err := newKeeper(listenFD)
+	if err == nil {
+		err = k.loop()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "remuda-init:", err)
+		return 1
+	}
+	return 0
+}
+
+// killAll kills every process of the sandbox but this one.
+func killAll() { _ = unix.Kill(-1, unix.SIGKILL) }

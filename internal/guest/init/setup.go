@@ -1,0 +1,114 @@
+package guestinit
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/remuda-run/remuda/internal/guest/protocol"
+)
+
+// setupState is what is left of a Setup once it is done.
+type setupState struct {
+	language string
+	uid, gid int
+	started  time.Time // Setup came
+	forked   time.Time // the interpreter was started
+	ready    bool      // its driver has spoken
+}
+
+// stage is a step of the way from a Setup frame to a fenced interpreter.
+type stage struct {
+	name string
+	do   func() error
+}
+
+// setUp builds the sandbox and starts the interpreter. The answer is sent when
+// its driver speaks.
+func (k *keeper) setUp(s protocol.Setup) bool {
+	if k.setup != nil {
+		return false
+	}
+	k.setup = &setupState{language: s.Language, uid: s.UID, gid: s.GID, started: time.Now()}
+	k.linger = time.Duration(s.LingerMS) * time.Millisecond
+	disk := -1
+	if s.DiskFD {
+		if len(k.conn.rights) == 0 {
+			k.fatal("root", errors.New("the setup says that a mount was passed, but none came with the frame"))
+			return true
+		}
+		disk, k.conn.rights = k.conn.rights[0], k.conn.rights[1:]
+	}
+	r := rootBuilder{setup: &s, disk: disk}
+	for _, st := range []stage{
+		{"threads", startThreads},
+		{"cgroup namespace", func() error { return unix.Unshare(unix.CLONE_NEWCGROUP) }},
+		{"loopback", loopbackUp},
+		{"hostname", func() error { return unix.Sethostname([]byte(s.Hostname)) }},
+		{"root", r.build},
+		{"files", k.files.open},
+		{"fence", func() error { return fence(s.Seccomp) }},
+		{"interpreter", func() error { return k.startDriver(&s) }},
+		{"privileges", dropPrivileges},
+		{"reaper", k.startReaper},
+	} {
+		if err := st.do(); err != nil {
+			k.fatal(st.name, err)
+			return true
+		}
+	}
+	return true
+}
+
+// driverReady answers the Setup.
+func (k *keeper) driverReady(version string) {
+	s := k.setup
+	s.ready = true
+	k.send(protocol.TypeReady, protocol.Ready{Version: version, TimingsUS: map[string]int64{
+		"fence":       s.forked.Sub(s.started).Microseconds(),
+		"interpreter": time.Since(s.forked).Microseconds(),
+	}})
+}
+
+// loopbackUp brings up the only network interface.
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(fd)
+	ifr, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	ifr.SetUint16(unix.IFF_UP)
+	return os.NewSyscallError("ioctl SIOCSIFFLAGS", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr))
+}
+
+// writeText writes a small file of the root.
+func writeText(root string, t protocol.Text) error {
+	full := path.Join(root, t.Path)
+	if err := os.MkdirAll(path.Dir(full), 0o755); err != nil {
+		return err
+	}
+	mode := os.FileMode(t.Mode)
+	if mode == 0 {
+		mode = 0o444
+	}
+	return os.WriteFile(full, []byte(t.Content), mode)
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// wrap says what was being done to what when a system call failed.
+func wrap(err error, doing, what string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s %s: %w", doing, what, err)
+}
