@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/remuda-run/remuda/api"
+	"github.com/remuda-run/remuda/internal/authz"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
@@ -33,20 +34,12 @@ func unready(err error) error {
 
 func (e *edge) metrics(c *call) error {
 	if !e.options.MetricsOpen {
-		if err := mayReadMetrics(c.p); err != nil {
+		if err := authz.Check(c.p, authz.MetricsRead, c.p.Organization); err != nil {
 			return err
 		}
 	}
 	e.options.Metrics.ServeHTTP(c.w, c.r)
 	return nil
-}
-
-// mayReadMetrics: the figures are of all organizations together.
-func mayReadMetrics(p remuda.Principal) error {
-	if p.SiteAdmin || p.Role == remuda.RoleAdministrator {
-		return nil
-	}
-	return &remuda.Error{Code: remuda.CodeForbidden, Message: "you may not read the metrics", Remedy: "ask an administrator"}
 }
 
 func (e *edge) openapiJSON(c *call) error { return c.page(e.pages.json) }
