@@ -1,0 +1,281 @@
+package native
+
+import (
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/httpapi"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// scenario is one exchange: what is sent, what must and must not come back and
+// what the service was asked.
+type scenario struct {
+	name    string
+	stage   stage
+	request string // "METHOD URL"
+	header  []string
+	body    string
+	status  int
+	want    []string
+	never   []string
+	asked   []any // if not nil
+}
+
+func runScenarios(t *testing.T, o httpapi.Options, scenarios []scenario) {
+	t.Helper()
+	for i := range scenarios {
+		sc := &scenarios[i]
+		t.Run(sc.name, func(t *testing.T) {
+			t.Parallel()
+			method, url, _ := strings.Cut(sc.request, " ")
+			w := do(sc.stage.handler(t, o), method, url, sc.body, sc.header...)
+			answer := w.Body.String()
+			if w.Code != sc.status {
+				t.Fatalf("answers %d, want %d\n%s", w.Code, sc.status, answer)
+			}
+			for name, values := range w.Header() {
+				answer += name + ": " + strings.Join(values, " | ") + "\n"
+			}
+			for _, want := range sc.want {
+				if !strings.Contains(answer, want) {
+					t.Errorf("the answer does not contain %q\n%s", want, answer)
+				}
+			}
+			for _, never := range append(sc.never, "hash-of-it", "argon-hash", "secret-of-the-server", "env-secret") {
+				if strings.Contains(answer, never) {
+					t.Errorf("the answer contains %q\n%s", never, answer)
+				}
+			}
+			if sc.asked != nil && !reflect.DeepEqual(sc.stage.last(), sc.asked) {
+				t.Errorf("the service was asked %#v, want %#v", sc.stage.last(), sc.asked)
+			}
+		})
+	}
+}
+
+func fail(code remuda.Code) stage {
+	return stage{err: &remuda.Error{Code: code, Message: "scripted", Cause: "because", Remedy: "do better", Err: errSecret{}}}
+}
+
+type errSecret struct{}
+
+func (errSecret) Error() string { return "secret-of-the-server" }
+
+func TestExecutions(t *testing.T) {
+	t.Parallel()
+	runScenarios(t, httpapi.Options{}, []scenario{
+		{
+			name: "submit", request: "POST /v1/executions", body: `{"runtime":"python","script":"1+1"}`, status: 202,
+			want:  []string{`"id":"ex_1"`, `"state":"queued"`, `"runspace":null`, `"exit_code":null`, `"value":null`, `"killed_by":null`, `"timings_us":{}`, "Location: /v1/executions/ex_1", `"created_at":"2026-11-22T08:00:00.123456Z"`},
+			asked: []any{remuda.ExecutionRequest{Runtime: "python", Script: "1+1"}, time.Duration(0)},
+		},
+		{
+			name: "submit and wait", stage: stage{final: true}, request: "POST /v1/executions?wait=30s", body: `{"runtime":"python","script":"1+1"}`, status: 200,
+			want:  []string{`"state":"error"`, `"exit_code":1`, `"value":{"json":{"a":1},"rich":{"image/png":"AA=="},"text":"{'a': 1}"}`, `"killed_by":"memory"`, `"run":1,`, `"total":1000000`, `"peak_memory_mb":1.5`, `"cpu_s":0.001`, `"fresh":true`},
+			asked: []any{remuda.ExecutionRequest{Runtime: "python", Script: "1+1"}, 30 * time.Second},
+		},
+		{
+			name: "everything", request: "POST /v1/executions?wait=0.5", status: 202,
+			body: `{"runtime":"python","code_file":"a/b.py","args":["x",""],"parameters":{"n":12345678901234567890,"o":{"k":[null]}},"stdin_base64":"/wA=","env":{"A":"b"},"timeout_s":1.5,"files":[{"path":"in.csv","content":"é"},{"path":"b/c","content_base64":""}]}`,
+			asked: []any{remuda.ExecutionRequest{
+				Runtime: "python", CodeFile: "a/b.py", Args: []string{"x", ""}, Parameters: map[string]rawJSON{"n": rawJSON("12345678901234567890"), "o": rawJSON(`{"k":[null]}`)},
+				Stdin: []byte{0xff, 0}, Env: map[string]string{"A": "b"}, Timeout: 1500 * time.Millisecond,
+				Files: []remuda.File{{Path: "in.csv", Content: []byte("é")}, {Path: "b/c", Content: []byte{}}},
+			}, 500 * time.Millisecond},
+		},
+		{name: "empty script", request: "POST /v1/executions", body: `{"runtime":"python","script":""}`, status: 202, asked: []any{remuda.ExecutionRequest{Runtime: "python", Script: "\n"}, time.Duration(0)}},
+		{
+			name: "every wrong field", request: "POST /v1/executions?wait=1s", status: 400, asked: nil,
+			body: `{"scrpt":"x","args":"x","timeout_s":0,"env":{"1A":"b","B":2},"files":[{"content":"x"},{"path":"p","mode":1}]}`,
+			want: []string{`"code":"invalid"`, `"field":"scrpt","message":"is not a known field; known are runtime, script`, `"field":"args","message":"must be array, not string"`, `"field":"timeout_s","message":"must be more than 0, not 0"`,
+				`"field":"env.1A"`, `"field":"env.B"`, `"field":"files[0].path","message":"is required"`, `"field":"files[1].mode"`, `"field":"runtime","message":"is required"`},
+		},
+		{
+			name: "contradictions", request: "POST /v1/executions", status: 400,
+			body: `{"runtime":"p","script":"x","code_file":"y","stdin":"a","stdin_base64":"","files":[{"path":"../x","content":"","content_base64":""},{"path":"/abs"}]}`,
+			want: []string{`"field":"code_file"`, `"field":"stdin_base64"`, `"field":"files[0].content_base64"`, `"field":"files[0].path"`, `"field":"files[1].path"`, `"field":"files[1].content"`},
+		},
+		{name: "no program", request: "POST /v1/executions", body: `{"runtime":"p"}`, status: 400, want: []string{`"field":"script"`}},
+		{name: "no JSON", request: "POST /v1/executions", body: "{\n\"runtime\":", status: 400, want: []string{"line 2, column 10", "unexpected end"}},
+		{name: "no body", request: "POST /v1/executions", header: []string{"Content-Type", "application/json"}, status: 400, want: []string{"the body is empty"}},
+		{name: "two values", request: "POST /v1/executions", body: `{"runtime":"p","script":"x"} {}`, status: 400},
+		{name: "twice", request: "POST /v1/executions", body: `{"runtime":"p","script":"x","script":"y"}`, status: 400, want: []string{`"field":"script","message":"is given twice"`}},
+		{name: "no UTF-8", request: "POST /v1/executions", body: "{\"runtime\":\"p\",\"script\":\"\xff\"}", status: 400, want: []string{"is not UTF-8"}},
+		{name: "other case", request: "POST /v1/executions", body: `{"runtime":"p","Script":"x"}`, status: 400, want: []string{`"field":"Script"`}},
+		{name: "no JSON type", request: "POST /v1/executions", body: `x`, header: []string{"Content-Type", "text/plain"}, status: 415},
+		{name: "no type", request: "POST /v1/executions", body: `x`, header: []string{"Content-Type", ""}, status: 415},
+		{name: "charset", request: "POST /v1/executions", body: `{"runtime":"p","script":"x"}`, header: []string{"Content-Type", "application/json; charset=UTF-8"}, status: 202},
+		{name: "other charset", request: "POST /v1/executions", body: `{}`, header: []string{"Content-Type", "application/json; charset=latin1"}, status: 415},
+		{name: "encoded", request: "POST /v1/executions", body: `{}`, header: []string{"Content-Encoding", "gzip"}, status: 415},
+		{name: "too large", request: "POST /v1/runtimes", body: `{"name":"` + strings.Repeat("x", bodyLimit) + `"}`, status: 413},
+		{name: "wait too long", request: "POST /v1/executions?wait=301", body: `{}`, status: 400, want: []string{`"field":"wait"`}},
+		{name: "unknown parameter", request: "POST /v1/executions?wiat=1", body: `{}`, status: 400, want: []string{`"field":"wiat","message":"is not a parameter of this operation; known are wait"`}},
+		{name: "parameter twice", request: "GET /v1/executions?limit=1&limit=2", status: 400, want: []string{"more than once"}},
+		{name: "bad query", request: "GET /v1/executions?a;b", status: 400},
+		{name: "unknown runtime", stage: stage{err: remuda.NotFound("runtime", "x")}, request: "POST /v1/executions", body: `{"runtime":"x","script":"1"}`, status: 422, want: []string{`"code":"not_found"`, `"field":"runtime"`}},
+		{name: "unknown runspace", stage: stage{err: remuda.NotFound("runspace", "x")}, request: "POST /v1/runspaces/rs_9/executions", body: `{"script":"1"}`, status: 404},
+		{name: "in a runspace", request: "POST /v1/runspaces/rs_9/executions", body: `{"script":"1"}`, status: 202, want: []string{`"runspace":"rs_9"`}, asked: []any{remuda.ExecutionRequest{Runspace: "rs_9", Script: "1"}, time.Duration(0)}},
+		{name: "in a runspace with a runtime", request: "POST /v1/runspaces/rs_9/executions", body: `{"runtime":"x","script":"1"}`, status: 400, want: []string{`"field":"runtime"`}},
+		{name: "get", request: "GET /v1/executions/ex_1", status: 200, asked: []any{remuda.ExecutionID("ex_1")}},
+		{name: "head", request: "HEAD /v1/executions/ex_1", status: 200},
+		{name: "get and wait", request: "GET /v1/executions/ex_1?wait=2m", status: 200, asked: []any{remuda.ExecutionID("ex_1"), 2 * time.Minute}},
+		{name: "list", request: "GET /v1/executions?state=lost&runspace=rs_1&limit=7&cursor=abc", status: 200, want: []string{`"items":[{`, `"next":null`}, asked: []any{remuda.ExecutionFilter{Runspace: "rs_1", State: "lost"}, remuda.Page{Limit: 7, Cursor: "abc"}}},
+		{name: "list by runtime name", request: "GET /v1/executions?runtime=python", status: 200, asked: []any{remuda.ExecutionFilter{Runtime: "rt_1"}, remuda.Page{}}},
+		{name: "list by unknown runtime", request: "GET /v1/executions?runtime=absent", status: 422, want: []string{`"field":"runtime"`}},
+		{name: "list with a wrong state", request: "GET /v1/executions?state=x&limit=0", status: 400, want: []string{`"field":"state"`, `"field":"limit","message":"must be at least 1, not 0"`}},
+		{name: "cancel", request: "POST /v1/executions/ex_1/cancel", status: 202, asked: []any{remuda.ExecutionID("ex_1")}},
+		{name: "cancel an ended one", stage: fail(remuda.CodeConflict), request: "POST /v1/executions/ex_1/cancel", status: 409, want: []string{`"cause":"because"`, `"remedy":"do better"`, `"title":"scripted"`}},
+	})
+}
+
+func TestErrors(t *testing.T) {
+	t.Parallel()
+	busy := fail(remuda.CodeExhausted)
+	busy.err.(*remuda.Error).RetryAfterSeconds = 7 //nolint:forcetypeassert // made one line above
+	runScenarios(t, httpapi.Options{}, []scenario{
+		{name: "exhausted", stage: busy, request: "GET /v1/runspaces", status: 429, want: []string{"Retry-After: 7"}},
+		{name: "unavailable", stage: fail(remuda.CodeUnavailable), request: "GET /v1/runspaces", status: 503, want: []string{"Retry-After: 1"}},
+		{name: "canceled", stage: fail(remuda.CodeCanceled), request: "GET /v1/runspaces", status: 503},
+		{name: "deadline", stage: fail(remuda.CodeDeadline), request: "GET /v1/runspaces", status: 504},
+		{name: "forbidden", stage: fail(remuda.CodeForbidden), request: "GET /v1/runspaces", status: 403},
+		{name: "unsupported", stage: fail(remuda.CodeUnsupported), request: "POST /v1/runtimes", body: `{"name":"x","language":"bash"}`, status: 422, want: []string{`"code":"unsupported"`}},
+		{name: "internal", stage: fail(remuda.CodeInternal), request: "GET /v1/runspaces", status: 500},
+		{name: "foreign error", stage: stage{err: errSecret{}}, request: "GET /v1/runspaces", status: 500, want: []string{`"code":"internal"`}},
+		{name: "panic", stage: stage{panics: true}, request: "GET /v1/runspaces", status: 500, want: []string{`"code":"internal"`}},
+		{name: "no such path", request: "GET /v1/nothing", status: 404, want: []string{`"code":"not_found"`}},
+		{name: "root", request: "GET /", status: 404},
+		{name: "slash at the end", request: "GET /v1/runtimes/", status: 404},
+		{name: "method", request: "DELETE /v1/executions", status: 405, want: []string{"Allow: GET, HEAD, POST", `"code":"method_not_allowed"`}},
+		{name: "options", request: "OPTIONS /v1/users/x", status: 405, want: []string{"Allow: GET, HEAD, PATCH"}},
+		{name: "odd method", request: "BREW /healthz", status: 405},
+		{name: "double slash", request: "GET /v1//runtimes", status: 400},
+		{name: "dots", request: "GET /v1/../v1/runtimes", status: 400},
+		{name: "own request id", request: "GET /v1/runspaces", header: []string{"X-Request-Id", "abc-1.2_3"}, status: 200, want: []string{"X-Request-Id: abc-1.2_3"}},
+		{name: "own request id in a problem", request: "GET /v1/nothing", header: []string{"X-Request-Id", "abc"}, status: 404, want: []string{`"request_id":"abc"`}},
+		{name: "insane request id", request: "GET /v1/runspaces", header: []string{"X-Request-Id", "a b\""}, status: 200, never: []string{"a b"}},
+		{name: "other site", request: "POST /v1/executions/x/cancel", header: []string{"Sec-Fetch-Site", "cross-site"}, status: 403},
+	})
+}
+
+func TestCredentials(t *testing.T) {
+	t.Parallel()
+	const basic = "Basic YWRhOnBhc3M6d29yZA==" // ada, pass:word
+	token := `{"name":"laptop","scope":"read","expires_at":"2027-01-01T00:00:00+01:00"}`
+	expires := time.Date(2027, 1, 1, 0, 0, 0, 0, time.FixedZone("", 3600))
+	runScenarios(t, httpapi.Options{}, []scenario{
+		{name: "none", request: "GET /v1/runtimes", header: []string{"Authorization", ""}, status: 401, want: []string{`Www-Authenticate: Bearer realm="remuda"`}, never: []string{"Basic realm"}},
+		{name: "unknown token", request: "GET /v1/runtimes", header: []string{"Authorization", "Bearer bad"}, status: 401, want: []string{"Www-Authenticate: Bearer"}},
+		{name: "before the body is looked at", request: "POST /v1/runtimes", body: "{", header: []string{"Authorization", "Bearer bad"}, status: 401},
+		{name: "store is down", request: "GET /v1/runtimes", header: []string{"Authorization", "Bearer broken"}, status: 500},
+		{name: "password elsewhere", request: "GET /v1/runtimes", header: []string{"Authorization", basic}, status: 401, never: []string{"Basic realm"}},
+		{name: "password", request: "POST /v1/tokens", body: token, header: []string{"Authorization", basic, "Remuda-Organization", "acme"}, status: 201, want: []string{`"token":"the-secret"`, `"expires_at":"2026-12-31T23:00:00Z"`}},
+		{name: "wrong organization", request: "POST /v1/tokens", body: token, header: []string{"Authorization", basic, "Remuda-Organization", "other"}, status: 401, want: []string{"Basic realm"}},
+		{name: "wrong password", request: "POST /v1/tokens", body: token, header: []string{"Authorization", "Basic YWRhOng="}, status: 401, want: []string{"Bearer realm", "Basic realm"}},
+		{name: "token with a token", request: "POST /v1/tokens", body: `{"name":"x","expires_at":null}`, status: 201, want: []string{`"expires_at":null`, `"scope":"write"`}, asked: []any{"x", remuda.ScopeWrite, (*time.Time)(nil)}},
+		{name: "expiry is passed on", request: "POST /v1/tokens", body: token, status: 201},
+		{name: "bad expiry", request: "POST /v1/tokens", body: `{"name":"x","expires_at":"tomorrow"}`, status: 400, want: []string{`"field":"expires_at","message":"must be a time`}},
+		{name: "list", request: "GET /v1/tokens", status: 200, want: []string{`"next":"more"`}, never: []string{`"token":`}},
+		{name: "revoke", request: "DELETE /v1/tokens/tok_2", status: 204, asked: []any{remuda.TokenID("tok_2")}},
+		{name: "whoami", request: "GET /v1/whoami", status: 200, want: []string{`"user_name":"ada"`, `"role":"administrator"`, `"token":"tok_1"`}},
+		{name: "metrics without a token", request: "GET /metrics", header: []string{"Authorization", ""}, status: 401},
+		{name: "metrics with a weak token", request: "GET /metrics", header: []string{"Authorization", "Bearer weak"}, status: 403},
+		{name: "metrics", request: "GET /metrics", status: 200, want: []string{"up 1"}},
+		{name: "health", request: "GET /healthz", header: []string{"Authorization", ""}, status: 200, want: []string{`"status":"ok"`, `"version":"test"`}},
+		{name: "ready", request: "GET /readyz", header: []string{"Authorization", ""}, status: 200},
+	})
+	runScenarios(t, httpapi.Options{MetricsOpen: true, Ready: func(ctxt) error {
+		return &remuda.Error{Code: remuda.CodeInternal, Message: "the store does not answer", Err: errSecret{}}
+	}}, []scenario{
+		{name: "metrics on loopback", request: "GET /metrics", header: []string{"Authorization", ""}, status: 200},
+		{name: "not ready", request: "GET /readyz", header: []string{"Authorization", ""}, status: 503, want: []string{`"cause":"the store does not answer"`}},
+	})
+	_ = expires
+}
+
+func TestRuntimesRunspacesAccounts(t *testing.T) {
+	t.Parallel()
+	minute, name := time.Minute, "n"
+	runScenarios(t, httpapi.Options{}, []scenario{
+		{
+			name: "define", request: "POST /v1/runtimes", status: 201, want: []string{"Location: /v1/runtimes/rt_1", `"global":true`, `"exec_timeout_s":30`, `"env":{}`, `"generation":3`},
+			body:  `{"name":"p","language":"python","description":"d","version":"3.11","environment":"host","resources":{"cpu":0.5,"memory_mb":128,"disk_mb":64,"pids":32},"exec_timeout_s":60,"pool":{"min_cached":1,"max_cached":2},"env":{"A":""}}`,
+			asked: []any{remuda.Definition{Name: "p", Language: "python", Description: "d", Version: "3.11", Environment: "host", Resources: remuda.Resources{CPU: 0.5, MemoryMB: 128, DiskMB: 64, Pids: 32}, ExecTimeout: minute, Pool: remuda.PoolBounds{MinCached: 1, MaxCached: 2}, Env: map[string]string{"A": ""}}},
+		},
+		{name: "define the least", request: "POST /v1/runtimes", body: `{"name":"p","language":"node"}`, status: 201, asked: []any{remuda.Definition{Name: "p", Language: "node"}}},
+		{name: "define wrongly", request: "POST /v1/runtimes", body: `{"name":"","language":"perl","resources":{"cpu":-1,"memory_mb":1.5,"gpu":1},"exec_timeout_s":0,"pool":{"min_cached":-1}}`, status: 400,
+			want: []string{`"field":"name","message":"must not be empty"`, `"field":"language","message":"must be one of python, node, bash, not \"perl\""`, `"field":"resources.cpu"`, `"field":"resources.memory_mb","message":"must be a whole number`, `"field":"resources.gpu"`, `"field":"exec_timeout_s"`, `"field":"pool.min_cached"`}},
+		{name: "name taken", stage: fail(remuda.CodeConflict), request: "POST /v1/runtimes", body: `{"name":"p","language":"node"}`, status: 409},
+		{name: "list", request: "GET /v1/runtimes?name=python&limit=200", status: 200, want: []string{`"next":"more"`}, asked: []any{"python", remuda.Page{Limit: 200}}},
+		{name: "get", request: "GET /v1/runtimes/python", status: 200, asked: []any{"python"}},
+		{name: "change", request: "PATCH /v1/runtimes/python", body: `{"name":"n","resources":{"pids":7},"exec_timeout_s":60,"env":{}}`, status: 200, asked: []any{"python", remuda.RuntimePatch{Name: &name, Pids: ptr(7), ExecTimeout: &minute, Env: map[string]string{}}}},
+		{name: "change nothing", request: "PATCH /v1/runtimes/python", body: `{}`, status: 400, want: []string{"at least 1 of the fields"}},
+		{name: "delete", request: "DELETE /v1/runtimes/python", status: 204},
+		{name: "versions", request: "GET /v1/versions", status: 200, want: []string{`"language":"python"`, `"language":"node"`, `"language":"bash"`}},
+		{name: "versions of one", request: "GET /v1/versions?language=node", status: 200, never: []string{`"python"`}},
+		{name: "versions of none", request: "GET /v1/versions?language=perl", status: 400},
+
+		{name: "open", request: "POST /v1/runspaces", body: `{"runtime":"python","name":"lab","idle_timeout_s":0,"env":{"A":"b"},"init_script":"x=1"}`, status: 202, want: []string{"Location: /v1/runspaces/rs_1", `"instance":null`, `"error":null`},
+			asked: []any{remuda.RunspaceRequest{Runtime: "python", Name: "lab", IdleTimeout: ptr(time.Duration(0)), Env: map[string]string{"A": "b"}, InitScript: "x=1"}}},
+		{name: "open and wait", stage: stage{final: true}, request: "POST /v1/runspaces?wait=1", body: `{"runtime":"python"}`, status: 200, want: []string{`"state":"ready"`, `"idle_timeout_s":60`}, asked: []any{remuda.RunspaceID("rs_1"), time.Second}},
+		{name: "open on an unknown runtime", stage: stage{err: remuda.NotFound("runtime", "x")}, request: "POST /v1/runspaces", body: `{"runtime":"x"}`, status: 422},
+		{name: "get a runspace", request: "GET /v1/runspaces/rs_1", status: 200},
+		{name: "get a runspace and wait", request: "GET /v1/runspaces/rs_1?wait=1", status: 200, asked: []any{remuda.RunspaceID("rs_1"), time.Second}},
+		{name: "list runspaces", request: "GET /v1/runspaces", status: 200},
+		{name: "close", request: "DELETE /v1/runspaces/rs_1", status: 204},
+
+		{name: "make an organization", request: "POST /v1/organizations", body: `{"name":"acme"}`, status: 201},
+		{name: "list organizations", request: "GET /v1/organizations", status: 200},
+		{name: "get an organization", request: "GET /v1/organizations/acme", status: 200},
+		{name: "list members", request: "GET /v1/organizations/acme/members", status: 200},
+		{name: "put a member", request: "PUT /v1/organizations/acme/members/ada", body: `{"role":"monitor"}`, status: 200, asked: []any{"acme", "ada", remuda.RoleMonitor}},
+		{name: "put a member with a wrong role", request: "PUT /v1/organizations/acme/members/ada", body: `{"role":"king"}`, status: 400},
+		{name: "remove a member", request: "DELETE /v1/organizations/acme/members/ada", status: 204},
+		{name: "make a user", request: "POST /v1/users", body: `{"name":"ada","password":"pw"}`, status: 201, never: []string{`"password`}, asked: []any{"ada", "pw", false}},
+		{name: "list users", request: "GET /v1/users", status: 200},
+		{name: "get a user", request: "GET /v1/users/ada", status: 200},
+		{name: "change a user", request: "PATCH /v1/users/ada", body: `{"disabled":true}`, status: 200, asked: []any{"ada", "", true}},
+	})
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// TestEveryServiceErrorIsDocumented makes every operation of /v1 fail with every
+// code that services use there; apitest fails for an undocumented status.
+func TestEveryServiceErrorIsDocumented(t *testing.T) {
+	t.Parallel()
+	bodies := map[string]string{
+		"createExecution": `{"runtime":"p","script":"x"}`, "createRunspaceExecution": `{"script":"x"}`, "createRunspace": `{"runtime":"p"}`,
+		"createRuntime": `{"name":"p","language":"bash"}`, "updateRuntime": `{"name":"p"}`, "createToken": `{"name":"x"}`, "createOrganization": `{"name":"x"}`,
+		"putMember": `{"role":"monitor"}`, "createUser": `{"name":"x","password":"y"}`, "updateUser": `{"disabled":true}`,
+	}
+	for _, rt := range routes {
+		method, path, _ := strings.Cut(rt.pattern, " ")
+		if !strings.HasPrefix(path, "/v1/") || rt.operation == "whoami" {
+			continue
+		}
+		t.Run(rt.operation, func(t *testing.T) {
+			t.Parallel()
+			codes := []remuda.Code{remuda.CodeInvalid, remuda.CodeForbidden, remuda.CodeExhausted, remuda.CodeUnavailable, remuda.CodeCanceled, remuda.CodeDeadline, remuda.CodeInternal}
+			if strings.Contains(path, "{") {
+				codes = append(codes, remuda.CodeNotFound)
+			}
+			if method != http.MethodGet {
+				codes = append(codes, remuda.CodeConflict)
+			}
+			for _, code := range codes {
+				st := fail(code)
+				if code == remuda.CodeConflict && rt.operation == "revokeToken" {
+					continue // revoking has no state to be in conflict with
+				}
+				w := do(st.handler(t, httpapi.Options{}), method, strings.NewReplacer("{", "", "}", "", "...", "").Replace(path), bodies[rt.operation])
+				if w.Code < 400 {
+					t.Errorf("%s with %s answers %d", rt.operation, code, w.Code)
+				}
+			}
+		})
+	}
+}
