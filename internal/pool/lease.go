@@ -1,0 +1,330 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// Lease is one instance for one holder: a slot, and an instance once Start has
+// returned it. Its methods may be called from several goroutines, Start once.
+type Lease struct {
+	pool    *Pool
+	herd    *herd
+	warm    bool
+	took    time.Duration
+	victim  engine.Instance // idle instance whose slot a cold start takes over
+	slot    bool            // has a slot, or waits for one; guarded by Pool.mu
+	release sync.Once
+	gone    chan struct{}
+
+	mu      sync.Mutex
+	inst    engine.Instance
+	timings remuda.Timings
+	begun   bool // a cold start goes on, or has failed
+	failed  bool
+	ended   bool // released: an instance that comes later is destroyed at once
+}
+
+// Reserve takes a slot for an instance of the runtime's current generation and,
+// when there is one, a warm instance. It does not block. Errors: not_found for a
+// runtime that the pool does not know, exhausted when every slot is in use,
+// unavailable once the pool is closed.
+func (p *Pool) Reserve(runtime remuda.RuntimeID) (*Lease, error) {
+	began := time.Now()
+	for {
+		l, err := p.take(runtime, began)
+		if err != nil {
+			return nil, err
+		}
+		// The kernel is asked outside the lock: the instance is ours already.
+		if !l.warm || l.inst.Alive() {
+			l.took = time.Since(began)
+			return l, nil
+		}
+		p.buryLeased(l)
+	}
+}
+
+// take is one try of Reserve; a warm instance in it may be dead.
+func (p *Pool) take(runtime remuda.RuntimeID, now time.Time) (*Lease, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, &remuda.Error{Code: remuda.CodeUnavailable, Message: "the server is shutting down", Remedy: "try again when it is back", RetryAfterSeconds: 5}
+	}
+	h := p.current[runtime]
+	if h == nil {
+		return nil, remuda.NotFound("runtime", string(runtime))
+	}
+	l := &Lease{pool: p, herd: h, gone: make(chan struct{})}
+	if n := len(h.ready); n > 0 {
+		l.warm, l.inst = true, h.ready[n-1].Instance
+		h.ready[n-1] = warm{}
+		h.ready = h.ready[:n-1]
+		l.slot = true
+		h.active++
+	} else {
+		if err := p.takeSlot(l); err != nil {
+			return nil, err
+		}
+		h.making++
+		p.waiting++
+	}
+	h.demand[0]++
+	p.wake()
+	return l, nil
+}
+
+// takeSlot gives l a slot, if need be that of an idle instance, or the promise
+// of one that is just being freed. Needs mu.
+func (p *Pool) takeSlot(l *Lease) error {
+	if p.slots+p.promised < p.set.Capacity {
+		p.slots++
+		l.slot = true
+		return nil
+	}
+	if p.slots+p.promised < p.set.Capacity+p.dying {
+		p.promised++
+		return nil
+	}
+	from := p.fattest()
+	if from == nil {
+		return &remuda.Error{
+			Code: remuda.CodeExhausted, Message: "no instance can be started now",
+			Cause:             fmt.Sprintf("all %d slots of this node are in use", p.set.Capacity),
+			Remedy:            "try again shortly, close runspaces that are not needed, or raise the number of slots",
+			RetryAfterSeconds: 1,
+		}
+	}
+	l.victim = from.ready[0].Instance
+	from.ready = from.ready[1:]
+	l.slot = true
+	return nil
+}
+
+// fattest is the generation that can best spare a warm instance: the one
+// furthest above its minimum. nil when there is no warm instance. Needs mu.
+func (p *Pool) fattest() *herd {
+	var best *herd
+	spare := func(h *herd) int { return len(h.ready) - h.def.Pool.MinCached }
+	for _, h := range p.current {
+		if len(h.ready) > 0 && (best == nil || spare(h) > spare(best)) {
+			best = h
+		}
+	}
+	return best
+}
+
+// buryLeased ends a lease whose warm instance was found dead.
+func (p *Pool) buryLeased(l *Lease) {
+	p.metrics.DeadWarm()
+	p.log.Warn("warm instance was dead before its lease", "instance", l.inst.ID(), "runtime", l.herd.key.Runtime, "generation", l.herd.key.Number, "reason", exitReason(l.inst))
+	l.Release()
+}
+
+// Generation is the generation of the instance.
+func (l *Lease) Generation() remuda.GenerationKey { return l.herd.key }
+
+// Definition is what the instance is made from. Do not change its maps.
+func (l *Lease) Definition() remuda.Definition { return l.herd.def }
+
+// Warm reports whether the instance was there already.
+func (l *Lease) Warm() bool { return l.warm }
+
+// Timings says how long the lease took ("lease") and, of a cold start, its
+// stages. Complete once Start has returned.
+func (l *Lease) Timings() remuda.Timings {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.timings)
+}
+
+// Start returns the instance, at once when it is warm. Call it once. After an
+// error the lease has ended and nothing is left of it.
+func (l *Lease) Start(ctx context.Context) (engine.Instance, error) {
+	if l.warm {
+		l.pool.metrics.Lease(true, l.took)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.timings = remuda.Timings{"lease": l.took}
+		return l.inst, nil
+	}
+	if err := l.begin(); err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	inst, err := l.create(ctx)
+	l.pool.started(l.herd, err)
+	if err != nil {
+		l.fail()
+		return nil, err
+	}
+	took := l.took + time.Since(began)
+	l.pool.metrics.Lease(false, took)
+	timings := remuda.Timings{}
+	maps.Copy(timings, inst.Timings())
+	timings["lease"] = took
+	l.mu.Lock()
+	l.inst, l.timings = inst, timings
+	ended := l.ended
+	l.mu.Unlock()
+	if ended { // Release came first and left the instance to us
+		l.pool.dispose(l, inst)
+		return nil, errReleased()
+	}
+	return inst, nil
+}
+
+// begin marks that from here on it is Start that cleans up after a Release.
+func (l *Lease) begin() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return errReleased()
+	}
+	l.begun = true
+	return nil
+}
+
+// fail ends the lease after a start that did not succeed.
+func (l *Lease) fail() {
+	l.mu.Lock()
+	ended := l.ended
+	l.failed = true
+	l.mu.Unlock()
+	if ended { // Release came first and left the slot to us
+		l.pool.dispose(l, l.takeVictim())
+		return
+	}
+	l.Release()
+}
+
+func errReleased() error {
+	return remuda.Errorf(remuda.CodeCanceled, "the lease was released before its instance was made")
+}
+
+// create makes the instance of a cold start, in its turn.
+func (l *Lease) create(ctx context.Context) (engine.Instance, error) {
+	p := l.pool
+	defer func() {
+		p.mu.Lock()
+		p.waiting--
+		p.mu.Unlock()
+		p.wake()
+	}()
+	select {
+	case p.cold <- struct{}{}:
+	case <-ctx.Done():
+		return nil, remuda.Errorf(remuda.CodeCanceled, "wait for a turn to start an instance: %w", ctx.Err())
+	}
+	defer func() { <-p.cold }()
+	if err := p.awaitSlot(ctx, l); err != nil {
+		return nil, err
+	}
+	if victim := l.takeVictim(); victim != nil {
+		p.destroy(victim)
+	}
+	return p.engine.Create(ctx, spec(l.herd))
+}
+
+// awaitSlot waits for the slot that was promised to l.
+func (p *Pool) awaitSlot(ctx context.Context, l *Lease) error {
+	for {
+		p.mu.Lock()
+		freed := p.freed
+		if !l.slot && p.slots < p.set.Capacity {
+			p.slots++
+			p.promised--
+			l.slot = true
+		}
+		has := l.slot
+		p.mu.Unlock()
+		if has {
+			return nil
+		}
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return remuda.Errorf(remuda.CodeCanceled, "wait for a slot that is being freed: %w", ctx.Err())
+		}
+	}
+}
+
+func (l *Lease) takeVictim() engine.Instance {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	victim := l.victim
+	l.victim = nil
+	return victim
+}
+
+func spec(h *herd) engine.Spec {
+	return engine.Spec{
+		ID: remuda.NewInstanceID(), Generation: h.key, Language: h.def.Language, Version: h.def.Version,
+		Environment: h.def.Environment, Resources: h.def.Resources, Env: h.def.Env,
+	}
+}
+
+// started books the outcome of a cold start.
+func (p *Pool) started(h *herd, err error) {
+	p.metrics.Start(false, err)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h.making--
+	h.active++ // until Release, also after a failure
+	if err != nil {
+		h.lastError = err
+		return
+	}
+	h.lastError, h.failures, h.notBefore = nil, 0, time.Time{}
+}
+
+// Release gives the slot back and has the instance destroyed without waiting.
+// It may be called more than once.
+func (l *Lease) Release() {
+	l.release.Do(l.end)
+}
+
+// Destroy releases and waits until nothing is left of the instance.
+func (l *Lease) Destroy(ctx context.Context) error {
+	l.Release()
+	select {
+	case <-l.gone:
+		return nil
+	case <-ctx.Done():
+		return remuda.Errorf(remuda.CodeDeadline, "wait for the instance to be destroyed: %w", ctx.Err())
+	}
+}
+
+// end is the body of Release.
+func (l *Lease) end() {
+	l.mu.Lock()
+	l.ended = true
+	inst, begun, failed := l.inst, l.begun, l.failed
+	l.mu.Unlock()
+	if inst == nil && begun && !failed {
+		return // Start is at work and will clean up
+	}
+	if inst == nil && !begun {
+		l.pool.abandon(l.herd)
+	}
+	if inst == nil {
+		inst = l.takeVictim()
+	}
+	l.pool.dispose(l, inst)
+}
+
+// abandon books a cold start that was never begun.
+func (p *Pool) abandon(h *herd) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting--
+	h.making--
+	h.active++ // dispose takes it back
+}
