@@ -1,0 +1,159 @@
+package executions
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/remuda-run/remuda/internal/remuda"
+	"github.com/remuda-run/remuda/internal/runspaces"
+	"github.com/remuda-run/remuda/internal/runtimes"
+)
+
+// Bounds of one request, beside those of package remuda.
+const (
+	maxArgs           = 1024
+	maxArgBytes       = 128 << 10
+	maxParameters     = 256
+	maxParameterBytes = 8 << 20
+	maxFiles          = 256
+)
+
+var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
+
+// checker collects the wrong fields of a request. large says that one of them
+// is wrong by its size.
+type checker struct {
+	fields []remuda.FieldError
+	large  bool
+}
+
+func (c *checker) add(field, format string, args ...any) {
+	c.fields = append(c.fields, remuda.FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) size(field string, n, limit int) {
+	if n > limit {
+		c.large = true
+		c.add(field, "is %d bytes long; at most %d are allowed", n, limit)
+	}
+}
+
+// err names every wrong field, nil when there is none.
+func (c *checker) err() error {
+	if len(c.fields) == 0 {
+		return nil
+	}
+	e := remuda.Invalid(c.fields...)
+	if c.large {
+		e.Code = remuda.CodeTooLarge
+	}
+	return e
+}
+
+// check looks at everything but the time limit, which depends on the runtime.
+func (c *checker) check(req remuda.ExecutionRequest) {
+	switch {
+	case req.Runtime == "" && req.Runspace == "":
+		c.add("runtime", "is required: the id or name of a runtime, or a runspace instead")
+	case req.Runtime != "" && req.Runspace != "":
+		c.add("runtime", "must not be given together with a runspace, which has its own")
+	}
+	switch {
+	case req.Script == "" && req.CodeFile == "":
+		c.add("script", "is required, or code_file instead")
+	case req.Script != "" && req.CodeFile != "":
+		c.add("code_file", "must not be given together with script")
+	}
+	c.size("script", len(req.Script), remuda.MaxScriptBytes)
+	if !utf8.ValidString(req.Script) {
+		c.add("script", "must be valid UTF-8")
+	}
+	if req.CodeFile != "" {
+		if message := runspaces.CheckPath(req.CodeFile); message != "" {
+			c.add("code_file", "%s", message)
+		}
+	}
+	c.size("stdin", len(req.Stdin), remuda.MaxStdinBytes)
+	c.args(req.Args)
+	c.parameters(req.Parameters)
+	c.fields = append(c.fields, runtimes.CheckEnv("env", req.Env)...)
+	c.files(req.Files)
+}
+
+func (c *checker) args(args []string) {
+	if len(args) > maxArgs {
+		c.add("args", "has %d elements; at most %d are allowed", len(args), maxArgs)
+		return
+	}
+	total := 0
+	for i, arg := range args {
+		total += len(arg)
+		if strings.ContainsRune(arg, 0) || !utf8.ValidString(arg) {
+			c.add(fmt.Sprintf("args[%d]", i), "must be valid UTF-8 without NUL characters")
+		}
+	}
+	c.size("args", total, maxArgBytes)
+}
+
+func (c *checker) parameters(parameters map[string]json.RawMessage) {
+	if len(parameters) > maxParameters {
+		c.add("parameters", "has %d names; at most %d are allowed", len(parameters), maxParameters)
+		return
+	}
+	total := 0
+	for _, name := range slices.Sorted(maps.Keys(parameters)) {
+		value := parameters[name]
+		total += len(value)
+		if !identifier.MatchString(name) {
+			c.add("parameters", "has the name %q, which is no identifier of at most 64 letters, digits and underscores", shorten(name))
+		} else if !json.Valid(value) {
+			c.add("parameters."+name, "must be a JSON value")
+		}
+	}
+	c.size("parameters", total, maxParameterBytes)
+}
+
+func (c *checker) files(files []remuda.File) {
+	if len(files) > maxFiles {
+		c.add("files", "has %d elements; at most %d are allowed", len(files), maxFiles)
+		return
+	}
+	total := 0
+	seen := make(map[string]bool, len(files))
+	for i, f := range files {
+		field := fmt.Sprintf("files[%d].path", i)
+		if message := runspaces.CheckPath(f.Path); message != "" {
+			c.add(field, "%s", message)
+		} else if seen[f.Path] {
+			c.add(field, "names the same file as one before it")
+		}
+		seen[f.Path] = true
+		total += len(f.Content)
+	}
+	c.size("files", total, remuda.MaxFileBytes)
+}
+
+// timeout checks the time limit against the runtime's, which is never exceeded
+// and never put in its place silently.
+func (c *checker) timeout(asked time.Duration, def remuda.Definition) {
+	switch {
+	case asked < 0:
+		c.add("timeout_s", "must not be negative")
+	case asked > def.ExecTimeout:
+		c.add("timeout_s", "is %s, above the runtime's limit of %s; ask for less, or change exec_timeout_s of the runtime", asked, def.ExecTimeout)
+	}
+}
+
+// shorten bounds a text that comes from outside for a message.
+func shorten(s string) string {
+	if len(s) > 80 {
+		return s[:80] + "..."
+	}
+	return s
+}

@@ -1,0 +1,19 @@
+// Package executions is the service of script runs: it decides whether a request
+// may run and is valid, records it, finds it an instance (a fresh one, or that
+// of a runspace), runs it, keeps its output and records its one end.
+//
+// A run belongs to the server, not to the request that started it: a caller that
+// hangs up changes nothing. The path that a waiting caller sees is short. The row
+// and its audit entry are being made durable while the instance is leased and the
+// script runs (store.Begin); the end, the remaining output and the second audit
+// entry are one transaction, and only after its commit anybody is told. "record"
+// and "total" in the timings reach up to that commit, but leave it out.
+//
+// Output is stored in batches (64 KiB, 20 ms or the end) and published to readers
+// when a batch is durable, never before; so memory per run is bounded, and a
+// reader can always go on from a number it has seen.
+//
+// Start with service.go, then run.go (the life of one run), finish.go and
+// output.go. Instances are the pool's and runspaces' business, sandboxes the
+// engine's.
+package executions

@@ -1,0 +1,214 @@
+package executions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/remuda"
+	"github.com/remuda-run/remuda/internal/runspaces"
+	"github.com/remuda-run/remuda/internal/store"
+)
+
+// broken makes a result of what went wrong around a script.
+func (s *Service) broken(ctx context.Context, r *run, inst engine.Instance, err error) engine.Result {
+	res := engine.Result{State: remuda.ExecutionLost, Dead: !inst.Alive()}
+	exit := exitOf(inst)
+	res.Usage = exit.Usage
+	switch {
+	case r.cancelReason() != "":
+		res.State, res.KilledBy, res.Reason = remuda.ExecutionCanceled, remuda.KilledByCancel, r.cancelReason()
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		res.State, res.KilledBy, res.Reason = remuda.ExecutionTimeout, remuda.KilledByTime, "it did not end at its time limit and was killed"
+	case exit.KilledBy != remuda.KilledByNothing:
+		res.State, res.KilledBy, res.Reason = remuda.ExecutionError, exit.KilledBy, exit.Reason
+	case res.Dead:
+		res.Reason = "the sandbox ended while it ran: " + exit.Reason
+	default:
+		res.Reason = "the sandbox could not run it: " + public(err)
+	}
+	s.log.Warn("an execution was cut off", "execution", r.id, "instance", inst.ID(), "state", res.State, "killed_by", res.KilledBy, "request", r.p.RequestID, "error", err)
+	return res
+}
+
+// exitOf is why the sandbox ended, empty while it has not.
+func exitOf(inst engine.Instance) engine.Exit {
+	select {
+	case <-inst.Done():
+		return inst.Exit()
+	default:
+		return engine.Exit{}
+	}
+}
+
+// judge gives the result its final state and reason.
+func (s *Service) judge(r *run, res engine.Result) engine.Result {
+	if !remuda.ExecutionRunning.CanBecome(res.State) {
+		s.log.Error("engine gave a state that no execution can end in", "execution", r.id, "state", res.State)
+		res.State, res.Reason = remuda.ExecutionLost, "the engine did not say how it ended"
+	}
+	// Whoever ended the place, or asked for the end, is the reason for what it cut off.
+	cutOff := res.State == remuda.ExecutionCanceled || res.State == remuda.ExecutionLost
+	if why := r.place.ended(); why != "" && cutOff {
+		res.State, res.KilledBy, res.Reason = remuda.ExecutionCanceled, remuda.KilledByCancel, "its runspace was ended: "+why
+	} else if why := r.cancelReason(); why != "" && cutOff {
+		res.State, res.KilledBy, res.Reason = remuda.ExecutionCanceled, remuda.KilledByCancel, why
+	}
+	if res.Reason == "" && res.State != remuda.ExecutionSuccess {
+		res.Reason = reasonOf(res)
+	}
+	return res
+}
+
+// reasonOf is one sentence for a result whose engine gave none.
+func reasonOf(res engine.Result) string {
+	switch {
+	case res.Error != nil && res.Error.Message != "":
+		return shortened(res.Error.Type + ": " + res.Error.Message)
+	case res.Error != nil:
+		return shortened(res.Error.Type)
+	case res.KilledBy != remuda.KilledByNothing:
+		return "it was killed by its limit of " + string(res.KilledBy)
+	case res.ExitCode != nil:
+		return "it ended with exit code " + strconv.Itoa(*res.ExitCode)
+	default:
+		return "it ended in state " + string(res.State)
+	}
+}
+
+func shortened(s string) string {
+	const limit = 500
+	if len(s) > limit {
+		return s[:limit] + "..."
+	}
+	return s
+}
+
+// finish records the one end of a run and tells everybody.
+func (s *Service) finish(r *run, res engine.Result) {
+	ended := time.Now()
+	rest, bytes, outErr := r.out.take()
+	was := r.row.State
+	row := r.final(res, bytes)
+	if outErr != nil {
+		row.State, row.Reason = remuda.ExecutionError, "its output could not be stored: "+public(outErr)
+	}
+	err := persist(s.store, func(tx *store.Tx) error {
+		if err := tx.AppendOutput(context.Background(), row.Organization, row.ID, rest); err != nil {
+			return err
+		}
+		row.Timings["record"] = time.Since(ended)
+		row.Timings["total"] = time.Since(r.accepted)
+		micros(row.Timings)
+		if err := tx.UpdateExecution(context.Background(), row); err != nil {
+			return err
+		}
+		details := map[string]string{"change": "end", "state": string(row.State)}
+		if row.KilledBy != remuda.KilledByNothing {
+			details["killed_by"] = string(row.KilledBy)
+		}
+		return tx.AppendAudit(context.Background(), entry(r.p, row.ID, details))
+	})
+	if err != nil {
+		s.unrecorded(r, row, rest, err)
+	} else {
+		r.ended(row)
+		s.drop(r)
+	}
+	s.metrics.ExecutionMoved(was, row.State, r.def.Language)
+	s.metrics.Stages(row.Timings)
+	if r.got != nil || row.Runspace != "" {
+		r.place.release(runspaces.Outcome{Ran: r.got != nil, Dead: res.Dead, Reason: deathReason(row)})
+	}
+	close(r.done)
+	r.out.end(rest)
+}
+
+// final is the row of the end, with times as the store keeps them.
+func (r *run) final(res engine.Result, bytes int64) remuda.Execution {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.killer != nil {
+		r.killer.Stop()
+	}
+	row, now := r.row, timestamp()
+	row.State, row.ExitCode, row.Value, row.Error = res.State, res.ExitCode, res.Value, res.Error
+	row.KilledBy, row.Reason = res.KilledBy, res.Reason
+	row.Usage = remuda.Usage{
+		CPU: res.Usage.CPU.Truncate(time.Microsecond), Wall: res.Usage.Wall.Truncate(time.Microsecond), PeakMemory: res.Usage.PeakMemory,
+	}
+	row.OutputBytes, row.OutputCut = bytes, res.OutputCut
+	row.Timings, row.EndedAt = r.timings, &now
+	return row
+}
+
+// ended makes the recorded end visible.
+func (r *run) ended(row remuda.Execution) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.row = row
+}
+
+func (s *Service) drop(r *run) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.live, r.id)
+}
+
+// deathReason is why a runspace is dead after this execution.
+func deathReason(row remuda.Execution) string {
+	text := "execution " + string(row.ID) + " ended its sandbox"
+	if row.Reason != "" {
+		text += ": " + row.Reason
+	}
+	return text
+}
+
+// unrecorded keeps an end that the store does not take for the sweeper, which
+// goes on trying; until then the execution shows as it was. If not even its row
+// was recorded there is nothing to keep: nobody was told that it exists.
+func (s *Service) unrecorded(r *run, row remuda.Execution, rest []remuda.OutputRecord, err error) {
+	known := r.insert.Wait(context.Background()) == nil
+	s.log.Error("the end of an execution could not be recorded", "execution", r.id, "state", row.State, "recorded_before", known, "request", r.p.RequestID, "error", err)
+	r.mu.Lock()
+	r.err = &remuda.Error{
+		Code: remuda.CodeUnavailable, Message: fmt.Sprintf("execution %s could not be recorded", r.id), Cause: public(err),
+		Remedy: "it may have run; look for it when the server can write again, and submit it once more if it is not there", RetryAfterSeconds: 5, Err: err,
+	}
+	r.unsaved = &unsaved{row: row, rest: rest}
+	r.mu.Unlock()
+	if !known {
+		s.drop(r)
+	}
+}
+
+// unsaved is an end that is not recorded yet.
+type unsaved struct {
+	row  remuda.Execution
+	rest []remuda.OutputRecord
+}
+
+// end tells readers that all there will be is stored.
+func (o *output) end(rest []remuda.OutputRecord) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if n := len(rest); n > 0 {
+		o.publish(rest[n-1].Seq)
+	}
+}
+
+// public is the part of err that a user may read.
+func public(err error) string {
+	e, ok := errors.AsType[*remuda.Error](err)
+	switch {
+	case !ok:
+		return "internal error; the server's log says more"
+	case e.Cause != "":
+		return e.Message + ": " + e.Cause
+	default:
+		return e.Message
+	}
+}

@@ -1,0 +1,77 @@
+package executions
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/pool"
+	"github.com/remuda-run/remuda/internal/remuda"
+	"github.com/remuda-run/remuda/internal/runspaces"
+)
+
+// place is where an execution runs.
+type place interface {
+	// ready reports whether start returns at once, and for whom it is the first.
+	ready() (now, fresh bool)
+	// start returns the instance and how long it took to get it. After an error
+	// there is nothing to release.
+	start(ctx context.Context) (engine.Instance, remuda.Timings, error)
+	// env is what every script in this place sees beside its runtime's variables.
+	env() map[string]string
+	// killOnTimeout says whether the sandbox may go when the time is up.
+	killOnTimeout() bool
+	// ended says why the place goes away while the script runs, "" if it does not.
+	ended() string
+	// release gives the place back. It does not wait for the sandbox to be gone.
+	release(o runspaces.Outcome)
+}
+
+// oneShot is a fresh instance that is destroyed after its one run.
+type oneShot struct{ lease *pool.Lease }
+
+func (o oneShot) ready() (now, fresh bool) { return o.lease.Warm(), true }
+
+func (o oneShot) start(ctx context.Context) (engine.Instance, remuda.Timings, error) {
+	inst, err := o.lease.Start(ctx)
+	return inst, o.lease.Timings(), err
+}
+
+func (oneShot) env() map[string]string      { return nil }
+func (oneShot) killOnTimeout() bool         { return true }
+func (oneShot) ended() string               { return "" }
+func (o oneShot) release(runspaces.Outcome) { o.lease.Release() }
+
+// inRunspace is the instance of a runspace.
+type inRunspace struct{ hold *runspaces.Hold }
+
+func (r inRunspace) ready() (now, fresh bool) { return true, r.hold.Fresh }
+
+func (r inRunspace) start(context.Context) (engine.Instance, remuda.Timings, error) {
+	return r.hold.Instance, remuda.Timings{"lease": 0}, nil
+}
+
+func (r inRunspace) env() map[string]string      { return r.hold.Runspace.Env }
+func (inRunspace) killOnTimeout() bool           { return false }
+func (r inRunspace) ended() string               { return r.hold.Ended() }
+func (r inRunspace) release(o runspaces.Outcome) { r.hold.Release(o) }
+
+// merge returns a with the variables of b over it.
+func merge(a, b map[string]string) map[string]string {
+	if len(a) == 0 {
+		return b
+	}
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	return all
+}
+
+// micros cuts timings to what the store keeps, so that an answer and a later one
+// from the store are the same.
+func micros(t remuda.Timings) remuda.Timings {
+	for stage, d := range t {
+		t[stage] = max(0, d).Truncate(time.Microsecond)
+	}
+	return t
+}

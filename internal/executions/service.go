@@ -1,0 +1,352 @@
+package executions
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/authz"
+	"github.com/remuda-run/remuda/internal/pool"
+	"github.com/remuda-run/remuda/internal/remuda"
+	"github.com/remuda-run/remuda/internal/runspaces"
+	"github.com/remuda-run/remuda/internal/store"
+	"github.com/remuda-run/remuda/internal/telemetry"
+)
+
+// Store is what this service needs of a store.
+type Store interface {
+	Begin(fn func(*store.Tx) error) *store.Pending
+	Write(ctx context.Context, fn func(*store.Tx) error) error
+	Read(ctx context.Context, fn func(*store.Tx) error) error
+}
+
+// Runtimes finds runtimes by id or name.
+type Runtimes interface {
+	Resolve(p remuda.Principal, ref string) (remuda.Runtime, error)
+}
+
+// Runspaces lend their instances, to one execution at a time.
+type Runspaces interface {
+	Definition(p remuda.Principal, id remuda.RunspaceID) (remuda.Definition, bool)
+	Acquire(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, execution remuda.ExecutionID) (*runspaces.Hold, error)
+}
+
+// Pool hands out instances.
+type Pool interface {
+	Reserve(runtime remuda.RuntimeID) (*pool.Lease, error)
+}
+
+// Service is the executions of every organization. Make it with New, call
+// Recover before the first request, run it with Run, end it with Drain.
+type Service struct {
+	store     Store
+	runtimes  Runtimes
+	runspaces Runspaces
+	pool      Pool
+	log       *slog.Logger
+	metrics   *telemetry.Metrics
+	set       Settings
+
+	mu       sync.Mutex
+	live     map[remuda.ExecutionID]*run
+	draining bool
+	runs     sync.WaitGroup
+}
+
+// New returns the service. metrics may be nil.
+func New(st Store, rt Runtimes, rs Runspaces, p Pool, log *slog.Logger, metrics *telemetry.Metrics, set Settings) *Service {
+	return &Service{
+		store: st, runtimes: rt, runspaces: rs, pool: p, log: log, metrics: metrics,
+		set: set.withDefaults(), live: map[remuda.ExecutionID]*run{},
+	}
+}
+
+// SubmitExecution records and starts an execution. With wait > 0 it returns when
+// the execution has ended or after wait, whichever comes first; the state says
+// which.
+func (s *Service) SubmitExecution(ctx context.Context, p remuda.Principal, req remuda.ExecutionRequest, wait time.Duration) (remuda.Execution, error) {
+	accepted := time.Now()
+	if err := authz.Check(p, authz.ExecutionRun, p.Organization); err != nil {
+		return remuda.Execution{}, err
+	}
+	r := newRun(p, req, accepted)
+	if err := s.place(ctx, r); err != nil {
+		return remuda.Execution{}, err
+	}
+	if err := s.admit(r); err != nil {
+		r.place.release(runspaces.Outcome{})
+		return remuda.Execution{}, err
+	}
+	s.begin(r)
+	go func() {
+		defer s.runs.Done()
+		s.run(r)
+	}()
+	return s.answer(ctx, r, wait)
+}
+
+// place checks the request and finds out where it runs.
+func (s *Service) place(ctx context.Context, r *run) error {
+	var c checker
+	c.check(r.req)
+	if r.req.Runspace != "" {
+		if def, ok := s.runspaces.Definition(r.p, r.req.Runspace); ok {
+			c.timeout(r.req.Timeout, def)
+		}
+		if err := c.err(); err != nil {
+			return err
+		}
+		hold, err := s.runspaces.Acquire(ctx, r.p, r.req.Runspace, r.id)
+		if err != nil {
+			return err
+		}
+		r.place, r.def = inRunspace{hold}, hold.Definition
+		r.row.Runtime, r.row.RuntimeName = hold.Runspace.Runtime, hold.Runspace.RuntimeName
+		r.row.Generation, r.row.Runspace = hold.Runspace.Generation, hold.Runspace.ID
+		return nil
+	}
+	return s.placeOneShot(r, &c)
+}
+
+func (s *Service) placeOneShot(r *run, c *checker) error {
+	rt, err := s.runtimes.Resolve(r.p, r.req.Runtime)
+	if err == nil {
+		c.timeout(r.req.Timeout, rt.Definition)
+	}
+	if wrong := c.err(); wrong != nil {
+		return wrong
+	}
+	if err != nil {
+		return err
+	}
+	lease, err := s.pool.Reserve(rt.ID)
+	if err != nil {
+		return err
+	}
+	r.place, r.def = oneShot{lease}, lease.Definition()
+	r.row.Runtime, r.row.RuntimeName, r.row.Generation = rt.ID, r.def.Name, lease.Generation().Number
+	// The runtime may have changed between the two looks at it.
+	if c.timeout(r.req.Timeout, r.def); c.err() != nil {
+		lease.Release()
+		return c.err()
+	}
+	return nil
+}
+
+// admit makes r known and counts it, unless the server is ending. It comes before
+// the row, so that an unfinished row without an entry here is one that nobody
+// owns.
+func (s *Service) admit(r *run) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		return &remuda.Error{Code: remuda.CodeUnavailable, Message: "the server is shutting down", Remedy: "try again when it is back", RetryAfterSeconds: 5}
+	}
+	s.live[r.id] = r
+	s.runs.Add(1)
+	return nil
+}
+
+// answer waits for what the caller waits for. Nothing is answered that is not
+// durable.
+func (s *Service) answer(ctx context.Context, r *run, wait time.Duration) (remuda.Execution, error) {
+	if wait > 0 {
+		ended, err := r.wait(ctx, min(wait, s.set.MaxWait))
+		if err != nil {
+			return remuda.Execution{}, err
+		}
+		if ended {
+			return r.result()
+		}
+	}
+	if err := r.insert.Wait(ctx); err != nil {
+		if ctx.Err() == nil {
+			r.cancel(context.Background(), "it could not be recorded", s.set.CancelGrace)
+		}
+		return remuda.Execution{}, err
+	}
+	return r.snapshot(), nil
+}
+
+// GetExecution returns an execution.
+func (s *Service) GetExecution(ctx context.Context, p remuda.Principal, id remuda.ExecutionID) (row remuda.Execution, err error) {
+	if err := authz.Check(p, authz.ExecutionRead, p.Organization); err != nil {
+		return remuda.Execution{}, err
+	}
+	if r := s.find(p.Organization, id); r != nil {
+		return r.snapshot(), nil
+	}
+	return s.stored(ctx, p.Organization, id)
+}
+
+func (s *Service) stored(ctx context.Context, org remuda.OrganizationID, id remuda.ExecutionID) (row remuda.Execution, err error) {
+	err = s.store.Read(ctx, func(tx *store.Tx) error {
+		row, err = tx.Execution(ctx, org, id)
+		return err
+	})
+	return row, err
+}
+
+// find returns the run of the organization that has not ended, nil when there is
+// none.
+func (s *Service) find(org remuda.OrganizationID, id remuda.ExecutionID) *run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.live[id]; r != nil && r.p.Organization == org {
+		return r
+	}
+	return nil
+}
+
+// ListExecutions lists the organization's executions, newest first.
+func (s *Service) ListExecutions(ctx context.Context, p remuda.Principal, filter remuda.ExecutionFilter, page remuda.Page) (list []remuda.Execution, next string, err error) {
+	if err := authz.Check(p, authz.ExecutionRead, p.Organization); err != nil {
+		return nil, "", err
+	}
+	err = s.store.Read(ctx, func(tx *store.Tx) error {
+		list, next, err = tx.Executions(ctx, p.Organization, filter, page)
+		return err
+	})
+	return list, next, err
+}
+
+// WaitExecution returns when the execution has ended, or after d.
+func (s *Service) WaitExecution(ctx context.Context, p remuda.Principal, id remuda.ExecutionID, d time.Duration) (remuda.Execution, error) {
+	if err := authz.Check(p, authz.ExecutionRead, p.Organization); err != nil {
+		return remuda.Execution{}, err
+	}
+	r := s.find(p.Organization, id)
+	if r == nil {
+		return s.stored(ctx, p.Organization, id)
+	}
+	ended, err := r.wait(ctx, min(d, s.set.MaxWait))
+	switch {
+	case err != nil:
+		return remuda.Execution{}, err
+	case ended:
+		return r.result()
+	default:
+		return r.snapshot(), nil
+	}
+}
+
+// CancelExecution interrupts an execution and returns once the interrupt is
+// sent. One that has ended is a conflict.
+func (s *Service) CancelExecution(ctx context.Context, p remuda.Principal, id remuda.ExecutionID) (remuda.Execution, error) {
+	if err := authz.Check(p, authz.ExecutionRun, p.Organization); err != nil {
+		return remuda.Execution{}, err
+	}
+	r := s.find(p.Organization, id)
+	if r == nil {
+		row, err := s.stored(ctx, p.Organization, id)
+		if err != nil {
+			return remuda.Execution{}, err
+		}
+		return remuda.Execution{}, errEnded(row)
+	}
+	if row := r.snapshot(); row.State.Final() {
+		return remuda.Execution{}, errEnded(row)
+	}
+	err := s.store.Write(ctx, func(tx *store.Tx) error {
+		return tx.AppendAudit(ctx, entry(p, id, map[string]string{"change": "cancel"}))
+	})
+	if err != nil {
+		return remuda.Execution{}, err
+	}
+	if err := r.cancel(ctx, "it was canceled", s.set.CancelGrace); err != nil {
+		return remuda.Execution{}, err
+	}
+	return r.snapshot(), nil
+}
+
+func errEnded(row remuda.Execution) error {
+	return &remuda.Error{
+		Code: remuda.CodeConflict, Message: "execution " + string(row.ID) + " has ended",
+		Cause: "its state is " + string(row.State), Remedy: "there is nothing left to cancel; read its result",
+	}
+}
+
+// Bounds of one page of output.
+const (
+	defaultPage = 1 << 20
+	maxPage     = 8 << 20
+)
+
+// Output returns records with numbers above after, at most maxBytes of data (but
+// one record at least). With wait it blocks until there is a record or the
+// execution has ended.
+func (s *Service) Output(ctx context.Context, p remuda.Principal, id remuda.ExecutionID, after int64, maxBytes int, wait time.Duration) (remuda.OutputPage, error) {
+	if err := authz.Check(p, authz.ExecutionRead, p.Organization); err != nil {
+		return remuda.OutputPage{}, err
+	}
+	if after < 0 {
+		return remuda.OutputPage{}, remuda.Invalid(remuda.FieldError{Field: "after", Message: "must not be negative"})
+	}
+	if r := s.find(p.Organization, id); r != nil && wait > 0 {
+		if err := r.out.await(ctx, after, min(wait, s.set.MaxWait), r.done); err != nil {
+			return remuda.OutputPage{}, err
+		}
+	}
+	if maxBytes <= 0 {
+		maxBytes = defaultPage
+	}
+	return s.page(ctx, p.Organization, id, after, min(maxBytes, maxPage))
+}
+
+// page reads output and the state it belongs to in one snapshot.
+func (s *Service) page(ctx context.Context, org remuda.OrganizationID, id remuda.ExecutionID, after int64, maxBytes int) (page remuda.OutputPage, err error) {
+	page.Next = after
+	err = s.store.Read(ctx, func(tx *store.Tx) error {
+		row, err := tx.Execution(ctx, org, id)
+		if err != nil {
+			return err
+		}
+		if page.Records, err = tx.Output(ctx, org, id, after, maxBytes); err != nil {
+			return err
+		}
+		if n := len(page.Records); n > 0 {
+			page.Next = page.Records[n-1].Seq
+		}
+		page.Cut, page.Truncated = row.OutputCut, row.OutputCut > 0
+		if !row.State.Final() {
+			return nil
+		}
+		page.Ended = true
+		if len(page.Records) > 0 {
+			more, err := tx.Output(ctx, org, id, page.Next, 1)
+			page.Ended = len(more) == 0
+			return err
+		}
+		return nil
+	})
+	return page, err
+}
+
+// timestamp is now as the store keeps it.
+func timestamp() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+func entry(p remuda.Principal, id remuda.ExecutionID, details map[string]string) remuda.AuditEntry {
+	return remuda.AuditEntry{
+		Organization: p.Organization, User: p.User, Action: string(authz.ExecutionRun), Object: string(id),
+		Outcome: remuda.OutcomeOK, RequestID: p.RequestID, At: timestamp(), Details: details,
+	}
+}
+
+// persist writes fn, and asks a store that cannot write now a few times more.
+func persist(st Store, fn func(*store.Tx) error) error {
+	var err error
+	for attempt := range 3 {
+		if attempt > 0 {
+			time.Sleep(time.Duration(attempt) * 100 * time.Millisecond)
+		}
+		if err = st.Begin(fn).Wait(context.Background()); err == nil {
+			return nil
+		}
+		if code := remuda.CodeOf(err); code == remuda.CodeNotFound || code == remuda.CodeConflict {
+			break // asking again changes nothing
+		}
+	}
+	return fmt.Errorf("record: %w", err)
+}

@@ -1,0 +1,290 @@
+package runspaces
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/remuda-run/remuda/internal/authz"
+	"github.com/remuda-run/remuda/internal/pool"
+	"github.com/remuda-run/remuda/internal/remuda"
+	"github.com/remuda-run/remuda/internal/runtimes"
+	"github.com/remuda-run/remuda/internal/store"
+	"github.com/remuda-run/remuda/internal/telemetry"
+)
+
+// Store is what this service needs of a store.
+type Store interface {
+	Write(ctx context.Context, fn func(*store.Tx) error) error
+	Read(ctx context.Context, fn func(*store.Tx) error) error
+}
+
+// Runtimes finds runtimes by id or name.
+type Runtimes interface {
+	Resolve(p remuda.Principal, ref string) (remuda.Runtime, error)
+}
+
+// Pool hands out instances.
+type Pool interface {
+	Reserve(runtime remuda.RuntimeID) (*pool.Lease, error)
+}
+
+// Service is the runspaces of every organization. Make it with New, call Recover
+// before the first request, run it with Run, end it with Drain.
+type Service struct {
+	store    Store
+	runtimes Runtimes
+	pool     Pool
+	log      *slog.Logger
+	set      Settings
+
+	mu       sync.Mutex
+	open     map[remuda.RunspaceID]*runspace
+	draining bool
+	keepers  sync.WaitGroup
+}
+
+// New returns the service. metrics may be nil.
+func New(st Store, rt Runtimes, p Pool, log *slog.Logger, metrics *telemetry.Metrics, set Settings) *Service {
+	s := &Service{store: st, runtimes: rt, pool: p, log: log, set: set.withDefaults(), open: map[remuda.RunspaceID]*runspace{}}
+	metrics.WatchRunspaces(s.counts)
+	return s
+}
+
+// CreateRunspace records a runspace and returns it in state creating. Its keeper
+// prepares it in the background.
+func (s *Service) CreateRunspace(ctx context.Context, p remuda.Principal, req remuda.RunspaceRequest) (remuda.Runspace, error) {
+	if err := authz.Check(p, authz.RunspaceWrite, p.Organization); err != nil {
+		return remuda.Runspace{}, err
+	}
+	if wrong := s.check(req); len(wrong) > 0 {
+		return remuda.Runspace{}, remuda.Invalid(wrong...)
+	}
+	rt, err := s.runtimes.Resolve(p, req.Runtime)
+	if err != nil {
+		return remuda.Runspace{}, err
+	}
+	r := newRunspace(s.row(p, req, rt))
+	if err := s.admit(r); err != nil {
+		return remuda.Runspace{}, err
+	}
+	lease, err := s.pool.Reserve(rt.ID)
+	if err != nil {
+		s.drop(r)
+		s.keepers.Done()
+		return remuda.Runspace{}, err
+	}
+	created := r.leased(lease)
+	if err := s.insert(ctx, p, rt, created); err != nil {
+		s.drop(r)
+		lease.Release()
+		s.keepers.Done()
+		return remuda.Runspace{}, err
+	}
+	go func() {
+		defer s.keepers.Done()
+		s.keep(r)
+	}()
+	s.log.Info("runspace created", "runspace", created.ID, "runtime", rt.ID, "generation", created.Generation, "warm", lease.Warm(), "request", p.RequestID)
+	return created, nil
+}
+
+// check returns every wrong field of a request.
+func (s *Service) check(req remuda.RunspaceRequest) []remuda.FieldError {
+	var wrong []remuda.FieldError
+	add := func(field, message string) {
+		wrong = append(wrong, remuda.FieldError{Field: field, Message: message})
+	}
+	if req.Runtime == "" {
+		add("runtime", "is required: the id or name of a runtime")
+	}
+	if req.Name != "" {
+		if message := runtimes.CheckName(req.Name); message != "" {
+			add("name", message)
+		}
+	}
+	if d := req.IdleTimeout; d != nil && *d != 0 && (*d < time.Second || *d > s.set.MaxIdleTimeout) {
+		add("idle_timeout_s", fmt.Sprintf("must be 0 (never) or between 1 and %d seconds", int64(s.set.MaxIdleTimeout.Seconds())))
+	}
+	switch {
+	case len(req.InitScript) > remuda.MaxScriptBytes:
+		add("init_script", fmt.Sprintf("must be at most %d bytes long", remuda.MaxScriptBytes))
+	case !utf8.ValidString(req.InitScript):
+		add("init_script", "must be valid UTF-8")
+	}
+	return append(wrong, runtimes.CheckEnv("env", req.Env)...)
+}
+
+func (s *Service) row(p remuda.Principal, req remuda.RunspaceRequest, rt remuda.Runtime) remuda.Runspace {
+	now := timestamp()
+	row := remuda.Runspace{
+		ID: remuda.NewRunspaceID(), Organization: p.Organization, Name: req.Name, Owner: p.User,
+		Runtime: rt.ID, RuntimeName: rt.Name, State: remuda.RunspaceCreating,
+		IdleTimeout: s.set.IdleTimeout, Env: maps.Clone(req.Env), InitScript: req.InitScript,
+		CreatedAt: now, LastUsedAt: now,
+	}
+	if req.IdleTimeout != nil {
+		row.IdleTimeout = *req.IdleTimeout
+	}
+	return row
+}
+
+// admit makes r known and counts its keeper, unless the server is ending or the
+// organization has as many open runspaces as it may. It comes before the row, so
+// that a row without an entry here is one that nobody owns.
+func (s *Service) admit(r *runspace) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		return errShuttingDown()
+	}
+	n := 0
+	for _, other := range s.open {
+		if other.org == r.org {
+			n++
+		}
+	}
+	if n >= s.set.MaxOpen {
+		return &remuda.Error{
+			Code: remuda.CodeExhausted, Message: "no more runspaces can be opened",
+			Cause:  fmt.Sprintf("the organization has %d open, which is the limit", n),
+			Remedy: "delete runspaces that are not needed, or give them an idle timeout", RetryAfterSeconds: 5,
+		}
+	}
+	s.open[r.id] = r
+	s.keepers.Add(1)
+	return nil
+}
+
+func (s *Service) drop(r *runspace) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, r.id)
+}
+
+// insert records a new runspace. It looks for the runtime in the same
+// transaction: one that is being deleted is gone or refuses to go.
+func (s *Service) insert(ctx context.Context, p remuda.Principal, rt remuda.Runtime, row remuda.Runspace) error {
+	return s.store.Write(ctx, func(tx *store.Tx) error {
+		if _, err := tx.Runtime(ctx, rt.Organization, rt.ID); err != nil {
+			return err
+		}
+		if err := tx.InsertRunspace(ctx, row); err != nil {
+			return err
+		}
+		return tx.AppendAudit(ctx, entry(p, row, authz.RunspaceWrite, map[string]string{"change": "create", "runtime": string(rt.ID)}))
+	})
+}
+
+// ListRunspaces lists the organization's runspaces, newest first.
+func (s *Service) ListRunspaces(ctx context.Context, p remuda.Principal, page remuda.Page) (list []remuda.Runspace, next string, err error) {
+	if err := authz.Check(p, authz.RunspaceRead, p.Organization); err != nil {
+		return nil, "", err
+	}
+	err = s.store.Read(ctx, func(tx *store.Tx) error {
+		list, next, err = tx.Runspaces(ctx, p.Organization, remuda.RunspaceFilter{}, page)
+		return err
+	})
+	for i := range list {
+		if r := s.find(p.Organization, list[i].ID); r != nil {
+			list[i] = r.snapshot()
+		}
+	}
+	return list, next, err
+}
+
+// GetRunspace returns a runspace.
+func (s *Service) GetRunspace(ctx context.Context, p remuda.Principal, id remuda.RunspaceID) (remuda.Runspace, error) {
+	if err := authz.Check(p, authz.RunspaceRead, p.Organization); err != nil {
+		return remuda.Runspace{}, err
+	}
+	return s.get(ctx, p.Organization, id)
+}
+
+func (s *Service) get(ctx context.Context, org remuda.OrganizationID, id remuda.RunspaceID) (row remuda.Runspace, err error) {
+	if r := s.find(org, id); r != nil {
+		return r.snapshot(), nil
+	}
+	err = s.store.Read(ctx, func(tx *store.Tx) error {
+		row, err = tx.Runspace(ctx, org, id)
+		return err
+	})
+	return row, err
+}
+
+// find returns the open runspace of the organization, nil when there is none.
+func (s *Service) find(org remuda.OrganizationID, id remuda.RunspaceID) *runspace {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.open[id]; r != nil && r.org == org {
+		return r
+	}
+	return nil
+}
+
+// WaitRunspace returns when the runspace has left creating, or after d.
+func (s *Service) WaitRunspace(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, d time.Duration) (remuda.Runspace, error) {
+	if err := authz.Check(p, authz.RunspaceRead, p.Organization); err != nil {
+		return remuda.Runspace{}, err
+	}
+	if r := s.find(p.Organization, id); r != nil {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-r.prepared:
+		case <-timer.C:
+		case <-ctx.Done():
+			return remuda.Runspace{}, remuda.Errorf(remuda.CodeCanceled, "wait for the runspace: %w", ctx.Err())
+		}
+		return r.snapshot(), nil
+	}
+	return s.get(ctx, p.Organization, id)
+}
+
+// DeleteRunspace closes a runspace: it ends what runs there and returns once the
+// sandbox is gone. One that has ended already is not an error.
+func (s *Service) DeleteRunspace(ctx context.Context, p remuda.Principal, id remuda.RunspaceID) error {
+	if err := authz.Check(p, authz.RunspaceWrite, p.Organization); err != nil {
+		return err
+	}
+	r := s.find(p.Organization, id)
+	if r == nil {
+		_, err := s.get(ctx, p.Organization, id)
+		return err
+	}
+	r.end(ending{state: remuda.RunspaceClosed, reason: "it was deleted", by: p})
+	select {
+	case <-r.gone:
+		return r.recorded
+	case <-ctx.Done():
+		return remuda.Errorf(remuda.CodeCanceled, "wait for the sandbox to be gone; it is being removed all the same: %w", ctx.Err())
+	}
+}
+
+func (s *Service) counts() map[remuda.RunspaceState]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counts := map[remuda.RunspaceState]int{}
+	for _, r := range s.open {
+		counts[r.snapshot().State]++
+	}
+	return counts
+}
+
+// timestamp is now as the store keeps it.
+func timestamp() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+func entry(p remuda.Principal, row remuda.Runspace, action authz.Action, details map[string]string) remuda.AuditEntry {
+	return remuda.AuditEntry{
+		Organization: row.Organization, User: p.User, Action: string(action), Object: string(row.ID),
+		Outcome: remuda.OutcomeOK, RequestID: p.RequestID, At: timestamp(), Details: details,
+	}
+}
+
+func errShuttingDown() error {
+	return &remuda.Error{Code: remuda.CodeUnavailable, Message: "the server is shutting down", Remedy: "try again when it is back", RetryAfterSeconds: 5}
+}

@@ -1,0 +1,51 @@
+package runspaces
+
+import "time"
+
+// Settings bound runspaces. The zero value of each field takes the default.
+type Settings struct {
+	// IdleTimeout is for runspaces that do not say. Default 30 min; a negative
+	// value means never.
+	IdleTimeout time.Duration
+	// MaxIdleTimeout is the longest that may be asked for (0, never, may be asked
+	// for too). Default 24 h.
+	MaxIdleTimeout time.Duration
+	// PrepareTimeout is when a runspace that does not become ready is given up.
+	// Default 60 s.
+	PrepareTimeout time.Duration
+	// CancelGrace is how long a script may take to end when its runspace is
+	// deleted. Default 200 ms.
+	CancelGrace time.Duration
+	// MaxOpen bounds the open runspaces of one organization. Default 256.
+	MaxOpen int
+	// MaxListedFiles bounds one list of files. Default 10,000.
+	MaxListedFiles int
+	// SweepEvery is how often idle runspaces are looked for. Default 1 s.
+	SweepEvery time.Duration
+	// OrphansEvery is how often rows without a keeper are looked for. Default 1 min.
+	OrphansEvery time.Duration
+}
+
+func (s Settings) withDefaults() Settings {
+	switch {
+	case s.IdleTimeout == 0:
+		s.IdleTimeout = 30 * time.Minute
+	case s.IdleTimeout < 0:
+		s.IdleTimeout = 0
+	}
+	s.MaxIdleTimeout = orDefault(s.MaxIdleTimeout, 24*time.Hour)
+	s.PrepareTimeout = orDefault(s.PrepareTimeout, time.Minute)
+	s.CancelGrace = orDefault(s.CancelGrace, 200*time.Millisecond)
+	s.MaxOpen = orDefault(s.MaxOpen, 256)
+	s.MaxListedFiles = orDefault(s.MaxListedFiles, 10_000)
+	s.SweepEvery = orDefault(s.SweepEvery, time.Second)
+	s.OrphansEvery = orDefault(s.OrphansEvery, time.Minute)
+	return s
+}
+
+func orDefault[T int | time.Duration](v, def T) T {
+	if v <= 0 {
+		return def
+	}
+	return v
+}

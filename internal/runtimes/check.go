@@ -1,0 +1,130 @@
+package runtimes
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// Bounds that no setting moves.
+const (
+	minCPU         = 0.01
+	minMemoryMB    = 16
+	minPids        = 4
+	minExecTimeout = time.Second
+	maxExecTimeout = 24 * time.Hour
+	maxDescription = 4096
+)
+
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// CheckName says what is wrong with the name of an object, "" for nothing.
+func CheckName(name string) string {
+	switch {
+	case !namePattern.MatchString(name):
+		return "must be 1 to 64 letters, digits, dots, underscores or hyphens"
+	case strings.Trim(name, ".") == "":
+		return "must not consist of dots only"
+	default:
+		return ""
+	}
+}
+
+// check returns every wrong field of d. known are the interpreters of its
+// environment and language, nil when these two are wrong themselves.
+func (s Settings) check(d remuda.Definition, known []engine.Interpreter) []remuda.FieldError {
+	var c checker
+	c.text("name", CheckName(d.Name))
+	if remuda.IsID(remuda.PrefixRuntime, d.Name) {
+		c.text("name", "must not have the form of a runtime id")
+	}
+	if len(d.Description) > maxDescription || !utf8.ValidString(d.Description) {
+		c.text("description", fmt.Sprintf("must be valid UTF-8 of at most %d bytes", maxDescription))
+	}
+	c.text("language", checkLanguage(d.Language))
+	c.text("environment", checkEnvironment(d.Environment))
+	if checkLanguage(d.Language) == "" && checkEnvironment(d.Environment) == "" {
+		c.text("version", checkVersion(d, known))
+	}
+	if cpu := d.Resources.CPU; math.IsNaN(cpu) || cpu < minCPU || cpu > s.MaxCPU {
+		c.text("resources.cpu", fmt.Sprintf("must be between %g and %g cores", minCPU, s.MaxCPU))
+	}
+	c.between("resources.memory_mb", d.Resources.MemoryMB, minMemoryMB, s.MaxMemoryMB, "MiB")
+	c.between("resources.disk_mb", d.Resources.DiskMB, 1, s.MaxDiskMB, "MiB")
+	c.between("resources.pids", d.Resources.Pids, minPids, s.MaxPids, "processes and threads")
+	if d.ExecTimeout < minExecTimeout || d.ExecTimeout > maxExecTimeout {
+		c.text("exec_timeout_s", "must be between 1 and 86400 seconds")
+	}
+	c.between("pool.min_cached", d.Pool.MinCached, 0, s.MaxCached, "instances")
+	c.between("pool.max_cached", d.Pool.MaxCached, 0, s.MaxCached, "instances")
+	if d.Pool.MaxCached < d.Pool.MinCached {
+		c.text("pool.max_cached", fmt.Sprintf("must be at least min_cached, which is %d", d.Pool.MinCached))
+	}
+	c.fields = append(c.fields, CheckEnv("env", d.Env)...)
+	return c.fields
+}
+
+// checker collects wrong fields.
+type checker struct{ fields []remuda.FieldError }
+
+func (c *checker) text(field, message string) {
+	if message != "" {
+		c.fields = append(c.fields, remuda.FieldError{Field: field, Message: message})
+	}
+}
+
+func (c *checker) between(field string, v, low, high int, unit string) {
+	if v < low || v > high {
+		c.text(field, fmt.Sprintf("must be between %d and %d %s", low, high, unit))
+	}
+}
+
+func checkLanguage(l remuda.Language) string {
+	if slices.Contains(remuda.Languages(), l) {
+		return ""
+	}
+	names := make([]string, 0, len(remuda.Languages()))
+	for _, l := range remuda.Languages() {
+		names = append(names, string(l))
+	}
+	return "must be one of " + strings.Join(names, ", ")
+}
+
+func checkEnvironment(e string) string {
+	if e == remuda.EnvironmentHost {
+		return ""
+	}
+	return fmt.Sprintf("must be %q; other environments are not supported yet", remuda.EnvironmentHost)
+}
+
+func checkVersion(d remuda.Definition, known []engine.Interpreter) string {
+	if len(known) == 0 {
+		return fmt.Sprintf("no %s interpreter was found in the environment %q; install one on the machine", d.Language, d.Environment)
+	}
+	if d.Version == "" || resolveVersion(d.Version, known) != "" {
+		return ""
+	}
+	versions := make([]string, 0, len(known))
+	for _, in := range known {
+		versions = append(versions, in.Version)
+	}
+	return fmt.Sprintf("was not found; known versions of %s: %s", d.Language, strings.Join(versions, ", "))
+}
+
+// resolveVersion is the known version that want names: itself, or the newest
+// that continues it after a dot ("3" or "3.11" for 3.11.2). "" when there is none.
+func resolveVersion(want string, known []engine.Interpreter) string {
+	for _, in := range known { // newest first
+		if in.Version == want || strings.HasPrefix(in.Version, want+".") {
+			return in.Version
+		}
+	}
+	return ""
+}

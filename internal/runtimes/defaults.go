@@ -1,0 +1,91 @@
+package runtimes
+
+import (
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// Settings bound what a definition may ask for. The zero value of each field
+// takes the default.
+type Settings struct {
+	MaxCPU      float64 // cores; default: the machine's
+	MaxMemoryMB int     // default: the machine's memory
+	MaxDiskMB   int     // default 65,536
+	MaxPids     int     // default 4,096
+	MaxCached   int     // warm instances of one runtime; default 256
+	// BuiltinPool are the bounds of the built-in runtimes. Default: none kept
+	// when nobody asks, up to two after demand.
+	BuiltinPool remuda.PoolBounds
+}
+
+func (s Settings) withDefaults() Settings {
+	if s.MaxCPU <= 0 {
+		s.MaxCPU = float64(runtime.NumCPU())
+	}
+	if s.MaxMemoryMB <= 0 {
+		s.MaxMemoryMB = machineMemoryMB()
+	}
+	if s.MaxDiskMB <= 0 {
+		s.MaxDiskMB = 64 << 10
+	}
+	if s.MaxPids <= 0 {
+		s.MaxPids = 4096
+	}
+	if s.MaxCached <= 0 {
+		s.MaxCached = 256
+	}
+	if s.BuiltinPool == (remuda.PoolBounds{}) {
+		s.BuiltinPool = remuda.PoolBounds{MaxCached: 2}
+	}
+	return s
+}
+
+func machineMemoryMB() int {
+	var info syscall.Sysinfo_t
+	if err := syscall.Sysinfo(&info); err != nil {
+		return 16 << 10 // cannot happen with a valid pointer; a bound must exist all the same
+	}
+	return int(uint64(info.Totalram) * uint64(info.Unit) >> 20) //nolint:unconvert // 32 bits on some machines
+}
+
+// Defaults of a definition's fields.
+const (
+	DefaultCPU         = 1.0
+	DefaultMemoryMB    = 512
+	DefaultDiskMB      = 256
+	DefaultPids        = 128
+	DefaultExecTimeout = 60 * time.Second
+)
+
+// WithDefaults fills the fields of a new definition that were left zero: the
+// environment host, one core, 512 MiB of memory, 256 MiB of disk, 128 processes,
+// 60 seconds, and a pool maximum that is at least its minimum. A pool of 0 to 0
+// stays: it keeps nothing warm.
+func WithDefaults(d remuda.Definition) remuda.Definition {
+	d = d.Clone()
+	if d.Environment == "" {
+		d.Environment = remuda.EnvironmentHost
+	}
+	if d.Resources.CPU == 0 {
+		d.Resources.CPU = DefaultCPU
+	}
+	if d.Resources.MemoryMB == 0 {
+		d.Resources.MemoryMB = DefaultMemoryMB
+	}
+	if d.Resources.DiskMB == 0 {
+		d.Resources.DiskMB = DefaultDiskMB
+	}
+	if d.Resources.Pids == 0 {
+		d.Resources.Pids = DefaultPids
+	}
+	if d.ExecTimeout == 0 {
+		d.ExecTimeout = DefaultExecTimeout
+	}
+	if d.Pool.MaxCached == 0 && d.Pool.MinCached > 0 {
+		d.Pool.MaxCached = d.Pool.MinCached
+	}
+	return d
+}

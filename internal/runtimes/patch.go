@@ -1,0 +1,38 @@
+package runtimes
+
+import (
+	"maps"
+
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// apply returns d with the fields of patch that are set. A new language without
+// a version takes the default version: the old one is another language's.
+func apply(d remuda.Definition, patch remuda.RuntimePatch) remuda.Definition {
+	d = d.Clone()
+	if patch.Language != nil && *patch.Language != d.Language {
+		d.Version = ""
+	}
+	set(&d.Name, patch.Name)
+	set(&d.Description, patch.Description)
+	set(&d.Language, patch.Language)
+	set(&d.Version, patch.Version)
+	set(&d.Environment, patch.Environment)
+	set(&d.Resources.CPU, patch.CPU)
+	set(&d.Resources.MemoryMB, patch.MemoryMB)
+	set(&d.Resources.DiskMB, patch.DiskMB)
+	set(&d.Resources.Pids, patch.Pids)
+	set(&d.ExecTimeout, patch.ExecTimeout)
+	set(&d.Pool.MinCached, patch.MinCached)
+	set(&d.Pool.MaxCached, patch.MaxCached)
+	if patch.Env != nil {
+		d.Env = maps.Clone(patch.Env)
+	}
+	return d
+}
+
+func set[T any](field *T, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
