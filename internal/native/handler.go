@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync"
 
 	"github.com/remuda-run/remuda/api"
 	"github.com/remuda-run/remuda/internal/httpapi"
@@ -13,12 +14,15 @@ import (
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
+// document is the OpenAPI document, parsed once.
+var document = sync.OnceValues(func() (*openapi.Document, error) { return openapi.Load(api.YAML()) })
+
 // edge holds what the handlers need.
 type edge struct {
 	Services
 	options httpapi.Options
 	doc     *openapi.Document
-	pages   pages
+	pages   func() (pages, error) // made when first asked for
 }
 
 // call is one request on its way through an operation.
@@ -37,14 +41,12 @@ func (c *call) ctx() context.Context { return c.r.Context() }
 // fails when the options are wrong, or the embedded OpenAPI document and the
 // table of routes do not fit together, which a test rules out.
 func Handler(s Services, o httpapi.Options) (http.Handler, error) {
-	doc, err := openapi.Load(api.YAML())
+	doc, err := document()
 	if err != nil {
 		return nil, err
 	}
 	e := &edge{Services: s, options: o, doc: doc}
-	if e.pages, err = renderPages(doc, o.Version); err != nil {
-		return nil, err
-	}
+	e.pages = sync.OnceValues(func() (pages, error) { return renderPages(doc, o.Version) })
 	mux := http.NewServeMux()
 	mux.Handle("/", httpapi.NotFound(mux))
 	for _, rt := range routes {

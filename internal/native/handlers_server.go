@@ -42,12 +42,25 @@ func (e *edge) metrics(c *call) error {
 	return nil
 }
 
-func (e *edge) openapiJSON(c *call) error { return c.page(e.pages.json) }
-func (e *edge) openapiYAML(c *call) error { return c.page(e.pages.yaml) }
-func (e *edge) docs(c *call) error        { return c.page(e.pages.html) }
+func (e *edge) openapiJSON(c *call) error {
+	return e.page(c, func(p pages) page { return p.json })
+}
+
+func (e *edge) openapiYAML(c *call) error {
+	return e.page(c, func(p pages) page { return p.yaml })
+}
+
+func (e *edge) docs(c *call) error {
+	return e.page(c, func(p pages) page { return p.html })
+}
 
 // page answers with a text that does not change while the server runs.
-func (c *call) page(p page) error {
+func (e *edge) page(c *call, pick func(pages) page) error {
+	made, err := e.pages()
+	if err != nil {
+		return remuda.Internal("making the documentation", err)
+	}
+	p := pick(made)
 	h := c.w.Header()
 	h.Set("ETag", p.etag)
 	h.Set("Cache-Control", "no-cache")

@@ -6,10 +6,10 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"html/template"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/remuda-run/remuda/api"
 	"github.com/remuda-run/remuda/internal/httpapi/openapi"
@@ -39,7 +39,7 @@ func newPage(kind string, body []byte) page {
 // renderPages makes the three forms of the OpenAPI document.
 func renderPages(doc *openapi.Document, version string) (pages, error) {
 	tmpl, err := template.New("docs").Funcs(template.FuncMap{
-		"prose": prose, "inline": inline, "rule": rule, "kind": schemaType, "anchor": anchor, "tagged": tagged(doc), "credentials": credentials,
+		"prose": prose, "inline": inline, "rule": rule, "kind": schemaType, "anchor": anchor, "tagged": tagged(doc), "credentials": credentials, "words": words,
 		"list4": func(a ...string) []string { return a },
 	}).Parse(docsTemplate)
 	if err != nil {
@@ -54,15 +54,15 @@ func renderPages(doc *openapi.Document, version string) (pages, error) {
 	if err != nil {
 		return pages{}, err
 	}
-	var pretty bytes.Buffer
-	if err := json.Indent(&pretty, doc.JSON, "", " "); err != nil {
+	asJSON, err := openapi.JSON(api.YAML())
+	if err != nil {
 		return pages{}, err
 	}
 	docs := newPage("text/html; charset=utf-8", html.Bytes())
 	// Only this very style sheet; no script, no image, nothing from elsewhere.
 	sum := sha256.Sum256([]byte(docsStyle))
 	docs.policy = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-	return pages{json: newPage("application/json", pretty.Bytes()), yaml: newPage("application/yaml", api.YAML()), html: docs}, nil
+	return pages{json: newPage("application/json", asJSON), yaml: newPage("application/yaml", api.YAML()), html: docs}, nil
 }
 
 // inline shows `code` and *emphasis* of a description; all else is escaped.
@@ -128,6 +128,19 @@ func credentials(op *openapi.Operation) string {
 
 // anchor is the place of a named schema or operation on the page.
 func anchor(name string) string { return strings.ToLower(name) }
+
+// words takes a name in camel case apart: "TooLarge" is "Too large".
+func words(name string) string {
+	var out strings.Builder
+	for i, c := range name {
+		if i > 0 && unicode.IsUpper(c) {
+			out.WriteByte(' ')
+			c = unicode.ToLower(c)
+		}
+		out.WriteRune(c)
+	}
+	return out.String()
+}
 
 // typed is a type in words, with the schema that it links to, if any.
 type typed struct {

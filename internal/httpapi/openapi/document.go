@@ -1,6 +1,8 @@
 package openapi
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -20,10 +22,7 @@ type Document struct {
 	// CommonHeaders are header names and descriptions that any response may
 	// carry (x-common-headers).
 	CommonHeaders []Header
-	// JSON is the document in JSON.
-	JSON []byte
-
-	byID map[string]*Operation
+	byID          map[string]*Operation
 }
 
 // Tag groups operations.
@@ -103,10 +102,22 @@ func Load(source []byte) (*Document, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the OpenAPI document: %w", err)
 	}
-	if doc.JSON, err = appendJSON(nil, l.root); err != nil {
+	return doc, nil
+}
+
+// JSON turns a document from YAML into JSON and keeps its order.
+func JSON(source []byte) ([]byte, error) {
+	var root yaml.Node
+	if err := yaml.Unmarshal(source, &root); err != nil || len(root.Content) != 1 {
 		return nil, fmt.Errorf("read the OpenAPI document: %w", err)
 	}
-	return doc, nil
+	var out bytes.Buffer
+	compact, err := appendJSON(nil, root.Content[0])
+	if err != nil {
+		return nil, err
+	}
+	err = json.Indent(&out, compact, "", " ")
+	return out.Bytes(), err
 }
 
 // Operation returns the operation with an operationId, or nil.
