@@ -1,17 +1,26 @@
 // Command remuda-init is the first process of a sandbox and its keeper. It is
 // started by an engine inside new namespaces with a listening socket as
-// descriptor 3; see internal/guest/PROTOCOL.md. It is of no use by hand.
+// descriptor 3; see internal/guest/PROTOCOL.md. With the argument "launch" it is
+// the engine's launcher (package engine/local/launch). It is of no use by hand.
 package main
 
 import (
 	"os"
 	"runtime"
 
+	"github.com/remuda-run/remuda/internal/engine/local/launch"
 	guestinit "github.com/remuda-run/remuda/internal/guest/init"
+	"github.com/remuda-run/remuda/internal/guest/protocol"
 )
 
 // init keeps main on the process's first thread, whose namespaces and
 // capabilities the interpreter inherits.
 func init() { runtime.LockOSThread() }
 
-func main() { os.Exit(guestinit.Main()) }
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == protocol.LaunchArg {
+		runtime.UnlockOSThread()
+		os.Exit(launch.Main())
+	}
+	os.Exit(guestinit.Main())
+}

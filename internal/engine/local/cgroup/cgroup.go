@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -118,7 +119,9 @@ type Group struct {
 	path    string
 	name    string
 	dirFD   int
-	usage   *usageReader
+
+	mu    sync.Mutex
+	usage *usageReader
 }
 
 // Name is the group's name in its herd.
@@ -206,6 +209,8 @@ func (g *Group) Remove() error {
 
 // Close releases descriptors and leaves the cgroup alone.
 func (g *Group) Close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.usage != nil {
 		g.usage.close()
 		g.usage = nil

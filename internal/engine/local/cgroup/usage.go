@@ -31,6 +31,12 @@ type usageReader struct {
 
 // Watch opens the files that Usage reads. Without it the first Usage does.
 func (g *Group) Watch() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.watch()
+}
+
+func (g *Group) watch() error {
 	if g.usage != nil {
 		return nil
 	}
@@ -48,9 +54,11 @@ func (g *Group) Watch() error {
 	return nil
 }
 
-// Usage reads what the group has used. It is not for concurrent use.
+// Usage reads what the group has used.
 func (g *Group) Usage() (Usage, error) {
-	if err := g.Watch(); err != nil {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err := g.watch(); err != nil {
 		return Usage{}, err
 	}
 	var v [4]int64
@@ -64,7 +72,7 @@ func (g *Group) Usage() (Usage, error) {
 	return Usage{CPU: time.Duration(v[0]), PeakMemory: v[1], OOMKills: uint64(v[2]), PidsMax: uint64(v[3])}, nil
 }
 
-// OOMKills reads only that. It may be called at the same time as Usage.
+// OOMKills reads only that.
 func (g *Group) OOMKills() (uint64, error) {
 	f := g.backend.files()
 	b, err := os.ReadFile(f.dir(g.path, f.oomKills.file))

@@ -73,6 +73,9 @@ func sealed(content []byte) (int, error) {
 	return dup, nil
 }
 
+// Path names the program for an exec of this process.
+func (c *Client) Path() string { return fmt.Sprintf("/proc/self/fd/%d", c.binary) }
+
 // Start starts one keeper and returns its pid and a pidfd. It is a child of this
 // process.
 func (c *Client) Start(k Keeper) (pid, pidfd int, err error) {
@@ -118,7 +121,7 @@ func (c *Client) spawn() error {
 	theirs := os.NewFile(uintptr(pair[1]), "launcher")
 	defer func() { _ = theirs.Close() }()
 	cmd := &exec.Cmd{
-		Path: fmt.Sprintf("/proc/self/fd/%d", c.binary),
+		Path: c.Path(),
 		Args: []string{protocol.KeeperArg0, protocol.LaunchArg},
 		// It allocates a few KB for each keeper and has nothing to collect.
 		Env:        []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=16MiB"},
@@ -141,7 +144,7 @@ func (c *Client) reap() {
 	_ = unix.Close(c.socket)
 	c.socket = -1
 	_ = c.cmd.Process.Kill() // it may have hung instead of died
-	_ = c.cmd.Wait() // why it ended is of no use to anyone
+	_ = c.cmd.Wait()         // why it ended is of no use to anyone
 }
 
 // Close ends the launcher. Keepers live on.

@@ -1,0 +1,209 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/engine/local/cgroup"
+	"github.com/remuda-run/remuda/internal/guest/protocol"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// keeperThreads is what the keeper needs of the limit of processes for itself.
+const keeperThreads = 14
+
+// Create implements engine.Engine.
+func (e *Engine) Create(ctx context.Context, spec engine.Spec) (engine.Instance, error) {
+	begun := time.Now()
+	if err := checkSpec(spec); err != nil {
+		return nil, err
+	}
+	in, err := e.versions.interpreter(ctx, spec.Language, spec.Version)
+	if err != nil {
+		return nil, err
+	}
+	spec.Version = in.Version
+	e.stock.fill()
+	ctx, cancel := context.WithTimeoutCause(ctx, setupTime, fmt.Errorf("the sandbox was not ready after %s", setupTime))
+	defer cancel()
+	inst, err := e.newInstance(spec)
+	if err != nil {
+		return nil, err
+	}
+	if err := inst.build(ctx, in, begun); err != nil {
+		err = errors.Join(err, inst.abandon(ctx))
+		if ctx.Err() != nil {
+			return nil, remuda.Errorf(contextCode(ctx), "create a sandbox: %w", errors.Join(context.Cause(ctx), err))
+		}
+		if _, ok := errors.AsType[*remuda.Error](err); ok {
+			return nil, err
+		}
+		return nil, remuda.Internal("creating a sandbox", err)
+	}
+	return inst, nil
+}
+
+func contextCode(ctx context.Context) remuda.Code {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return remuda.CodeDeadline
+	}
+	return remuda.CodeCanceled
+}
+
+// checkSpec refuses what would otherwise be a sandbox without a limit.
+func checkSpec(spec engine.Spec) error {
+	var wrong []remuda.FieldError
+	if !remuda.IsID(remuda.PrefixInstance, string(spec.ID)) {
+		wrong = append(wrong, remuda.FieldError{Field: "id", Message: "is no instance id"})
+	}
+	if spec.Environment != "" && spec.Environment != remuda.EnvironmentHost {
+		wrong = append(wrong, remuda.FieldError{Field: "environment", Message: "must be \"" + remuda.EnvironmentHost + "\" on this engine"})
+	}
+	r := spec.Resources
+	for _, limit := range []struct {
+		field string
+		set   bool
+	}{
+		{"resources.cpu", r.CPU > 0},
+		{"resources.memory_mb", r.MemoryMB > 0},
+		{"resources.disk_mb", r.DiskMB > 0},
+		{"resources.pids", r.Pids > 0},
+	} {
+		if !limit.set {
+			wrong = append(wrong, remuda.FieldError{Field: limit.field, Message: "must be more than 0"})
+		}
+	}
+	if len(wrong) > 0 {
+		return remuda.Invalid(wrong...)
+	}
+	return nil
+}
+
+// build turns a blank into the instance.
+func (i *Instance) build(ctx context.Context, in engine.Interpreter, begun time.Time) error {
+	b, err := i.engine.stock.take(ctx)
+	if err != nil {
+		return err
+	}
+	return i.become(ctx, b, in, begun)
+}
+
+// become does it with a given blank, which is the instance's from here on.
+func (i *Instance) become(ctx context.Context, b *blank, in engine.Interpreter, begun time.Time) error {
+	var err error
+	e := i.engine
+	i.blank = b
+	quota := quotaOf(i.spec.Resources)
+	if quota.image {
+		if i.disk, err = e.disks.make(ctx, quota, b.uids.base()); err != nil {
+			return err
+		}
+	}
+	if err := b.group.Limit(limitsOf(i.spec.Resources)); err != nil {
+		return err
+	}
+	setup, err := e.setup(i.spec, in, quota)
+	if err != nil {
+		return err
+	}
+	created := time.Since(begun)
+	if i.disk != nil {
+		err = b.conn.sendWithFD(protocol.TypeSetup, setup, i.disk.mount)
+		i.disk.passed()
+	} else {
+		err = b.conn.send(protocol.TypeSetup, setup)
+	}
+	if err != nil {
+		return fmt.Errorf("send the setup: %w", err)
+	}
+	// While the interpreter starts.
+	if err := i.name(); err != nil {
+		return err
+	}
+	if err := i.watchMemory(); err != nil {
+		return err
+	}
+	ready, err := b.conn.waitReady(ctx)
+	if err != nil {
+		return i.explain(err)
+	}
+	i.timings["create"] = created
+	for stage, us := range ready.TimingsUS {
+		i.timings[stage] = time.Duration(us) * time.Microsecond
+	}
+	i.begin()
+	return nil
+}
+
+// limitsOf are the cgroup's limits. The keeper's own memory is charged to the
+// instance too; it is small and a part of its price.
+func limitsOf(r remuda.Resources) cgroup.Limits {
+	return cgroup.Limits{CPU: r.CPU, Memory: int64(r.MemoryMB) << 20, Pids: r.Pids + keeperThreads}
+}
+
+// name gives the blank's socket the instance's name and writes its metadata.
+func (i *Instance) name() error {
+	e, b := i.engine, i.blank
+	start, err := startTime(b.proc.pid)
+	if err != nil {
+		return fmt.Errorf("look at the keeper: %w", err)
+	}
+	i.metadata = true
+	err = e.dir.writeMetadata(metadata{
+		ID: i.spec.ID, Generation: i.spec.Generation, Language: i.spec.Language, Version: i.spec.Version,
+		Pid: b.proc.pid, StartTime: start, Cgroup: b.name, UIDSlot: b.uids.slot,
+	})
+	if err != nil {
+		return err
+	}
+	socket := e.dir.socket(string(i.spec.ID))
+	if err := os.Rename(b.socket, socket); err != nil {
+		return fmt.Errorf("name the keeper's socket: %w", err)
+	}
+	b.socket = socket
+	return nil
+}
+
+// waitReady waits for the answer to Setup.
+func (k *keeperConn) waitReady(ctx context.Context) (protocol.Ready, error) {
+	stop := context.AfterFunc(ctx, func() { _ = k.conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	t, payload, err := k.read()
+	if err != nil {
+		return protocol.Ready{}, fmt.Errorf("wait for the sandbox: %w", err)
+	}
+	switch t {
+	case protocol.TypeReady:
+		var r protocol.Ready
+		if !stop() {
+			return r, context.Cause(ctx) // the deadline is set by now
+		}
+		return r, decode(payload, &r)
+	case protocol.TypeFailed:
+		return protocol.Ready{}, fmt.Errorf("build the sandbox: %w", failure(payload))
+	default:
+		return protocol.Ready{}, fmt.Errorf("%w: frame of type %d instead of Ready", errProtocol, t)
+	}
+}
+
+// explain adds what the cgroup knows to the error of a sandbox that did not
+// become ready: most often its memory does not hold the interpreter.
+func (i *Instance) explain(err error) error {
+	usage, usageErr := i.blank.group.Usage()
+	if usageErr != nil {
+		return errors.Join(err, usageErr)
+	}
+	r := i.spec.Resources
+	switch {
+	case usage.OOMKills > 0:
+		return &remuda.Error{Code: remuda.CodeInvalid, Message: fmt.Sprintf("the %s interpreter does not start in %d MiB of memory", i.spec.Language, r.MemoryMB), Remedy: "give the runtime more memory_mb", Err: err}
+	case usage.PidsMax > 0:
+		return &remuda.Error{Code: remuda.CodeInvalid, Message: fmt.Sprintf("the %s interpreter does not start with %d processes and threads", i.spec.Language, r.Pids), Remedy: "give the runtime more pids", Err: err}
+	default:
+		return err
+	}
+}

@@ -1,0 +1,224 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// diskImage is an ext4 file system in a sparse file without a name, behind a
+// loop device that clears itself, mounted in no namespace: when the last
+// descriptor and the sandbox's mount are gone, so is all of it, whoever died.
+type diskImage struct {
+	maker *diskMaker
+	quota diskQuota
+	file  *os.File // the image
+	loop  string   // path of the loop device, "" before
+	mount int      // descriptor of the detached mount, -1 before and when passed on
+	root  *os.File // its root directory, kept to shut the file system down
+}
+
+// build makes everything; release undoes what there is.
+func (d *diskImage) build(ctx context.Context, owner int) error {
+	t, err := d.maker.template(ctx, d.quota)
+	if err != nil {
+		return err
+	}
+	if d.file, err = unnamed(d.maker.dir); err != nil {
+		return err
+	}
+	if err := t.write(d.file); err != nil {
+		return fmt.Errorf("write image: %w", err)
+	}
+	loop, err := attachLoop(d.file)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = loop.Close() }() // the mount holds the device
+	d.loop = loop.Name()
+	if d.mount, err = mountDetached(d.loop); err != nil {
+		return err
+	}
+	fd, err := unix.Openat(d.mount, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open the root of the disk: %w", err)
+	}
+	d.root = os.NewFile(uintptr(fd), "root of a disk")
+	if err := d.root.Chown(owner, owner); err != nil {
+		return fmt.Errorf("give the disk to the sandbox: %w", err)
+	}
+	if err := unix.Unlinkat(fd, "lost+found", unix.AT_REMOVEDIR); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("empty the disk: %w", err)
+	}
+	return nil
+}
+
+// passed closes our hold on the mount once the sandbox has it.
+func (d *diskImage) passed() {
+	if d.mount >= 0 {
+		_ = unix.Close(d.mount)
+		d.mount = -1
+	}
+}
+
+// unused is how much of the promise the image does not hold yet.
+func (d *diskImage) unused() int64 {
+	if d.file == nil {
+		return d.quota.bytes
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(d.file.Fd()), &st); err != nil {
+		return d.quota.bytes
+	}
+	return max(0, d.quota.bytes-st.Blocks*512)
+}
+
+// ext4Shutdown is EXT4_IOC_SHUTDOWN, with the flag that throws away what is not
+// written yet: nobody will read it.
+const (
+	ext4Shutdown      = 0x8004587d
+	shutdownNoLogSync = 2
+)
+
+// release lets go of the disk and returns when the machine has nothing left of
+// it. The sandbox must be gone.
+func (d *diskImage) release(ctx context.Context) error {
+	d.passed()
+	if d.root != nil {
+		flag := uint32(shutdownNoLogSync)
+		// Without it the data is written out first, which only takes longer.
+		_, _, _ = unix.Syscall(unix.SYS_IOCTL, d.root.Fd(), ext4Shutdown, uintptr(unsafe.Pointer(&flag)))
+		_ = d.root.Close()
+		d.root = nil
+	}
+	err := d.waitDetached(ctx)
+	if d.file != nil {
+		_ = d.file.Close()
+		d.file = nil
+	}
+	d.maker.forget(d)
+	return err
+}
+
+// waitDetached waits until the kernel has cleared the loop device, or it serves
+// another file. Our image cannot be taken for another: we still hold its inode.
+func (d *diskImage) waitDetached(ctx context.Context) error {
+	if d.loop == "" {
+		return nil
+	}
+	for wait := 200 * time.Microsecond; ; wait = min(2*wait, 20*time.Millisecond) {
+		ours, err := backs(d.loop, d.file)
+		if err != nil || !ours {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return fmt.Errorf("%s still holds the disk of a sandbox that is gone: %w", d.loop, ctx.Err())
+		}
+	}
+}
+
+// backs reports whether a loop device serves a file.
+func backs(loop string, file *os.File) (bool, error) {
+	dev, err := os.OpenFile(loop, os.O_RDONLY, 0)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENXIO) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at %s: %w", loop, err)
+	}
+	defer func() { _ = dev.Close() }()
+	info, err := unix.IoctlLoopGetStatus64(int(dev.Fd()))
+	if errors.Is(err, unix.ENXIO) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at %s: %w", loop, err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
+		return false, fmt.Errorf("look at the image of %s: %w", loop, err)
+	}
+	return info.Inode == st.Ino && info.Device == st.Dev, nil
+}
+
+// attachLoop puts a file behind a free loop device, which is cleared when its
+// last user has gone.
+func attachLoop(file *os.File) (*os.File, error) {
+	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("find a loop device: %w", err)
+	}
+	defer func() { _ = control.Close() }()
+	const attempts = 64 // others take devices at the same time
+	for range attempts {
+		n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
+		if err != nil {
+			return nil, fmt.Errorf("find a free loop device: %w", err)
+		}
+		dev, err := openLoop(n)
+		if err != nil {
+			return nil, err
+		}
+		err = unix.IoctlLoopConfigure(int(dev.Fd()), &unix.LoopConfig{
+			Fd: uint32(file.Fd()), Size: 4096, Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR},
+		})
+		if err == nil {
+			return dev, nil
+		}
+		_ = dev.Close()
+		if !errors.Is(err, unix.EBUSY) {
+			return nil, fmt.Errorf("configure loop device %d: %w", n, err)
+		}
+	}
+	return nil, errors.New("no loop device could be had: others took each one first")
+}
+
+// openLoop opens a device whose node may be made a moment later.
+func openLoop(n int) (*os.File, error) {
+	path := fmt.Sprintf("/dev/loop%d", n)
+	const attempts = 50
+	for try := 0; ; try++ {
+		dev, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err == nil {
+			return dev, nil
+		}
+		if !errors.Is(err, os.ErrNotExist) || try == attempts {
+			return nil, fmt.Errorf("open loop device: %w", err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// mountDetached mounts the file system on a device without a place in any
+// namespace.
+func mountDetached(device string) (int, error) {
+	fs, err := unix.Fsopen("ext4", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("open file system ext4: %w", err)
+	}
+	defer func() { _ = unix.Close(fs) }()
+	if err := unix.FsconfigSetString(fs, "source", device); err != nil {
+		return -1, fmt.Errorf("mount %s: %w", device, err)
+	}
+	// Nothing has to survive a crash, and nothing may run on after the mount.
+	for _, flag := range []string{"nobarrier", "noinit_itable"} {
+		if err := unix.FsconfigSetFlag(fs, flag); err != nil {
+			return -1, fmt.Errorf("mount %s with %s: %w", device, flag, err)
+		}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return -1, fmt.Errorf("mount %s: %w", device, err)
+	}
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOATIME)
+	if err != nil {
+		return -1, fmt.Errorf("mount %s: %w", device, err)
+	}
+	return fd, nil
+}

@@ -1,0 +1,19 @@
+// Package local makes sandboxes out of the Linux kernel: namespaces, a uid range
+// of its own, cgroups v1 or v2, a read-only root from the machine's /usr, a disk
+// with a quota, and a system call filter. It needs root and nothing installed.
+//
+// A sandbox is one process, remuda-init (package guest/init), that builds the
+// rest around itself when it is told to and keeps the interpreter. Before that
+// it is a blank: cloned, fenced in a cgroup and waiting. Blanks are kept in stock,
+// because the way there costs more than the way on (blank.go); Create turns one
+// into an instance (create.go), which runs scripts (execute.go), serves files
+// (files.go) and ends (instance.go).
+//
+// Everything on the machine is found again after a crash: the cgroups under the
+// herd's are the authority (recover.go); disks are unlinked files behind loop
+// devices and mounts that vanish with their last user (disk_image.go); uid
+// ranges are locks that sandboxes hold themselves (uidrange.go).
+//
+// Reading order: engine.go, blank.go, create.go, setup.go, instance.go,
+// execute.go. Decisions about who may run what belong to the services.
+package local

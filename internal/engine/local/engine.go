@@ -1,0 +1,192 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/engine/local/cgroup"
+	"github.com/remuda-run/remuda/internal/engine/local/launch"
+	"github.com/remuda-run/remuda/internal/engine/local/seccomp"
+	"github.com/remuda-run/remuda/internal/guest/initbin"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// Options say how an engine is to work.
+type Options struct {
+	// DataDir is where sockets, metadata and disk images are. Required. No two
+	// engines may use one at the same time.
+	DataDir string
+	// Logger gets what nobody is waiting for. Nil discards it.
+	Logger *slog.Logger
+	// CgroupParent is the cgroup below which the engine makes its own; "" is the
+	// root of the hierarchy.
+	CgroupParent string
+	// Blanks is how many blanks are kept in stock; 0 is DefaultBlanks, negative
+	// is none.
+	Blanks int
+	// Ephemeral ends sandboxes with this process, whatever Spec.Linger says.
+	Ephemeral bool
+}
+
+// DefaultBlanks is the stock that lets a few cold starts come at once. A blank
+// holds about 4 MB.
+const DefaultBlanks = 3
+
+// Engine is the engine.Engine of this package.
+type Engine struct {
+	opts     Options
+	log      *slog.Logger
+	dir      *dataDir
+	launcher *launch.Client
+	herd     *cgroup.Herd
+	uids     *uidRanges
+	filter   []byte // system call filter
+	words    *lastWords
+	stock    *stock
+	disks    *diskMaker
+	versions *versionCache
+
+	mu        sync.Mutex
+	instances map[remuda.InstanceID]*Instance
+	closed    bool
+}
+
+var _ engine.Engine = (*Engine)(nil)
+
+// New prepares an engine and takes its data directory. It starts no sandbox.
+// Errors name what is missing; Check says more.
+func New(_ context.Context, opts Options) (_ *Engine, err error) {
+	e := &Engine{opts: opts, log: opts.Logger, instances: map[remuda.InstanceID]*Instance{}, versions: newVersionCache()}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	if os.Geteuid() != 0 {
+		return nil, unsupported("the local engine needs root", "namespaces with uid ranges, cgroups and mounts are root's", "start remuda as root", nil)
+	}
+	defer func() {
+		if err != nil {
+			e.release()
+		}
+	}()
+	if e.dir, err = openDataDir(opts.DataDir); err != nil {
+		return nil, err
+	}
+	if err := e.prepare(); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// prepare makes what all sandboxes share.
+func (e *Engine) prepare() error {
+	binary, err := initbin.Binary()
+	if err != nil {
+		return unsupported("the first process of a sandbox is missing", err.Error(), "build with `make build`", err)
+	}
+	if e.launcher, err = launch.NewClient(binary); err != nil {
+		return unsupported("remuda-init cannot be executed from memory", err.Error(), "run `remuda doctor`", err)
+	}
+	if e.filter, err = seccomp.Program(); err != nil {
+		return unsupported("there is no system call filter for this machine", err.Error(), "use an amd64 or arm64 machine", err)
+	}
+	hierarchy, err := cgroup.Detect()
+	if err != nil {
+		return unsupported("cgroups cannot be used", err.Error(), "mount cgroup2 at /sys/fs/cgroup with the controllers cpu, memory and pids", err)
+	}
+	if e.herd, err = hierarchy.Open(e.opts.CgroupParent, "remuda-"+e.dir.herd); err != nil {
+		return unsupported("the engine's cgroup cannot be made", err.Error(), "give a parent cgroup without processes of its own (setting cgroup_parent)", err)
+	}
+	if e.words, err = newLastWords(e.log); err != nil {
+		return err
+	}
+	e.uids = newUIDRanges(uidLockFile)
+	e.disks = newDiskMaker(e.dir.disk)
+	blanks := e.opts.Blanks
+	if blanks == 0 {
+		blanks = DefaultBlanks
+	}
+	e.stock = newStock(max(blanks, 0), e.log, e.makeBlank)
+	return nil
+}
+
+// Name implements engine.Engine.
+func (e *Engine) Name() string { return "local" }
+
+// Close implements engine.Engine.
+func (e *Engine) Close(ctx context.Context) error {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return nil
+	}
+	e.closed = true
+	living := make([]*Instance, 0, len(e.instances))
+	for _, inst := range e.instances {
+		living = append(living, inst)
+	}
+	e.mu.Unlock()
+	errs := []error{e.stock.close()}
+	var wg sync.WaitGroup
+	results := make([]error, len(living))
+	for n, inst := range living {
+		wg.Go(func() { results[n] = inst.Destroy(ctx) })
+	}
+	wg.Wait()
+	errs = append(errs, results...)
+	if err := errors.Join(errs...); err != nil {
+		e.release()
+		return fmt.Errorf("close engine: %w", err)
+	}
+	err := e.herd.Remove()
+	e.release()
+	return err
+}
+
+// release lets go of what the process holds. What is on the machine and was not
+// removed stays for Recover.
+func (e *Engine) release() {
+	if e.launcher != nil {
+		e.launcher.Close()
+	}
+	if e.words != nil {
+		e.words.close()
+	}
+	if e.uids != nil {
+		e.uids.close()
+	}
+	if e.dir != nil {
+		e.dir.close()
+	}
+}
+
+// add registers an instance; forget is its end.
+func (e *Engine) add(inst *Instance) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return remuda.Errorf(remuda.CodeUnavailable, "the engine is closed")
+	}
+	if e.instances[inst.spec.ID] != nil {
+		return remuda.Errorf(remuda.CodeConflict, "instance %s exists", inst.spec.ID)
+	}
+	e.instances[inst.spec.ID] = inst
+	return nil
+}
+
+func (e *Engine) forget(inst *Instance) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.instances[inst.spec.ID] == inst {
+		delete(e.instances, inst.spec.ID)
+	}
+}
+
+// unsupported says that this machine lacks something.
+func unsupported(what, why, remedy string, err error) error {
+	return &remuda.Error{Code: remuda.CodeUnsupported, Message: what, Cause: why, Remedy: remedy, Err: err}
+}

@@ -1,0 +1,112 @@
+package local
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// process is the first process of a sandbox, our child, known by a pidfd.
+type process struct {
+	pid  int
+	file *os.File // the pidfd, in Go's poller
+}
+
+func newProcess(pid, pidfd int) (*process, error) {
+	// Only a non-blocking descriptor is taken into the poller.
+	if err := unix.SetNonblock(pidfd, true); err != nil {
+		return nil, errors.Join(os.NewSyscallError("fcntl", err), unix.Close(pidfd))
+	}
+	return &process{pid: pid, file: os.NewFile(uintptr(pidfd), "pidfd")}, nil
+}
+
+// kill kills the process and with it its pid namespace.
+func (p *process) kill() error {
+	raw, err := p.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var killErr error
+	if err := raw.Control(func(fd uintptr) { killErr = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) }); err != nil {
+		return nil // closed: it was reaped
+	}
+	if killErr != nil && !errors.Is(killErr, unix.ESRCH) {
+		return fmt.Errorf("kill process %d: %w", p.pid, killErr)
+	}
+	return nil
+}
+
+// exited asks the kernel, without waiting.
+func (p *process) exited() bool {
+	raw, err := p.file.SyscallConn()
+	if err != nil {
+		return true
+	}
+	gone := true
+	_ = raw.Control(func(fd uintptr) { gone = readable(int(fd)) }) // closed: it was reaped
+	return gone
+}
+
+// wait returns when the process has ended and is reaped.
+func (p *process) wait() error {
+	raw, err := p.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if err := raw.Read(func(fd uintptr) bool { return readable(int(fd)) }); err != nil {
+		return fmt.Errorf("wait for process %d: %w", p.pid, err)
+	}
+	var reapErr error
+	err = raw.Control(func(fd uintptr) {
+		for {
+			reapErr = unix.Waitid(unix.P_PIDFD, int(fd), nil, unix.WEXITED, nil)
+			if !errors.Is(reapErr, unix.EINTR) {
+				return
+			}
+		}
+	})
+	if err = errors.Join(err, reapErr); err != nil {
+		return fmt.Errorf("reap process %d: %w", p.pid, err)
+	}
+	return nil
+}
+
+func (p *process) close() { _ = p.file.Close() }
+
+// readable polls one descriptor without waiting.
+func readable(fd int) bool {
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		if !errors.Is(err, unix.EINTR) {
+			return err != nil || n > 0
+		}
+	}
+}
+
+// startTime reads when a process was started, in clock ticks since boot; with
+// the pid it names the process for good.
+func startTime(pid int) (uint64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	return parseStartTime(b)
+}
+
+// parseStartTime finds field 22. The second field, the name, may hold anything,
+// also blanks and parentheses.
+func parseStartTime(stat []byte) (uint64, error) {
+	end := bytes.LastIndexByte(stat, ')')
+	if end < 0 {
+		return 0, errors.New("stat has no name")
+	}
+	fields := bytes.Fields(stat[end+1:]) // from field 3 on
+	if len(fields) < 20 {
+		return 0, errors.New("stat is too short")
+	}
+	return strconv.ParseUint(string(fields[19]), 10, 64)
+}

@@ -1,0 +1,81 @@
+package local
+
+import (
+	"maps"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/guest"
+	"github.com/remuda-run/remuda/internal/guest/protocol"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// The interpreter's user inside the sandbox.
+const (
+	sandboxUID  = 1000
+	sandboxGID  = 1000
+	sandboxUser = "user"
+	hostname    = "remuda"
+)
+
+// setup says what a blank is to become.
+func (e *Engine) setup(spec engine.Spec, in engine.Interpreter, quota diskQuota) (protocol.Setup, error) {
+	driver, err := guest.Driver(spec.Language, in.Path)
+	if err != nil {
+		return protocol.Setup{}, remuda.Errorf(remuda.CodeInvalid, "make a sandbox: %w", err)
+	}
+	linger := spec.Linger
+	if e.opts.Ephemeral {
+		linger = 0
+	}
+	return protocol.Setup{
+		Hostname: hostname,
+		Binds:    hostBinds(), Links: hostLinks(), Files: syntheticEtc(), Devices: devices,
+		Mask: maskedPaths, ReadOnly: readOnlyPaths,
+		DiskBytes: quota.bytes, DiskInodes: quota.inodes, DiskFD: quota.image,
+		UID: sandboxUID, GID: sandboxGID,
+		Argv: driver.Argv, Driver: driver.Source, DriverPath: driver.Path, Language: string(spec.Language),
+		Env: environment(spec.Env), Cwd: protocol.Workspace,
+		Limits: rlimits(spec.Resources), Seccomp: e.filter,
+		LingerMS: linger.Milliseconds(),
+	}, nil
+}
+
+// environment is what every interpreter has, and what the runtime adds.
+func environment(own map[string]string) map[string]string {
+	env := map[string]string{
+		"HOME": protocol.Workspace,
+		"LANG": "C.UTF-8",
+		"PATH": "/usr/local/bin:/usr/bin:/bin",
+		"USER": sandboxUser, "LOGNAME": sandboxUser,
+		"SHELL": "/bin/bash",
+		"TERM":  "dumb",
+		"TZ":    "UTC",
+	}
+	maps.Copy(env, own)
+	return env
+}
+
+// rlimits are the limits that cgroups do not have. What cgroups limit is not
+// repeated here.
+func rlimits(r remuda.Resources) []protocol.Rlimit {
+	const mib = 1 << 20
+	return []protocol.Rlimit{
+		{Resource: unix.RLIMIT_CORE, Value: 0},
+		{Resource: unix.RLIMIT_NOFILE, Value: 4096},
+		{Resource: unix.RLIMIT_FSIZE, Value: uint64(r.DiskMB) * mib},
+		{Resource: unix.RLIMIT_MEMLOCK, Value: 1 * mib},
+		{Resource: unix.RLIMIT_STACK, Value: 8 * mib},
+		{Resource: unix.RLIMIT_MSGQUEUE, Value: 800 << 10},
+		{Resource: unix.RLIMIT_SIGPENDING, Value: 1024},
+		{Resource: unix.RLIMIT_NICE, Value: 0},
+		{Resource: unix.RLIMIT_RTPRIO, Value: 0},
+		{Resource: unix.RLIMIT_RTTIME, Value: 0},
+	}
+}
+
+// setupTime is how long a blank may take to become an instance. Interpreters
+// start slowly on a busy machine with a small share of the processor.
+const setupTime = 60 * time.Second

@@ -1,0 +1,105 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// stock keeps blanks ready and makes new ones in the background.
+type stock struct {
+	log  *slog.Logger
+	make func(context.Context) (*blank, error)
+	size int
+
+	ready  chan *blank
+	wanted chan struct{} // capacity size: how many are to be made
+	start  sync.Once
+	cancel context.CancelFunc
+	ctx    context.Context // of the maker; ends with close
+	maker  sync.WaitGroup
+}
+
+func newStock(size int, log *slog.Logger, maker func(context.Context) (*blank, error)) *stock {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &stock{
+		log: log, make: maker, size: size, ctx: ctx, cancel: cancel,
+		ready: make(chan *blank, size), wanted: make(chan struct{}, size),
+	}
+}
+
+// fill begins to make the stock. It may be called again.
+func (s *stock) fill() {
+	s.start.Do(func() {
+		for range s.size {
+			s.wanted <- struct{}{}
+		}
+		s.maker.Go(s.run)
+	})
+}
+
+// run makes what is wanted, one at a time.
+func (s *stock) run() {
+	const atMost = time.Minute
+	pause := time.Second
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.wanted:
+		}
+		b, err := s.make(s.ctx)
+		if err == nil {
+			pause = time.Second
+			s.ready <- b // has room: one was wanted
+			continue
+		}
+		s.wanted <- struct{}{} // has room: it came from there
+		if s.ctx.Err() != nil {
+			return
+		}
+		s.log.Error("no blank could be made", "error", err, "again_in", pause)
+		select {
+		case <-s.ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, atMost)
+	}
+}
+
+// take returns a blank, from stock if there is one.
+func (s *stock) take(ctx context.Context) (*blank, error) {
+	for {
+		select {
+		case b := <-s.ready:
+			s.wanted <- struct{}{} // has room: b's is free
+			if b.alive() {
+				return b, nil
+			}
+			s.log.Warn("a blank had ended before its use", "pid", b.proc.pid)
+			if err := b.destroy(ctx); err != nil {
+				s.log.Error("a dead blank could not be removed", "error", err)
+			}
+		default:
+			return s.make(ctx)
+		}
+	}
+}
+
+// close ends the maker and destroys the stock.
+func (s *stock) close() error {
+	s.start.Do(func() {}) // fill does nothing from here on
+	s.cancel()
+	s.maker.Wait()
+	var errs []error
+	for {
+		select {
+		case b := <-s.ready:
+			errs = append(errs, b.destroy(context.Background()))
+		default:
+			return errors.Join(errs...)
+		}
+	}
+}
