@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash"
 	"strconv"
@@ -69,27 +70,67 @@ func (tx *Tx) AppendAudit(ctx context.Context, e remuda.AuditEntry) error {
 		return remuda.Internal("encoding an audit entry", err)
 	}
 	if !tx.writable {
-		return remuda.Internal("adding to the audit log", fmt.Errorf("a read must not write"))
-	}
-	// The head's row is locked by this until the commit; its hash is still the
-	// one of the entry before.
-	h, err := one(ctx, tx, "adding to the audit log", nil, scanHead,
-		`INSERT INTO audit_heads (organization, seq, hash) VALUES ($1, 1, '')
-		ON CONFLICT (organization) DO UPDATE SET seq = audit_heads.seq + 1 RETURNING organization, seq, hash`, string(e.Organization))
-	if err != nil {
-		return tx.referenceError(err, remuda.NotFound("organization", string(e.Organization)))
+		return remuda.Internal(doingAudit, errors.New("a read must not write"))
 	}
 	row := auditRow{AuditEntry: e, at: micros(e.At), details: string(details)}
-	row.Seq = h.seq
-	row.Hash = row.chainHash(h.hash)
-	_, err = tx.exec(ctx, "adding to the audit log",
-		"INSERT INTO audit_entries ("+auditColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-		string(e.Organization), row.Seq, row.at, string(e.User), e.Action, e.Object, e.Outcome, e.RequestID, row.details, row.Hash)
-	if err != nil {
+	if err := tx.extendChain(ctx, &row); err != nil {
 		return err
 	}
-	_, err = tx.exec(ctx, "adding to the audit log", "UPDATE audit_heads SET hash = $2 WHERE organization = $1", string(e.Organization), row.Hash)
+	_, err = tx.exec(ctx, doingAudit,
+		"INSERT INTO audit_entries ("+auditColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+		string(e.Organization), row.Seq, row.at, string(e.User), e.Action, e.Object, e.Outcome, e.RequestID, row.details, row.Hash)
 	return err
+}
+
+const doingAudit = "adding to the audit log"
+
+// maxHeads bounds the chain ends that are remembered.
+const maxHeads = 4096
+
+// extendChain gives row its number and hash and makes it the end of the chain.
+// The end is remembered between calls and only believed when the update finds
+// it, so another server, or a write that was undone, does no harm.
+func (tx *Tx) extendChain(ctx context.Context, row *auditRow) error {
+	org := string(row.Organization)
+	h, known := tx.s.heads[row.Organization]
+	for attempt := 0; ; attempt++ {
+		if !known {
+			var err error
+			if h, err = tx.loadHead(ctx, row.Organization); err != nil {
+				return err
+			}
+		}
+		row.Seq = h.seq + 1
+		row.Hash = row.chainHash(h.hash)
+		n, err := tx.exec(ctx, doingAudit, "UPDATE audit_heads SET seq = $2, hash = $3 WHERE organization = $1 AND seq = $4 AND hash = $5",
+			org, row.Seq, row.Hash, h.seq, h.hash)
+		if err != nil {
+			return err
+		}
+		if n == 1 {
+			break
+		}
+		if attempt > 8 {
+			return remuda.Internal(doingAudit, fmt.Errorf("the end of the chain of %s moves at every attempt", org))
+		}
+		known = false
+	}
+	if len(tx.s.heads) >= maxHeads {
+		clear(tx.s.heads)
+	}
+	tx.s.heads[row.Organization] = head{organization: row.Organization, seq: row.Seq, hash: row.Hash}
+	return nil
+}
+
+// loadHead reads the end of a chain, and makes the first one.
+func (tx *Tx) loadHead(ctx context.Context, org remuda.OrganizationID) (head, error) {
+	_, err := tx.exec(ctx, doingAudit,
+		"INSERT INTO audit_heads (organization, seq, hash) VALUES ($1, 0, '') ON CONFLICT (organization) DO NOTHING", string(org))
+	if err != nil {
+		return head{}, tx.referenceError(err, remuda.NotFound("organization", string(org)))
+	}
+	return one(ctx, tx, doingAudit, remuda.NotFound("organization", string(org)), scanHead,
+		"SELECT organization, seq, hash FROM audit_heads WHERE organization = $1", string(org))
 }
 
 // Audit lists the entries of an organization, newest first.

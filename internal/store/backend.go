@@ -15,6 +15,8 @@ type backend interface {
 	// database is used for migrations only.
 	database() *sql.DB
 	dialect() goose.Dialect
+	// name is the folder of its migrations.
+	name() string
 	// beginWrite starts a transaction that excludes other writers.
 	beginWrite() string
 	// beginRead starts a transaction that sees one snapshot.
@@ -25,6 +27,9 @@ type backend interface {
 	describe() string
 	// check verifies the integrity of what is stored.
 	check(ctx context.Context, c *conn) error
+	// checkpoint moves what was committed from the journal to the main file,
+	// without waiting for anybody, and returns how much was left over.
+	checkpoint(ctx context.Context, c *conn) (left int, err error)
 	close() error
 }
 

@@ -12,13 +12,13 @@ import (
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
-//go:embed migrations/*.sql
+//go:embed migrations
 var migrationFiles embed.FS
 
 // migrate brings the schema to the newest version. A database that is newer
 // than this program is refused: older code would misread it.
 func migrate(ctx context.Context, b backend, logger *slog.Logger) error {
-	files, err := fs.Sub(migrationFiles, "migrations")
+	files, err := fs.Sub(migrationFiles, "migrations/"+b.name())
 	if err != nil {
 		return err
 	}

@@ -55,6 +55,9 @@ func (tx *Tx) Output(ctx context.Context, org remuda.OrganizationID, id remuda.E
 		if err := rows.Scan(&r.Seq, &r.Stream, &r.Data); err != nil {
 			return nil, tx.fail(doing, err)
 		}
+		if r.Data == nil {
+			r.Data = []byte{} // drivers differ in what an empty value reads as
+		}
 		size += len(r.Data)
 		if size > maxBytes && len(out) > 0 {
 			return out, nil

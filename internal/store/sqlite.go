@@ -25,10 +25,11 @@ type sqliteBackend struct {
 }
 
 // Settings of every connection. FULL makes each commit wait for the disk.
-// journal_size_limit gives the space of a burst back.
+// journal_size_limit gives the space of a burst back. wal_autocheckpoint is far
+// beyond what checkpoint.go lets the journal grow to.
 var sqlitePragmas = []string{
 	"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "temp_store(MEMORY)",
-	"cache_size(-8192)", "journal_size_limit(33554432)", "trusted_schema(0)",
+	"cache_size(-8192)", "journal_size_limit(33554432)", "trusted_schema(0)", "wal_autocheckpoint(20000)",
 }
 
 // busyTimeout is how long a connection waits for another process' lock.
@@ -58,7 +59,7 @@ func openSQLite(_ context.Context, path string) (*sqliteBackend, error) {
 	if b.readable, err = sql.Open("sqlite", b.dsn(false)); err != nil {
 		return nil, errors.Join(openError(path, err), b.writable.Close())
 	}
-	b.writable.SetMaxOpenConns(1)
+	b.writable.SetMaxOpenConns(2) // the writer and the checkpointer
 	b.readable.SetMaxOpenConns(maxReaders)
 	return b, nil
 }
@@ -102,6 +103,7 @@ func (b *sqliteBackend) connect(ctx context.Context, writable bool) (*conn, erro
 
 func (b *sqliteBackend) database() *sql.DB      { return b.writable }
 func (b *sqliteBackend) dialect() goose.Dialect { return goose.DialectSQLite3 }
+func (b *sqliteBackend) name() string           { return "sqlite" }
 func (b *sqliteBackend) beginWrite() string     { return "BEGIN IMMEDIATE" }
 func (b *sqliteBackend) beginRead() string      { return "BEGIN DEFERRED" }
 func (b *sqliteBackend) describe() string       { return b.path }
@@ -123,6 +125,18 @@ func (b *sqliteBackend) check(ctx context.Context, c *conn) error {
 		}
 	}
 	return errors.Join(append(found, rows.Err())...)
+}
+
+func (b *sqliteBackend) checkpoint(ctx context.Context, c *conn) (left int, err error) {
+	var busy, frames, moved int
+	st, err := c.prepared("PRAGMA wal_checkpoint(PASSIVE)")
+	if err != nil {
+		return 0, err
+	}
+	if err := st.QueryRowContext(ctx).Scan(&busy, &frames, &moved); err != nil {
+		return 0, err
+	}
+	return frames - moved, nil
 }
 
 func (b *sqliteBackend) close() error {

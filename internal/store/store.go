@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+
+	"github.com/remuda-run/remuda/internal/remuda"
 )
 
 // Options say which database to open.
@@ -25,7 +27,10 @@ type Store struct {
 	drained chan struct{} // closed when the writer has answered everything
 
 	writer  *conn
-	readers chan *conn // a slot per reader; nil slots are opened when first used
+	readers chan *conn                     // a slot per reader; nil slots are opened when first used
+	heads   map[remuda.OrganizationID]head // ends of the audit chains; the writer's only
+
+	checkpoints checkpoints
 
 	// failing is the error of the last commit if that failed, so that Ping
 	// tries a real write instead of trusting an empty one.
@@ -56,6 +61,7 @@ func open(ctx context.Context, b backend, logger *slog.Logger) (*Store, error) {
 		queue:   make(chan *Pending, queueLength),
 		drained: make(chan struct{}),
 		readers: make(chan *conn, maxReaders),
+		heads:   make(map[remuda.OrganizationID]head),
 	}
 	for range maxReaders {
 		s.readers <- nil
@@ -68,6 +74,9 @@ func open(ctx context.Context, b backend, logger *slog.Logger) (*Store, error) {
 		return nil, errors.Join(s.explain("opening the database for writing", err), b.close())
 	}
 	s.writer = w
+	if err := s.startCheckpoints(ctx); err != nil {
+		return nil, errors.Join(s.explain("opening the database for checkpoints", err), w.close(), b.close())
+	}
 	go s.runWriter()
 	return s, nil
 }
@@ -86,7 +95,7 @@ func (s *Store) Close() error {
 	close(s.queue)
 	s.mu.Unlock()
 	<-s.drained
-	errs := []error{s.writer.close()}
+	errs := []error{s.checkpoints.stop(), s.writer.close()}
 	for range maxReaders {
 		if c := <-s.readers; c != nil {
 			errs = append(errs, c.close())

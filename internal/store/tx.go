@@ -19,7 +19,8 @@ type Tx struct {
 	// failed is the first database error of a write. The transaction's state is
 	// unknown after it, so nothing more is done in this savepoint; in
 	// PostgreSQL nothing more could be.
-	failed error
+	failed  error
+	changes int64 // rows changed by the whole group
 }
 
 // statement prepares query and picks the context to run it with. A write does
@@ -57,6 +58,7 @@ func (tx *Tx) exec(ctx context.Context, doing, query string, args ...any) (int64
 	if err != nil {
 		return 0, tx.fail(doing, err)
 	}
+	tx.changes += n
 	return n, nil
 }
 

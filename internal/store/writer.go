@@ -142,6 +142,7 @@ func (s *Store) runGroup(first *Pending, group []*Pending) []*Pending {
 	for _, p := range group {
 		close(p.done)
 	}
+	s.committed(tx.changes)
 	return group
 }
 
@@ -197,6 +198,7 @@ func call(fn func(*Tx) error, tx *Tx) (err error) {
 // group was acknowledged, and nothing of it stays.
 func (s *Store) failGroup(group []*Pending, doing string, err error) []*Pending {
 	public := s.explain(doing, err)
+	clear(s.heads) // what was appended is gone
 	// After a failed BEGIN, or when SQLite has rolled back by itself, there is
 	// nothing to undo and this fails; no transaction is open either way.
 	_ = s.writer.command(context.Background(), "ROLLBACK")

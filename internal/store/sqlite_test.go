@@ -1,0 +1,281 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/remuda"
+	"github.com/remuda-run/remuda/internal/store"
+)
+
+// diskEnv names the directory for a process that has disk trouble in a mount
+// namespace of its own, so that nothing stays mounted however it ends.
+const diskEnv = "REMUDA_STORE_DISK_CHILD"
+
+func TestDiskTrouble(t *testing.T) {
+	t.Parallel()
+	child := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this test's own binary
+	child.Env = append(os.Environ(), diskEnv+"="+t.TempDir())
+	child.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	if os.Getuid() != 0 {
+		child.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		child.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
+		child.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+	}
+	out, err := child.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if !strings.Contains(string(out), "disk trouble survived") {
+		t.Fatalf("the child did not run to its end:\n%s", out)
+	}
+}
+
+// diskChild runs in the namespace and exits with 1 on the first surprise.
+func diskChild(dir string) int {
+	err := errors.Join(
+		syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""),
+		syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=3m"),
+	)
+	if err == nil {
+		err = fillDisk(dir)
+	}
+	if err == nil {
+		err = readOnlyDisk(dir)
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println("disk trouble survived")
+	return 0
+}
+
+// fillDisk writes until the disk is full, and expects a precise error, nothing
+// half there, and that writing goes on once there is space.
+func fillDisk(dir string) error {
+	ctx := context.Background()
+	ballast := filepath.Join(dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); err != nil {
+		return err
+	}
+	s, err := store.Open(ctx, store.Options{Path: filepath.Join(dir, "remuda.db")})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	org := remuda.Organization{ID: remuda.NewOrganizationID(), Name: "full", CreatedAt: time.Now()}
+	if err := s.Write(ctx, func(tx *store.Tx) error { return tx.InsertOrganization(ctx, org) }); err != nil {
+		return err
+	}
+	var stored []remuda.ExecutionID
+	var failed error
+	for range 1000 {
+		id := remuda.NewExecutionID()
+		if failed = writeBig(ctx, s, org.ID, id); failed != nil {
+			if err := expectDisk(ctx, s, org.ID, stored, id); err != nil {
+				return err
+			}
+			break
+		}
+		stored = append(stored, id)
+	}
+	if remuda.CodeOf(failed) != remuda.CodeUnavailable || !strings.Contains(failed.Error(), "the disk of the database is full") {
+		return fmt.Errorf("on a full disk: %w", failed)
+	}
+	if err := failPing(ctx, s, org.ID); err != nil {
+		return err
+	}
+	if err := os.Remove(ballast); err != nil {
+		return err
+	}
+	if err := s.Ping(ctx); err != nil {
+		return fmt.Errorf("not ready after space was freed: %w", err)
+	}
+	id := remuda.NewExecutionID()
+	if err := writeBig(ctx, s, org.ID, id); err != nil {
+		return fmt.Errorf("writing after space was freed: %w", err)
+	}
+	if err := expectDisk(ctx, s, org.ID, append(stored, id), remuda.NewExecutionID()); err != nil {
+		return err
+	}
+	return errors.Join(s.VerifyAudit(ctx), s.Check(ctx))
+}
+
+// failPing uses up the last pages until the store says that it is not ready.
+func failPing(ctx context.Context, s *store.Store, org remuda.OrganizationID) error {
+	for range 1000 {
+		small := remuda.Execution{ID: remuda.NewExecutionID(), Organization: org, State: remuda.ExecutionQueued, CreatedAt: time.Now()}
+		if s.Write(ctx, func(tx *store.Tx) error { return tx.InsertExecution(ctx, small) }) == nil {
+			continue
+		}
+		if err := s.Ping(ctx); err != nil {
+			if remuda.CodeOf(err) != remuda.CodeUnavailable {
+				return fmt.Errorf("readiness on a full disk: %w", err)
+			}
+			return nil
+		}
+	}
+	return errors.New("ready on a full disk")
+}
+
+// writeBig records an execution with 100 kB of output.
+func writeBig(ctx context.Context, s *store.Store, org remuda.OrganizationID, id remuda.ExecutionID) error {
+	return s.Write(ctx, func(tx *store.Tx) error {
+		if err := tx.InsertExecution(ctx, remuda.Execution{ID: id, Organization: org, State: remuda.ExecutionQueued, CreatedAt: time.Now()}); err != nil {
+			return err
+		}
+		if err := tx.AppendAudit(ctx, remuda.AuditEntry{Organization: org, Object: string(id), At: time.Now()}); err != nil {
+			return err
+		}
+		for seq := range int64(10) {
+			if err := tx.AppendOutput(ctx, org, id, []remuda.OutputRecord{{Seq: seq + 1, Data: make([]byte, 10_000)}}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// expectDisk checks that stored executions are whole and that absent is absent.
+func expectDisk(ctx context.Context, s *store.Store, org remuda.OrganizationID, stored []remuda.ExecutionID, absent remuda.ExecutionID) error {
+	return s.Read(ctx, func(tx *store.Tx) error {
+		for _, id := range stored {
+			if _, err := tx.Execution(ctx, org, id); err != nil {
+				return err
+			}
+			if out, err := tx.Output(ctx, org, id, 0, 0); err != nil || len(out) != 10 {
+				return fmt.Errorf("execution %s has %d records of 10: %w", id, len(out), err)
+			}
+		}
+		_, err := tx.Execution(ctx, org, absent)
+		out, err2 := tx.Output(ctx, org, absent, 0, 0)
+		if remuda.CodeOf(err) != remuda.CodeNotFound || err2 != nil || len(out) != 0 {
+			return fmt.Errorf("the refused execution: %w, %w, %d records", err, err2, len(out))
+		}
+		return nil
+	})
+}
+
+// readOnlyDisk expects a precise error when the database cannot be written.
+func readOnlyDisk(dir string) error {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		return err
+	}
+	_, err := store.Open(context.Background(), store.Options{Path: filepath.Join(dir, "remuda.db")})
+	if remuda.CodeOf(err) != remuda.CodeUnavailable || !strings.Contains(err.Error(), "read-only file system") {
+		return fmt.Errorf("on a read-only disk: %w", err)
+	}
+	return nil
+}
+
+// A path may hold whatever a URL would give a meaning to.
+func TestOddPath(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "a b?mode=ro&x#%41ä.db")
+	s, err := store.Open(t.Context(), store.Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Ping(t.Context()), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 || info.Size() == 0 {
+		t.Errorf("mode %v, %d bytes: the file holds password hashes", info.Mode(), info.Size())
+	}
+}
+
+func TestOpenErrors(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	garbage := filepath.Join(dir, "garbage.db")
+	if err := os.WriteFile(garbage, []byte(strings.Repeat("this is no database ", 400)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	newer := filepath.Join(dir, "newer.db")
+	s, err := store.Open(t.Context(), store.Options{Path: newer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := sqliteBackend.Alter(t.Context(), newer, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		path, says string
+		code       remuda.Code
+	}{
+		{"", "no database file", remuda.CodeInvalid},
+		{filepath.Join(dir, "absent", "x.db"), "no such file or directory", remuda.CodeUnavailable},
+		{dir, "is a directory", remuda.CodeUnavailable},
+		{garbage, "damaged or is no database", remuda.CodeUnavailable},
+		{newer, "made by a newer remuda", remuda.CodeUnavailable},
+	} {
+		_, err := store.Open(t.Context(), store.Options{Path: c.path})
+		if remuda.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%q: got %v, want %s with %q", c.path, err, c.code, c.says)
+		}
+	}
+}
+
+// The lists must not read whole tables: each uses an index that bounds it.
+func TestQueriesUseIndexes(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "remuda.db")
+	s, err := store.Open(t.Context(), store.Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	for query, want := range map[string]string{
+		"SELECT * FROM executions WHERE organization = $1 AND id < $2 ORDER BY id DESC LIMIT $3":                                                          "sqlite_autoindex_executions_1 (organization=? AND id<?)",
+		"SELECT * FROM executions WHERE organization = $1 AND id < $2 AND runtime = $4 ORDER BY id DESC LIMIT $3":                                         "executions_runtime (organization=? AND runtime=? AND id<?)",
+		"SELECT * FROM executions WHERE organization = $1 AND id < $2 AND runspace = $4 AND runspace <> '' ORDER BY id DESC LIMIT $3":                     "executions_runspace (organization=? AND runspace=? AND id<?)",
+		"SELECT * FROM executions WHERE organization = $1 AND id < $2 AND state = $4 AND state <> 'success' ORDER BY id DESC LIMIT $3":                    "executions_state (state=? AND organization=? AND id<?)",
+		"SELECT * FROM executions WHERE state <> 'success' AND state IN ('queued', 'running')":                                                            "executions_state (state=?)",
+		"SELECT * FROM runspaces WHERE organization = $1 AND id < $2 AND state = $4 AND state <> 'closed' AND state <> 'error' ORDER BY id DESC LIMIT $3": "runspaces_open (organization=? AND state=? AND id<?)",
+		"SELECT * FROM tokens WHERE hash = $1": "sqlite_autoindex_tokens_",
+		"SELECT * FROM output_records WHERE organization = $1 AND execution = $2 AND seq > $3 ORDER BY seq LIMIT $4": "(organization=? AND execution=? AND seq>?)",
+	} {
+		rows, err := db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, "a", "b", "c", "d")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var plan []string
+		for rows.Next() {
+			var id, parent, unused int
+			var detail string
+			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+				t.Fatal(err)
+			}
+			plan = append(plan, detail)
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(plan, "; ")
+		if !strings.Contains(got, want) || strings.Contains(got, "SCAN") || strings.Contains(got, "TEMP B-TREE") {
+			t.Errorf("%s\n got %s\nwant %s", query, got, want)
+		}
+	}
+}
