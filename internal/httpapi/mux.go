@@ -9,7 +9,7 @@ import (
 
 // NotFound answers for every path and method that mux does not have, as a
 // problem: 405 with Allow when the path has other methods, else 404. Register
-// it as the pattern "/".
+// it as the pattern "/", and as every other pattern without a method.
 func NotFound(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		allowed := allowedMethods(mux, r)
@@ -28,7 +28,7 @@ func allowedMethods(mux *http.ServeMux, r *http.Request) []string {
 	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
 		probe := *r
 		probe.Method = method
-		if _, pattern := mux.Handler(&probe); pattern != "/" && pattern != "" {
+		if _, pattern := mux.Handler(&probe); strings.Contains(pattern, " ") {
 			allowed = append(allowed, method)
 		}
 	}

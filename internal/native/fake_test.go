@@ -294,6 +294,12 @@ func (s *stage) Output(ctx context.Context, _ remuda.Principal, id remuda.Execut
 // handler serves s; everything that goes through it is held against the document.
 func (s *stage) handler(t testing.TB, o httpapi.Options) http.Handler {
 	t.Helper()
+	return apitest.Middleware(t, s.bare(t, o))
+}
+
+// bare serves s.
+func (s *stage) bare(t testing.TB, o httpapi.Options) http.Handler {
+	t.Helper()
 	if o.Metrics == nil {
 		o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
@@ -305,7 +311,7 @@ func (s *stage) handler(t testing.TB, o httpapi.Options) http.Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return apitest.Middleware(t, h)
+	return h
 }
 
 // do sends one request through a handler.

@@ -49,6 +49,9 @@ func Handler(s Services, o httpapi.Options) (http.Handler, error) {
 	e.pages = sync.OnceValues(func() (pages, error) { return renderPages(doc, o.Version) })
 	mux := http.NewServeMux()
 	mux.Handle("/", httpapi.NotFound(mux))
+	// Without this the mux answers for methods that the list of files does not
+	// have with a redirect to the files below.
+	mux.Handle("/v1/runspaces/{runspace}/files", httpapi.NotFound(mux))
 	for _, rt := range routes {
 		op := doc.Operation(rt.operation)
 		if op == nil || op.Pattern() != rt.pattern {
