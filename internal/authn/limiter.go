@@ -38,8 +38,9 @@ func NewLimiter(clock func() time.Time) *Limiter {
 func (l *Limiter) Allow(user, address string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	over := l.debts[attempt{user, address}].Add(limiterInterval).Sub(l.clock()) - limiterBurst*limiterInterval
-	if over <= 0 {
+	until, known := l.debts[attempt{user, address}]
+	over := until.Add(limiterInterval).Sub(l.clock()) - limiterBurst*limiterInterval
+	if !known || over <= 0 { // without an entry the difference is out of range
 		return nil
 	}
 	return &remuda.Error{

@@ -1,0 +1,266 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Server is a `remuda serve` that belongs to one test, as that test or one of
+// its subtests sees it.
+type Server struct {
+	t testing.TB
+	*process
+}
+
+// process is what all views of a server share.
+type process struct {
+	Base  string // "http://127.0.0.1:40321"
+	Token string
+	Data  string // its data directory
+
+	cmd      *exec.Cmd
+	password string
+	http     *http.Client
+	ended    chan error
+	log      syncBuffer
+}
+
+// For returns the server as a subtest sees it: what fails, fails the subtest.
+func (s *Server) For(t testing.TB) *Server { return &Server{t: t, process: s.process} }
+
+// syncBuffer is written by the process's copier and read by the test.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// Start starts a server on a free loopback port with an empty data directory,
+// waits until it is ready and logs in. The test's end stops it.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Fatal("this test makes real sandboxes and must be run as root")
+	}
+	s := &Server{t: t, process: &process{
+		Data:     filepath.Join(t.TempDir(), "data"),
+		password: rand.Text(),
+		http:     &http.Client{Transport: &http.Transport{}},
+	}}
+	s.Up(args...)
+	var token struct {
+		Token string `json:"token"`
+	}
+	basic := func(r *http.Request) { r.SetBasicAuth("admin", s.password) }
+	s.must(http.MethodPost, "/v1/tokens", map[string]any{"name": "test", "scope": "write"}, &token, basic)
+	s.Token = token.Token
+	t.Cleanup(func() {
+		s.Down()
+		if t.Failed() {
+			t.Logf("the server's log:\n%s", s.log.String())
+		}
+	})
+	return s
+}
+
+// Up starts the process on the data directory and waits until it is ready.
+func (s *Server) Up(args ...string) {
+	s.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_ = l.Close()
+	s.Base = "http://" + addr
+	s.cmd = exec.Command(Program(s.t), append([]string{"serve", "--data", s.Data, "--listen", addr}, args...)...)
+	s.cmd.Env = append(os.Environ(), "REMUDA_ADMIN_PASSWORD="+s.password)
+	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.ended = make(chan error, 1)
+	go func(cmd *exec.Cmd, ended chan<- error) { ended <- cmd.Wait() }(s.cmd, s.ended)
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if _, err := s.call(http.MethodGet, "/readyz", nil, nil); err == nil {
+			return
+		}
+		select {
+		case err := <-s.ended:
+			s.cmd = nil
+			s.t.Fatalf("the server ended while it started (%v):\n%s", err, s.log.String())
+		default:
+		}
+		if time.Now().After(deadline) {
+			s.Kill()
+			s.t.Fatalf("the server was not ready in time:\n%s", s.log.String())
+		}
+	}
+}
+
+// Pid is the process id of the server.
+func (s *Server) Pid() int { return s.cmd.Process.Pid }
+
+// Log returns what the server has logged.
+func (s *Server) Log() string { return s.log.String() }
+
+// Down ends the server as an operator would, and waits for it.
+func (s *Server) Down() {
+	s.t.Helper()
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case err := <-s.ended:
+		if err != nil {
+			s.t.Errorf("the server ended with %v after SIGTERM", err)
+		}
+	case <-time.After(2 * time.Minute):
+		s.t.Error("the server did not end within two minutes of SIGTERM")
+		_ = s.cmd.Process.Signal(syscall.SIGQUIT)
+		s.Kill()
+	}
+	s.cmd = nil
+	s.http.CloseIdleConnections()
+}
+
+// Kill ends the server with SIGKILL and waits for it.
+func (s *Server) Kill() {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill()
+	<-s.ended
+	s.cmd = nil
+	s.http.CloseIdleConnections()
+}
+
+// Call makes one request that must succeed and decodes the answer into out
+// unless it is nil. in is encoded as JSON unless it is an io.Reader or nil.
+func (s *Server) Call(method, path string, in, out any) {
+	s.t.Helper()
+	s.must(method, path, in, out)
+}
+
+// Refuse makes one request that must fail and returns its status and problem.
+func (s *Server) Refuse(method, path string, in any) Problem {
+	s.t.Helper()
+	status, err := s.call(method, path, in, nil)
+	problem, ok := errors.AsType[Problem](err)
+	if !ok {
+		s.t.Fatalf("%s %s answered %d (%v), want a problem", method, path, status, err)
+	}
+	return problem
+}
+
+func (s *Server) must(method, path string, in, out any, edit ...func(*http.Request)) {
+	s.t.Helper()
+	if _, err := s.call(method, path, in, out, edit...); err != nil {
+		s.t.Fatalf("%s %s: %v", method, path, err)
+	}
+}
+
+func (s *Server) call(method, path string, in, out any, edit ...func(*http.Request)) (int, error) {
+	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Minute)
+	if s.t.Context().Err() != nil { // in a clean-up function
+		ctx, cancel = context.WithTimeout(context.Background(), time.Minute)
+	}
+	defer cancel()
+	body, kind, err := encode(in)
+	if err != nil {
+		return 0, err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, s.Base+path, body)
+	if err != nil {
+		return 0, err
+	}
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
+	}
+	if s.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+s.Token)
+	}
+	for _, f := range edit {
+		f(req)
+	}
+	resp, err := s.http.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return resp.StatusCode, err
+	}
+	if resp.StatusCode >= http.StatusBadRequest {
+		return resp.StatusCode, problemOf(resp, raw)
+	}
+	switch into := out.(type) {
+	case nil:
+		return resp.StatusCode, nil
+	case *[]byte:
+		*into = raw
+		return resp.StatusCode, nil
+	}
+	return resp.StatusCode, json.Unmarshal(raw, out)
+}
+
+func encode(in any) (body io.Reader, kind string, err error) {
+	switch in := in.(type) {
+	case nil:
+		return nil, "", nil
+	case io.Reader:
+		return in, "application/octet-stream", nil
+	}
+	raw, err := json.Marshal(in)
+	return bytes.NewReader(raw), "application/json", err
+}
+
+// Problem is an error of the API.
+type Problem struct {
+	Status int    `json:"status"`
+	Code   string `json:"code"`
+	Title  string `json:"title"`
+	Cause  string `json:"cause"`
+	Remedy string `json:"remedy"`
+	Raw    string `json:"-"`
+}
+
+// Error implements error.
+func (p Problem) Error() string {
+	return fmt.Sprintf("%d %s: %s", p.Status, p.Code, strings.TrimSpace(p.Raw))
+}
+
+func problemOf(resp *http.Response, raw []byte) Problem {
+	p := Problem{Raw: string(raw)}
+	_ = json.Unmarshal(raw, &p) // what is no problem document is shown as it is
+	p.Status = resp.StatusCode
+	return p
+}
