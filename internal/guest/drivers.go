@@ -20,6 +20,8 @@ var (
 	nodeSource string
 	//go:embed drivers/driver.sh
 	bashSource string
+	//go:embed drivers/driver_loop.sh
+	bashLoop string
 )
 
 // Program is a driver ready to be put into a Setup frame.
@@ -42,7 +44,7 @@ func Driver(language remuda.Language, interpreter string) (Program, error) {
 		return Program{Source: nodeSource, Path: path, Argv: []string{interpreter, path}}, nil
 	case remuda.LanguageBash:
 		const path = "/run/remuda/driver.sh"
-		return Program{Source: bashSource, Path: path, Argv: []string{interpreter, "--noprofile", "--norc", path}}, nil
+		return Program{Source: bashSource, Path: path, Argv: []string{interpreter, "--noprofile", "--norc", "-c", strings.TrimSpace(bashLoop), "bash"}}, nil
 	}
 	return Program{}, fmt.Errorf("no driver for language %q: use one of %v", language, remuda.Languages())
 }

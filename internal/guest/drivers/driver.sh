@@ -1,1 +1,125 @@
-# stub
+# Remuda's driver for Bash: the functions around the loop of driver_loop.sh, which
+# is the shell's -c string, so that line numbers and $0 of a script are its own.
+# For each run it reads a newline from descriptor 3 and the run's fields,
+# NUL-separated, from descriptor 4; it answers with lines on 3. ../PROTOCOL.md has
+# the wire.
+#
+# Both descriptors are closed while a script runs; bash keeps copies that no
+# program inherits. `exit`, `set -e` and SIGINT end the shell itself: the EXIT trap
+# then saves what a script can have changed and starts the shell anew in the same
+# process, which reports.
+
+# __remuda_next waits for a run and takes its fields apart.
+__remuda_next() {
+  local n k line
+  IFS= builtin read -r -u 3 line || { builtin trap - EXIT; builtin exit 0; }
+  builtin mapfile -d '' -t -u 4 __remuda_fields
+  set -- "${__remuda_fields[@]}"
+  __remuda_flags=$1 BASH_ARGV0=${2:-<script>} __remuda_script=$3 __remuda_error=
+  if [[ $1 == *c* ]]; then
+    __remuda_file=$3
+    [[ $3 == /* ]] || __remuda_file=/workspace/$3
+    __remuda_script='builtin . "$__remuda_file" "$@"'
+  fi
+  n=$4
+  shift 4
+  __remuda_args=("${@:1:n}")
+  shift "$n"
+  n=$1
+  shift
+  __remuda_undo=()
+  for ((; n > 0; n--)); do
+    k=$1
+    if [[ ! -v $k ]]; then
+      __remuda_undo+=("unset -v $k")
+    elif [[ ${!k@a} == *x* ]]; then
+      __remuda_undo+=("$k=${!k@Q}")
+    else
+      __remuda_undo+=("declare -g +x $k=${!k@Q}")
+    fi
+    builtin export "$k=$2"
+    shift 2
+  done
+  n=$1
+  shift
+  for ((; n > 0; n--)); do
+    builtin printf -v "$1" %s "$2"
+    shift 2
+  done
+  unset -v __remuda_fields
+  # Where bash will keep its copies of 3 and 4: the first free numbers from 10.
+  __remuda_copies=()
+  for ((n = 10; ${#__remuda_copies[@]} < 2; n++)); do
+    [[ -e /proc/self/fd/$n ]] || __remuda_copies+=("$n")
+  done
+  __remuda_trap "$(builtin trap -p ERR)" ERR \
+    '__remuda_status=$?; [[ $BASH_COMMAND == "builtin eval \"\$__remuda_script"* ]] || __remuda_error="$__remuda_status $LINENO $BASH_COMMAND"'
+  builtin trap - INT
+  builtin eval "$__remuda_int"
+}
+
+# __remuda_trap sets a trap unless the script has set its own.
+__remuda_trap() {
+  [[ $1 && $1 != *__remuda_* ]] || builtin trap "$3" "$2"
+}
+
+# __remuda_end reports a script that ran to its end, after its EXIT trap.
+__remuda_end() {
+  set +euvx
+  local own
+  own=$(builtin trap -p EXIT)
+  if [[ $own != *__remuda_* ]]; then
+    builtin trap '__remuda_exit "$?"' EXIT
+    builtin eval "set -- $own" # trap -- 'commands' EXIT
+    builtin eval "$3" 2>&9
+  fi
+  __remuda_idle
+  __remuda_report "$__remuda_code"
+}
+
+# __remuda_idle undoes what was for one run only and shields the shell from a
+# SIGINT that comes too late.
+__remuda_idle() {
+  local undo
+  __remuda_int=$(builtin trap -p INT)
+  builtin trap : INT
+  for undo in "${__remuda_undo[@]}"; do builtin eval "$undo"; done
+  __remuda_undo=()
+}
+
+# __remuda_report says how a run ended: "done CODE LINE COMMAND".
+__remuda_report() {
+  local where="0 "
+  if [[ $1 != 0 && $__remuda_error == "$1 "* ]]; then
+    where=${__remuda_error#* }
+    where=${where//[$'\n\r']/ }
+  fi
+  builtin printf 'done %d %s\n' "$1" "${where:0:1000}" >&3
+}
+
+# __remuda_exit is the EXIT trap.
+__remuda_exit() {
+  __remuda_code=$1
+  { set +euvx; } 2>/dev/null
+  # At some exits bash has given 3 and 4 back, at some it still has its copies. A
+  # copy of a copy would be closed by exec as well, unless it goes through 0.
+  if [[ -S /proc/self/fd/${__remuda_copies[0]} ]]; then
+    builtin eval "exec {__remuda_in}<&0 0<&${__remuda_copies[0]} 3>&0 0<&${__remuda_copies[1]} 4<&0 0<&\$__remuda_in {__remuda_in}<&-"
+  fi
+  __remuda_idle
+  if [[ $__remuda_flags == *f* ]]; then
+    __remuda_report "$1"
+    builtin exit "$1"
+  fi
+  __remuda_state=/dev/shm/.remuda-state-$$
+  {
+    declare -p
+    declare -f
+    alias -p
+    shopt -p
+    set +o
+    builtin trap -p
+  } >"$__remuda_state" 2>/dev/null
+  export __remuda_state
+  exec "$BASH" --noprofile --norc -c "$BASH_EXECUTION_STRING" bash
+}

@@ -23,7 +23,7 @@ import (
 
 // deadline bounds every wait of these tests; it is generous, since machines
 // that run them are slow and shared.
-const deadline = 30 * time.Second
+const deadline = 10 * time.Second
 
 // program is the built remuda-init, made once by TestMain.
 var program string
@@ -68,9 +68,10 @@ type sandbox struct {
 
 // client is a connection to a keeper.
 type client struct {
-	t    testing.TB
-	conn *net.UnixConn
-	acks bool // acknowledge every record
+	t     testing.TB
+	conn  *net.UnixConn
+	acks  bool      // acknowledge every record
+	until time.Time // of the read that is under way; zero: each has its own
 }
 
 // interpreters by language.
@@ -150,7 +151,9 @@ func (c *client) send(t protocol.Type, v any) {
 
 // next reads one frame.
 func (c *client) next() (protocol.Type, []byte, error) {
-	_ = c.conn.SetReadDeadline(time.Now().Add(deadline))
+	if c.until.IsZero() {
+		_ = c.conn.SetReadDeadline(time.Now().Add(deadline))
+	}
 	return protocol.Read(c.conn, nil, protocol.MaxFrame)
 }
 
@@ -246,6 +249,9 @@ func tail(s string) string { return s[max(0, len(s)-500):] }
 func (c *client) tryCollect(id string, each func(seq int64, data []byte)) (r result, err error) {
 	var out, errs strings.Builder
 	defer func() { r.stdout, r.stderr = out.String(), errs.String() }()
+	c.until = time.Now().Add(deadline) // for all of it
+	_ = c.conn.SetReadDeadline(c.until)
+	defer func() { c.until = time.Time{} }()
 	for {
 		t, p, err := c.next()
 		if err != nil {
