@@ -72,8 +72,9 @@ func (l *Limiter) Succeeded(user, address string) {
 	delete(l.debts, attempt{user, address})
 }
 
-// forget drops what no longer counts, and if that is not enough, anything: the
-// memory is bounded whoever is guessing.
+// forget drops what no longer counts, and if that is not a quarter, anything:
+// the memory is bounded whoever is guessing, and so is the work, since the next
+// thousands of names find room.
 func (l *Limiter) forget(now time.Time) {
 	for key, until := range l.debts {
 		if until.Before(now) {
@@ -81,7 +82,7 @@ func (l *Limiter) forget(now time.Time) {
 		}
 	}
 	for key := range l.debts {
-		if len(l.debts) < limiterEntries {
+		if len(l.debts) <= limiterEntries*3/4 {
 			return
 		}
 		delete(l.debts, key)
