@@ -29,7 +29,7 @@ func (p *Problem) Error() string {
 		b.WriteString(": " + *p.Cause)
 	}
 	for i, f := range p.Fields {
-		if len(p.Fields) == 1 && strings.Contains(p.Title, f.Message) {
+		if len(p.Fields) == 1 && (f.Message == p.Title || strings.HasSuffix(p.Title, f.Field+" "+f.Message)) {
 			break // the title says it already
 		}
 		separator := "; "

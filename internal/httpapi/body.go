@@ -23,7 +23,7 @@ var bodies = sync.Pool{New: func() any { b := make([]byte, 0, pooledBody); retur
 const (
 	pooledBody = 16 << 10
 	// trustedLength is how much is set aside on the word of Content-Length.
-	trustedLength = 1 << 20
+	trustedLength = 8 << 20
 )
 
 // ReadJSON reads the JSON body of r into into, which must be a pointer, and
