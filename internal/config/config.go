@@ -31,8 +31,9 @@ type Config struct {
 	TLSKey        string `koanf:"tls_key" group:"server" help:"file with the TLS private key (PEM)"`
 	AdminPassword string `koanf:"admin_password" group:"server" secret:"true" env:"only" help:"password of the user admin that the first start makes; a random one is printed once when it is not set"`
 
-	PoolMaxWarm  int `koanf:"pool_max_warm" group:"server" help:"most warm instances of all runtimes together; 0 is no limit but those of the runtimes"`
-	PoolCreators int `koanf:"pool_creators" group:"server" help:"how many warm instances are made at the same time"`
+	Slots          int `koanf:"slots" group:"server" help:"most instances at the same time, warm and in use together; 0 is 64, or 32 for each core if that is more"`
+	ParallelStarts int `koanf:"parallel_starts" group:"server" help:"most warm instances being started at the same time; 0 is the number of cores"`
+	ParallelCold   int `koanf:"parallel_cold" group:"server" help:"most cold starts at the same time, others wait in line; 0 is four for each core"`
 
 	RunspaceIdleTimeout time.Duration `koanf:"runspace_idle_timeout" group:"server" help:"close a runspace after this long without an execution unless it says otherwise; 0 is never"`
 	DrainTimeout        time.Duration `koanf:"drain_timeout" group:"server" help:"how long running executions may go on after SIGTERM before they are ended"`
@@ -40,7 +41,7 @@ type Config struct {
 	TrustedOrigins      []string      `koanf:"trusted_origins" group:"server" help:"browser origins (https://host) that may send changing requests from other sites, separated by commas"`
 
 	OutputLimitMB int    `koanf:"output_limit_mb" group:"engine" help:"MiB of standard output and standard error kept of one execution"`
-	CgroupParent  string `koanf:"cgroup_parent" group:"engine" help:"cgroup under which instances get theirs"`
+	CgroupParent  string `koanf:"cgroup_parent" group:"engine" help:"cgroup under which the engine makes its own, which must hold no process; empty is the root of the hierarchy"`
 
 	URL   string `koanf:"url" group:"client" help:"address of the server to talk to"`
 	Token string `koanf:"token" group:"client" secret:"true" help:"bearer token for that server"`
@@ -53,12 +54,9 @@ func Default() Config {
 		LogFormat:           "text",
 		Data:                "/var/lib/remuda",
 		Listen:              "127.0.0.1:8080",
-		PoolMaxWarm:         0,
-		PoolCreators:        2,
 		RunspaceIdleTimeout: 30 * time.Minute,
 		DrainTimeout:        30 * time.Second,
 		OutputLimitMB:       10,
-		CgroupParent:        "remuda",
 	}
 }
 

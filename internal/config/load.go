@@ -201,10 +201,10 @@ func unknown(what, got string, names []string) string {
 
 // foreignEnv are variables with our prefix that are not settings: the file's
 // name, those that Kubernetes gives every pod next to a service called
-// "remuda", and those of the tests.
+// "remuda", and those of the project's own tests.
 func foreignEnv(name string) bool {
 	rest := strings.TrimPrefix(name, EnvPrefix)
-	return rest == "CONFIG" || rest == "PORT" || strings.HasPrefix(rest, "PORT_") ||
+	return rest == "CONFIG" || rest == "BIN" || rest == "PORT" || strings.HasPrefix(rest, "PORT_") ||
 		strings.HasPrefix(rest, "SERVICE_") || strings.HasPrefix(rest, "TEST_")
 }
 

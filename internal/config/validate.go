@@ -32,9 +32,8 @@ func (l *loader) validate(c Config) []remuda.FieldError {
 	_, _, err := net.SplitHostPort(c.Listen)
 	check("listen", err == nil, "%q is not an address and port; write it like 127.0.0.1:8080 or [::1]:8080", c.Listen)
 	check("tls_key", (c.TLSCert == "") == (c.TLSKey == ""), "tls_cert and tls_key go together: set both or none")
-	check("pool_creators", c.PoolCreators >= 1, "at least 1 is needed, or pools never fill")
 	check("output_limit_mb", c.OutputLimitMB >= 1 && c.OutputLimitMB <= 1024, "%d is not between 1 and 1024", c.OutputLimitMB)
-	check("cgroup_parent", cleanCgroup(c.CgroupParent), "%q is not the name of a cgroup; write it like remuda or system.slice/remuda", c.CgroupParent)
+	check("cgroup_parent", c.CgroupParent == "" || cleanCgroup(c.CgroupParent), "%q is not the name of a cgroup; write it like work or machine.slice/work", c.CgroupParent)
 	for _, origin := range c.TrustedOrigins {
 		u, err := url.Parse(origin)
 		check("trusted_origins", err == nil && u.Host != "" && u.Path == "" && (u.Scheme == "https" || u.Scheme == "http"), "%q is not an origin; write it like https://console.example.org", origin)
@@ -47,5 +46,5 @@ func (l *loader) validate(c Config) []remuda.FieldError {
 }
 
 func cleanCgroup(p string) bool {
-	return p != "" && !filepath.IsAbs(p) && filepath.IsLocal(p) && filepath.Clean(p) == p
+	return !filepath.IsAbs(p) && filepath.IsLocal(p) && filepath.Clean(p) == p
 }

@@ -1,0 +1,30 @@
+// Command remuda is the whole product: the server, the client and the local
+// runner. Everything is in internal/cli; here is only what belongs to a process.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/remuda-run/remuda/internal/cli"
+)
+
+// version is set by the build.
+var version = "dev"
+
+func main() {
+	// Two, because the second one means something: hurry.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// Without this a write to a pipe whose reader is gone (`| head`) ends the
+	// process on the spot and leaves its sandbox behind. Caught rather than
+	// ignored: what is ignored stays so in every process that is started.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	os.Exit(cli.Run(context.Background(), &cli.Env{
+		Args: os.Args[1:], Environ: os.Environ(),
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Signals: signals, Version: version,
+	}))
+}

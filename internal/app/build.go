@@ -1,0 +1,134 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/remuda-run/remuda/internal/config"
+	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/engine/local"
+	"github.com/remuda-run/remuda/internal/executions"
+	"github.com/remuda-run/remuda/internal/native"
+	"github.com/remuda-run/remuda/internal/organizations"
+	"github.com/remuda-run/remuda/internal/pool"
+	"github.com/remuda-run/remuda/internal/remuda"
+	"github.com/remuda-run/remuda/internal/runspaces"
+	"github.com/remuda-run/remuda/internal/runtimes"
+	"github.com/remuda-run/remuda/internal/store"
+	"github.com/remuda-run/remuda/internal/telemetry"
+)
+
+// databaseFile is the SQLite file in the data directory.
+const databaseFile = "remuda.db"
+
+// newServerEngine makes the engine of a server.
+func newServerEngine(ctx context.Context, c config.Config, log *slog.Logger) (engine.Engine, error) {
+	return local.New(ctx, local.Options{DataDir: c.Data, CgroupParent: c.CgroupParent, Logger: log.With("part", "engine")})
+}
+
+// newLocalEngine makes an engine for one execution: without a stock of blanks,
+// and with sandboxes that end with this process.
+func newLocalEngine(ctx context.Context, c config.Config, dir string, log *slog.Logger) (engine.Engine, error) {
+	return local.New(ctx, local.Options{DataDir: dir, CgroupParent: c.CgroupParent, Blanks: -1, Ephemeral: true, Logger: log.With("part", "engine")})
+}
+
+// services is everything between the edge and the engine.
+type services struct {
+	store         *store.Store
+	metrics       *telemetry.Metrics
+	pool          *pool.Pool
+	organizations *organizations.Service
+	runtimes      *runtimes.Service
+	runspaces     *runspaces.Service
+	executions    *executions.Service
+}
+
+// buildServices wires the services over an open store and a recovered engine.
+func buildServices(c config.Config, st *store.Store, eng engine.Engine, log *slog.Logger) *services {
+	s := &services{store: st, metrics: telemetry.New()}
+	s.pool = pool.New(eng, log.With("part", "pool"), s.metrics, pool.Settings{
+		Capacity: c.Slots, ParallelStarts: c.ParallelStarts, ParallelCold: c.ParallelCold,
+	})
+	idle := c.RunspaceIdleTimeout
+	if idle == 0 {
+		idle = -1 // what the setting calls 0, never, the service calls negative
+	}
+	s.organizations = organizations.New(st, log.With("part", "organizations"), nil)
+	s.runtimes = runtimes.New(st, eng, s.pool, log.With("part", "runtimes"), runtimes.Settings{})
+	s.runspaces = runspaces.New(st, s.runtimes, s.pool, log.With("part", "runspaces"), s.metrics, runspaces.Settings{IdleTimeout: idle})
+	s.executions = executions.New(st, s.runtimes, s.runspaces, s.pool, log.With("part", "executions"), s.metrics,
+		executions.Settings{OutputLimit: int64(c.OutputLimitMB) << 20})
+	return s
+}
+
+// native is what the native edge calls.
+func (s *services) native() native.Services {
+	return native.Services{
+		Authenticator: s.organizations, Tokens: s.organizations, Organizations: s.organizations, Users: s.organizations,
+		Runtimes: s.runtimes, Runspaces: s.runspaces, Files: s.runspaces, Executions: s.executions,
+	}
+}
+
+// recovered is what a start found of the server before it.
+type recovered struct {
+	instances             []remuda.InstanceID
+	executions, runspaces int
+}
+
+// recover clears away what an earlier server left and books it, in this order:
+// nothing may be called lost whose sandbox still runs.
+func (s *services) recover(ctx context.Context, eng engine.Engine) (r recovered, err error) {
+	if r.instances, err = eng.Recover(ctx); err != nil {
+		return r, err
+	}
+	if r.executions, err = s.executions.Recover(ctx); err != nil {
+		return r, err
+	}
+	if r.runspaces, err = s.runspaces.Recover(ctx); err != nil {
+		return r, err
+	}
+	return r, s.runtimes.Start(ctx)
+}
+
+// openStore opens the database in the data directory.
+func openStore(ctx context.Context, c config.Config, log *slog.Logger) (*store.Store, error) {
+	return store.Open(ctx, store.Options{Path: filepath.Join(c.Data, databaseFile), Logger: log.With("part", "store")})
+}
+
+// machineError lists what this machine lacks. nil when nothing fails.
+func machineError(findings []engine.Finding) error {
+	e := &remuda.Error{
+		Code: remuda.CodeUnsupported, Message: "refusing to start: this machine cannot fence sandboxes",
+		Remedy: "mend what is named (`remuda doctor` shows every check); a weaker fence is not an option",
+	}
+	for _, f := range findings {
+		if f.OK {
+			continue
+		}
+		message := f.Detail
+		if f.Remedy != "" {
+			message += "; remedy: " + f.Remedy
+		}
+		e.Fields = append(e.Fields, remuda.FieldError{Field: f.Name, Message: message})
+	}
+	if len(e.Fields) == 0 {
+		return nil
+	}
+	return e
+}
+
+// closers ends things in the reverse order of their making.
+type closers []func() error
+
+func (c *closers) add(f func() error) { *c = append(*c, f) }
+
+func (c *closers) close() error {
+	var errs []error
+	for i := len(*c) - 1; i >= 0; i-- {
+		errs = append(errs, (*c)[i]())
+	}
+	*c = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,241 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/remuda-run/remuda/api"
+	"github.com/remuda-run/remuda/client"
+)
+
+func (c *command) execCommand() *cobra.Command {
+	f := &scriptFlags{}
+	var codeFile string
+	cmd := c.clientGroup("exec [flags] RUNSPACE [flags] [SCRIPT|-] [--] [ARG...]", "Run a script in a runspace, and look at executions",
+		c.execList(), c.execGet(), c.execCancel(), c.execOutput())
+	cmd.Long = "Run a script in a runspace, where it finds what the ones before it left. The runspace is given by name or id\n" +
+		"(by id if it is named like one of the subcommands). Everything else is as with `remuda run`."
+	cmd.Example = "  remuda exec analysis -c 'x = 41'\n  remuda exec analysis step2.py -- --fast\n  remuda exec analysis --code-file uploaded.py"
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usageError("no runspace", "remuda exec RUNSPACE SCRIPT; `remuda runspace list` names the open ones")
+		}
+		runspace, rest := args[0], args[1:]
+		// Flags end at the runspace, as everywhere where a command follows; some
+		// may come after it too.
+		if len(rest) > 0 && strings.HasPrefix(rest[0], "-") && rest[0] != "-" {
+			if err := cmd.Flags().Parse(rest); err != nil {
+				if errors.Is(err, pflag.ErrHelp) {
+					return cmd.Help()
+				}
+				return usageError("%s", "see `remuda exec --help`", err)
+			}
+			rest = cmd.Flags().Args()
+		}
+		f.coded = cmd.Flags().Changed("code")
+		return noResult(c.exec(cmd.Context(), runspace, codeFile, f, rest))
+	}
+	f.add(cmd.Flags())
+	cmd.Flags().StringVar(&codeFile, "code-file", "", "run this file of the workspace, instead of a script from here")
+	return cmd
+}
+
+func (c *command) exec(ctx context.Context, ref, codeFile string, f *scriptFlags, args []string) error {
+	loaded, err := c.settings()
+	if err != nil {
+		return err
+	}
+	if codeFile != "" {
+		if f.coded {
+			return usageError("both -c and --code-file are given", "give one of them")
+		}
+		f.code, f.coded = "", true // nothing to be read from here
+	}
+	s, err := c.readScript(f, args)
+	if err != nil {
+		return err
+	}
+	s.codeFile = codeFile
+	remote, err := c.remoteOf(loaded.Config)
+	if err != nil {
+		return err
+	}
+	rs, err := remote.findRunspace(ctx, ref)
+	if err != nil {
+		return err
+	}
+	return c.runRemote(ctx, loaded.Config, "", rs.Id, s)
+}
+
+func (c *command) execList() *cobra.Command {
+	var runspace, runtime, state string
+	var limit int
+	cmd := &cobra.Command{
+		Use: "list", Short: "List executions, newest first", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			remote, err := c.remote()
+			if err != nil {
+				return err
+			}
+			if runspace != "" {
+				rs, err := remote.findRunspace(cmd.Context(), runspace)
+				if err != nil {
+					return err
+				}
+				runspace = rs.Id
+			}
+			items, err := remote.someExecutions(cmd.Context(), client.ExecutionFilter{Runspace: runspace, Runtime: runtime, State: api.ExecutionState(state)}, limit)
+			if err != nil {
+				return err
+			}
+			return c.print(api.ExecutionList{Items: items}, func(w io.Writer) error {
+				t := newTable("STATE", "EXIT", "KILLED BY", "RUNTIME", "WALL", "CPU", "MEMORY", "CREATED", "ID")
+				for _, ex := range items {
+					exit := "-"
+					if ex.ExitCode != nil {
+						exit = strconv.Itoa(*ex.ExitCode)
+					}
+					t.add(string(ex.State), exit, orDash(string(deref(ex.KilledBy))), ex.RuntimeName, wall(ex.Usage.WallS), wall(ex.Usage.CpuS),
+						fmt.Sprintf("%.0f MiB", ex.Usage.PeakMemoryMb), ago(time.Now(), ex.CreatedAt), ex.Id)
+				}
+				return t.write(w)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&runspace, "runspace", "", "only those of this runspace (name or id)")
+	cmd.Flags().StringVarP(&runtime, "runtime", "r", "", "only those of this runtime (name or id)")
+	cmd.Flags().StringVar(&state, "state", "", "only those in this state")
+	cmd.Flags().IntVarP(&limit, "limit", "n", 50, "at most so many; 0 is all")
+	return cmd
+}
+
+func wall(s float64) string { return short(time.Duration(s * float64(time.Second))) }
+
+func (c *command) execGet() *cobra.Command {
+	return &cobra.Command{
+		Use: "get EXECUTION", Short: "Show an execution and its result", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			remote, err := c.remote()
+			if err != nil {
+				return err
+			}
+			ex, err := remote.GetExecution(cmd.Context(), args[0], 0)
+			if err != nil {
+				return err
+			}
+			return c.printExecution(ex)
+		},
+	}
+}
+
+func (c *command) execCancel() *cobra.Command {
+	return &cobra.Command{
+		Use: "cancel EXECUTION...", Short: "Interrupt executions", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			remote, err := c.remote()
+			if err != nil {
+				return err
+			}
+			var failed error
+			for _, id := range args {
+				_, err := remote.CancelExecution(cmd.Context(), id)
+				failed = errors.Join(failed, err)
+			}
+			return failed
+		},
+	}
+}
+
+func (c *command) execOutput() *cobra.Command {
+	var follow bool
+	var after int64
+	cmd := &cobra.Command{
+		Use: "output EXECUTION", Short: "Print what an execution wrote, each stream to its own", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			remote, err := c.remote()
+			if err != nil {
+				return err
+			}
+			out := c.newOutput()
+			page, err := remote.output(cmd.Context(), args[0], after, follow, func(r api.OutputRecord) error { return out.sink(recordOf(r)) })
+			if err != nil {
+				return err
+			}
+			if out.keep {
+				for _, r := range out.records {
+					page.Records = append(page.Records, wireRecord(r))
+				}
+				return c.print(page, nil)
+			}
+			if page.CutBytes > 0 {
+				out.note(fmt.Sprintf("remuda: %d bytes of output over the limit were cut", page.CutBytes))
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the execution has ended")
+	cmd.Flags().Int64Var(&after, "after", 0, "only records with a greater number")
+	return cmd
+}
+
+func (c *command) printExecution(ex api.Execution) error {
+	return c.print(ex, func(w io.Writer) error {
+		cells := []string{
+			"id", ex.Id, "state", string(ex.State), "reason", orDash(deref(ex.Reason)), "killed by", orDash(string(deref(ex.KilledBy))),
+			"runtime", fmt.Sprintf("%s, generation %d", ex.RuntimeName, ex.Generation), "runspace", orDash(deref(ex.Runspace)),
+			"instance", orDash(deref(ex.Instance)), "fresh", strconv.FormatBool(ex.Fresh),
+		}
+		if ex.ExitCode != nil {
+			cells = append(cells, "exit code", strconv.Itoa(*ex.ExitCode))
+		}
+		if ex.Value != nil {
+			cells = append(cells, "value", ex.Value.Text)
+			for media, data := range ex.Value.Rich {
+				cells = append(cells, "value as "+media, fmt.Sprintf("%d bytes of base64 (-o json shows them)", len(data)))
+			}
+		}
+		cells = append(cells,
+			"used", fmt.Sprintf("%s of cpu, %s of time, %.1f MiB of memory", wall(ex.Usage.CpuS), wall(ex.Usage.WallS), ex.Usage.PeakMemoryMb),
+			"output", fmt.Sprintf("%d bytes kept, %d cut", ex.OutputBytes, ex.OutputCutBytes),
+			"stages", stages(ex.TimingsUs), "created", ago(time.Now(), ex.CreatedAt))
+		if err := pairs(w, cells...); err != nil {
+			return err
+		}
+		if ex.Error != nil {
+			_, err := fmt.Fprintf(w, "\n%s\n", multiline(ex.Error.Traceback))
+			return err
+		}
+		return nil
+	})
+}
+
+// stageOrder is the order in which stages happen.
+var stageOrder = []string{"queue", "lease", "create", "fence", "interpreter", "send", "run", "record", "total"}
+
+func stages(us map[string]int64) string {
+	var list []string
+	for _, name := range stageOrder {
+		if v, ok := us[name]; ok {
+			list = append(list, fmt.Sprintf("%s %dus", name, v))
+		}
+	}
+	return orDash(strings.Join(list, ", "))
+}
+
+// multiline is printable for a text of several lines.
+func multiline(s string) string {
+	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
+	for i, line := range lines {
+		lines[i] = printable(strings.ReplaceAll(line, "\t", "    "))
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,149 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// outputFormat is the value of -o.
+type outputFormat string
+
+const (
+	outputTable outputFormat = "table"
+	outputJSON  outputFormat = "json"
+)
+
+// String implements pflag.Value.
+func (f *outputFormat) String() string {
+	if *f == "" {
+		return string(outputTable)
+	}
+	return string(*f)
+}
+
+// Set implements pflag.Value.
+func (f *outputFormat) Set(s string) error {
+	switch outputFormat(s) {
+	case outputTable, outputJSON:
+		*f = outputFormat(s)
+		return nil
+	default:
+		return fmt.Errorf("%q is neither table nor json", s)
+	}
+}
+
+// Type implements pflag.Value.
+func (f *outputFormat) Type() string { return "table|json" }
+
+// print writes v as JSON with -o json, and otherwise lets human write it.
+func (c *command) print(v any, human func(w io.Writer) error) error {
+	if c.output == outputJSON {
+		enc := json.NewEncoder(c.Stdout)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		return enc.Encode(v)
+	}
+	return human(c.Stdout)
+}
+
+// table is rows of cells under a header.
+type table struct {
+	header []string
+	rows   [][]string
+}
+
+func newTable(header ...string) *table { return &table{header: header} }
+
+func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+
+// write aligns the columns with two spaces between; the last one is not padded.
+func (t *table) write(w io.Writer) error {
+	widths := make([]int, len(t.header))
+	all := append([][]string{t.header}, t.rows...)
+	for _, row := range all {
+		for i, cell := range row {
+			row[i] = printable(cell)
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
+		}
+	}
+	var b strings.Builder
+	for _, row := range all {
+		var line strings.Builder
+		for i, cell := range row {
+			line.WriteString(cell)
+			line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
+		}
+		b.WriteString(strings.TrimRight(line.String(), " "))
+		b.WriteByte('\n')
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// printable keeps a name or message that somebody else chose from moving the
+// cursor or breaking the table.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || (r >= 0x7f && r < 0xa0) || r == utf8.RuneError {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// pairs writes "name  value" lines of one object.
+func pairs(w io.Writer, cells ...string) error {
+	width := 0
+	for i := 0; i < len(cells); i += 2 {
+		width = max(width, len(cells[i]))
+	}
+	for i := 0; i+1 < len(cells); i += 2 {
+		if _, err := fmt.Fprintf(w, "%-*s  %s\n", width, cells[i], printable(cells[i+1])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ago is how long before now t was, for people.
+func ago(now, t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	d := now.Sub(t)
+	if d < 0 {
+		return "in " + short(-d)
+	}
+	return short(d) + " ago"
+}
+
+// short is a duration with one or two digits of its largest unit.
+func short(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return fmt.Sprintf("%dus", d.Microseconds())
+	case d < time.Second:
+		return fmt.Sprintf("%dms", d.Milliseconds())
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	default:
+		return fmt.Sprintf("%dd", int(d.Hours()/24))
+	}
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

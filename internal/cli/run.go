@@ -1,0 +1,132 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/remuda-run/remuda/internal/app"
+	"github.com/remuda-run/remuda/internal/config"
+	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/remuda"
+	"github.com/remuda-run/remuda/internal/runtimes"
+)
+
+// runFlags are the flags of run beside those of every script.
+type runFlags struct {
+	scriptFlags
+
+	runtime   string
+	resources remuda.Resources // of a sandbox in this process
+}
+
+func (c *command) runCommand() *cobra.Command {
+	f := &runFlags{}
+	cmd := &cobra.Command{
+		Use:   "run [flags] [SCRIPT|-] [--] [ARG...]",
+		Short: "Run a script once, in a fresh sandbox",
+		Long: "Run a script once, in a fresh sandbox that is destroyed afterwards.\n\n" +
+			"The language comes from -r, else from the file's extension (.py .js .mjs .cjs .sh .bash) or its #! line,\n" +
+			"else it is python. Without a file, or with -, the script is read from standard input; otherwise standard input\n" +
+			"is the script's, unless it is a terminal. It is read to its end first. Output comes as it is written.\n\n" +
+			"With REMUDA_URL and REMUDA_TOKEN (or --url, --token) set the server runs the script; without them this process\n" +
+			"does, which needs root. The exit status is the script's; 124 is the time limit, 137 killed (the reason is on\n" +
+			"standard error), 130 canceled, 125 that the script did not run or its end is not known.",
+		Example: "  remuda run script.py -- one two\n  remuda run -c 'print(6 * 7)'\n  remuda run -r node --timeout 5s -e DEBUG=1 -p n=3 --file in.csv script.js < input.txt",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.coded = cmd.Flags().Changed("code")
+			return noResult(c.run(cmd.Context(), f, args))
+		},
+	}
+	f.add(cmd.Flags())
+	cmd.Flags().StringVarP(&f.runtime, "runtime", "r", "", "runtime by name or id; without a server: python, node or bash")
+	cmd.Flags().Float64Var(&f.resources.CPU, "cpu", 0, "cores, without a server only (default 1)")
+	cmd.Flags().IntVar(&f.resources.MemoryMB, "memory-mb", 0, "MiB of memory, without a server only (default 512)")
+	cmd.Flags().IntVar(&f.resources.DiskMB, "disk-mb", 0, "MiB of workspace and /tmp, without a server only (default 256)")
+	cmd.Flags().IntVar(&f.resources.Pids, "pids", 0, "processes and threads, without a server only (default 128)")
+	c.addSettings(cmd.Flags(), config.GroupClient, config.GroupEngine)
+	return cmd
+}
+
+func (c *command) run(ctx context.Context, f *runFlags, args []string) error {
+	loaded, err := c.settings()
+	if err != nil {
+		return err
+	}
+	s, err := c.readScript(&f.scriptFlags, args)
+	if err != nil {
+		return err
+	}
+	if f.runtime == "" {
+		language, known := s.language()
+		if !known {
+			language = remuda.LanguagePython
+		}
+		f.runtime = string(language)
+	}
+	if loaded.Config.URL == "" {
+		return c.runLocal(ctx, loaded.Config, f, s)
+	}
+	if f.resources != (remuda.Resources{}) {
+		return usageError("--cpu, --memory-mb, --disk-mb and --pids are for runs without a server", "the runtime on the server says what a script may use: see `remuda runtime update --help`")
+	}
+	return c.runRemote(ctx, loaded.Config, f.runtime, "", s)
+}
+
+// runLocal runs the script in this process.
+func (c *command) runLocal(ctx context.Context, conf config.Config, f *runFlags, s *script) error {
+	language := remuda.Language(f.runtime)
+	if !isLanguage(language) {
+		return usageError("-r %q is not a language, and no server is configured that could know a runtime of that name", "give -r python, node or bash, or set REMUDA_URL and REMUDA_TOKEN", f.runtime)
+	}
+	if r := f.resources; r.CPU < 0 || r.MemoryMB < 0 || r.DiskMB < 0 || r.Pids < 0 {
+		return usageError("a limit is negative", "leave it out for the default")
+	}
+	definition := runtimes.WithDefaults(remuda.Definition{Name: f.runtime, Language: language, Resources: f.resources})
+	if s.timeout > 0 {
+		definition.ExecTimeout = s.timeout
+	}
+	run := app.LocalRun{
+		Definition: definition, Files: s.files,
+		Request: engine.Request{Script: s.text, Args: s.args, Parameters: s.parameters, Stdin: s.stdin, Env: s.env, Timeout: definition.ExecTimeout},
+	}
+	out := c.newOutput()
+	ex, err := app.RunLocal(ctx, app.LocalOptions{Config: conf, Logger: c.quietLogger(conf), Hurry: c.hurry}, run, out.sink)
+	if err != nil {
+		return localError(ctx, err)
+	}
+	return c.conclude(wireExecution(ex), out, &definition)
+}
+
+func isLanguage(l remuda.Language) bool {
+	for _, known := range remuda.Languages() {
+		if l == known {
+			return true
+		}
+	}
+	return false
+}
+
+// localError adds what to do when a sandbox could not be made.
+func localError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return canceledStatus(ctx)
+	}
+	ours, ok := errors.AsType[*remuda.Error](err)
+	if ok && ours.Remedy != "" {
+		return err
+	}
+	return &remuda.Error{Code: remuda.CodeOf(err), Message: err.Error(), Remedy: "`remuda doctor` tries everything that a sandbox needs and says what to mend"}
+}
+
+// canceledStatus is the exit status after a signal.
+func canceledStatus(ctx context.Context) error {
+	if s, ok := errors.AsType[signalError](context.Cause(ctx)); ok {
+		if n, ok := s.signal.(syscall.Signal); ok {
+			return exitStatus(128 + int(n))
+		}
+	}
+	return exitStatus(ExitCanceled)
+}

@@ -1,0 +1,310 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/remuda-run/remuda/api"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+func (c *command) runtimeCommand() *cobra.Command {
+	return c.clientGroup("runtime", "Define runtimes and look at them",
+		c.runtimeCreate(), c.runtimeList(), c.runtimeGet(), c.runtimeUpdate(), c.runtimeDelete(), c.runtimeVersions())
+}
+
+// runtimeFlags are one flag for every field of a runtime, and a file.
+type runtimeFlags struct {
+	file string
+
+	name, description, language, version, environment string
+	cpu                                               float64
+	memory, disk, pids, minCached, maxCached          int
+	timeout                                           time.Duration
+	env                                               []string
+	noEnv                                             bool
+}
+
+func (f *runtimeFlags) add(flags *pflag.FlagSet) {
+	flags.StringVarP(&f.file, "file", "f", "", "read the definition from a YAML or JSON file with the API's field names, - is standard input; flags win over it")
+	flags.StringVar(&f.description, "description", "", "free text")
+	flags.StringVarP(&f.language, "language", "l", "", "python, node or bash")
+	flags.StringVar(&f.version, "version", "", "version of the interpreter, like 3.11 (default: the machine's)")
+	flags.StringVar(&f.environment, "environment", "", "root file system; only host for now")
+	flags.Float64Var(&f.cpu, "cpu", 0, "cores, like 0.5")
+	flags.IntVar(&f.memory, "memory-mb", 0, "MiB of memory")
+	flags.IntVar(&f.disk, "disk-mb", 0, "MiB of workspace and /tmp")
+	flags.IntVar(&f.pids, "pids", 0, "processes and threads")
+	flags.DurationVar(&f.timeout, "exec-timeout", 0, "wall-clock limit of one execution, whole seconds, like 30s")
+	flags.IntVar(&f.minCached, "min-cached", 0, "warm instances kept even when nobody asks")
+	flags.IntVar(&f.maxCached, "max-cached", 0, "most warm instances")
+	flags.StringArrayVarP(&f.env, "env", "e", nil, "environment variable `K=V` of every instance (may be repeated)")
+}
+
+// definition is the file with the flags that were given laid over it. Its type
+// is that of an update, in which every field is optional.
+func (f *runtimeFlags) definition(c *command, flags *pflag.FlagSet) (api.RuntimeUpdate, error) {
+	var d api.RuntimeUpdate
+	if f.file != "" {
+		if err := c.readDefinition(f.file, &d); err != nil {
+			return d, err
+		}
+	}
+	given := func(name string) bool { return flags.Changed(name) }
+	assign(given("name"), &d.Name, f.name)
+	assign(given("description"), &d.Description, f.description)
+	assign(given("language"), &d.Language, api.Language(f.language))
+	assign(given("version"), &d.Version, f.version)
+	assign(given("environment"), &d.Environment, f.environment)
+	if given("exec-timeout") {
+		if f.timeout <= 0 || f.timeout%time.Second != 0 {
+			return d, usageError("--exec-timeout %s is not a number of whole seconds above 0", "write it like 30s or 5m", f.timeout)
+		}
+		assign(true, &d.ExecTimeoutS, int(f.timeout/time.Second))
+	}
+	if given("cpu") || given("memory-mb") || given("disk-mb") || given("pids") {
+		if d.Resources == nil {
+			d.Resources = &api.ResourcesUpdate{}
+		}
+		assign(given("cpu"), &d.Resources.Cpu, f.cpu)
+		assign(given("memory-mb"), &d.Resources.MemoryMb, f.memory)
+		assign(given("disk-mb"), &d.Resources.DiskMb, f.disk)
+		assign(given("pids"), &d.Resources.Pids, f.pids)
+	}
+	if given("min-cached") || given("max-cached") {
+		if d.Pool == nil {
+			d.Pool = &api.PoolUpdate{}
+		}
+		assign(given("min-cached"), &d.Pool.MinCached, f.minCached)
+		assign(given("max-cached"), &d.Pool.MaxCached, f.maxCached)
+	}
+	if len(f.env) > 0 || f.noEnv {
+		env, err := c.readEnv(f.env)
+		if err != nil {
+			return d, err
+		}
+		assign(true, &d.Env, api.Env(env))
+	}
+	return d, nil
+}
+
+// assign sets *to when a flag was given.
+func assign[T any](given bool, to **T, v T) {
+	if given {
+		*to = &v
+	}
+}
+
+// readDefinition reads YAML, of which JSON is a part. An unknown field is an error.
+func (c *command) readDefinition(name string, d *api.RuntimeUpdate) error {
+	var raw []byte
+	var err error
+	if name == "-" {
+		raw, err = readLimit(c.Stdin, 1<<20, "the definition on standard input")
+	} else {
+		raw, err = readFileLimit(name, 1<<20, "the definition")
+	}
+	if err != nil {
+		return err
+	}
+	var tree map[string]any
+	if err := yaml.Unmarshal(raw, &tree); err != nil {
+		return &remuda.Error{Code: remuda.CodeInvalid, Message: "the definition in " + name + " is not YAML", Cause: err.Error(), Remedy: "write fields like `language: python`, as in examples/runtime.yaml"}
+	}
+	asJSON, err := json.Marshal(tree)
+	if err == nil {
+		dec := json.NewDecoder(bytes.NewReader(asJSON))
+		dec.DisallowUnknownFields()
+		err = dec.Decode(d)
+	}
+	if err != nil {
+		return &remuda.Error{Code: remuda.CodeInvalid, Message: "the definition in " + name + " is not valid", Cause: strings.TrimPrefix(err.Error(), "json: "), Remedy: "the fields are those of POST /v1/runtimes: see examples/runtime.yaml"}
+	}
+	return nil
+}
+
+func (c *command) runtimeCreate() *cobra.Command {
+	f := &runtimeFlags{}
+	cmd := &cobra.Command{
+		Use: "create [NAME]", Short: "Define a runtime", Args: cobra.MaximumNArgs(1),
+		Example: "  remuda runtime create small -l python --memory-mb 128 --pids 16 --min-cached 2\n  remuda runtime create -f examples/runtime.yaml",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d, err := f.definition(c, cmd.Flags())
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				d.Name = &args[0]
+			}
+			if d.Name == nil || d.Language == nil {
+				return usageError("a runtime needs a name and a language", "remuda runtime create NAME --language python, or give both in a file with -f")
+			}
+			remote, err := c.remote()
+			if err != nil {
+				return err
+			}
+			rt, err := remote.CreateRuntime(cmd.Context(), api.RuntimeCreate{
+				Name: *d.Name, Language: *d.Language, Description: d.Description, Version: d.Version, Environment: d.Environment,
+				ExecTimeoutS: d.ExecTimeoutS, Resources: d.Resources, Pool: d.Pool, Env: deref(d.Env),
+			})
+			if err != nil {
+				return err
+			}
+			return c.printRuntime(rt)
+		},
+	}
+	f.add(cmd.Flags())
+	return cmd
+}
+
+func (c *command) runtimeUpdate() *cobra.Command {
+	f := &runtimeFlags{}
+	cmd := &cobra.Command{
+		Use: "update RUNTIME", Short: "Change a runtime; a change makes its next generation", Args: cobra.ExactArgs(1),
+		Long: "Change the fields that are given and leave the others. Anything but a new description makes the next\n" +
+			"generation: no warm instance of the one before is handed out once this command has returned.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d, err := f.definition(c, cmd.Flags())
+			if err != nil {
+				return err
+			}
+			if d == (api.RuntimeUpdate{}) {
+				return usageError("nothing to change", "give at least one field, like --memory-mb 256")
+			}
+			remote, err := c.remote()
+			if err != nil {
+				return err
+			}
+			rt, err := remote.UpdateRuntime(cmd.Context(), args[0], d)
+			if err != nil {
+				return err
+			}
+			return c.printRuntime(rt)
+		},
+	}
+	f.add(cmd.Flags())
+	cmd.Flags().StringVar(&f.name, "name", "", "new name")
+	cmd.Flags().BoolVar(&f.noEnv, "no-env", false, "remove every environment variable that --env does not give")
+	return cmd
+}
+
+func (c *command) runtimeList() *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use: "list", Short: "List runtimes, newest first", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			remote, err := c.remote()
+			if err != nil {
+				return err
+			}
+			items, err := remote.allRuntimes(cmd.Context(), name)
+			if err != nil {
+				return err
+			}
+			return c.print(api.RuntimeList{Items: items}, func(w io.Writer) error {
+				t := newTable("NAME", "LANGUAGE", "VERSION", "GEN", "CPU", "MEMORY", "DISK", "PIDS", "TIMEOUT", "WARM", "UPDATED", "ID")
+				for _, rt := range items {
+					name := rt.Name
+					if rt.Global {
+						name += " (built in)"
+					}
+					t.add(name, string(rt.Language), orDash(rt.Version), strconv.Itoa(rt.Generation), fmt.Sprint(rt.Resources.Cpu),
+						mib(rt.Resources.MemoryMb), mib(rt.Resources.DiskMb), strconv.Itoa(rt.Resources.Pids), seconds(rt.ExecTimeoutS),
+						fmt.Sprintf("%d-%d", rt.Pool.MinCached, rt.Pool.MaxCached), ago(time.Now(), rt.UpdatedAt), rt.Id)
+				}
+				return t.write(w)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&name, "name", "", "only the runtime with this name")
+	return cmd
+}
+
+func (c *command) runtimeGet() *cobra.Command {
+	return &cobra.Command{
+		Use: "get RUNTIME", Short: "Show a runtime, by name or id", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			remote, err := c.remote()
+			if err != nil {
+				return err
+			}
+			rt, err := remote.GetRuntime(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return c.printRuntime(rt)
+		},
+	}
+}
+
+func (c *command) runtimeDelete() *cobra.Command {
+	return &cobra.Command{
+		Use: "delete RUNTIME...", Short: "Delete runtimes that no open runspace uses", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			remote, err := c.remote()
+			if err != nil {
+				return err
+			}
+			var failed error
+			for _, ref := range args {
+				failed = errors.Join(failed, remote.DeleteRuntime(cmd.Context(), ref))
+			}
+			return failed
+		},
+	}
+}
+
+func (c *command) runtimeVersions() *cobra.Command {
+	return &cobra.Command{
+		Use: "versions [LANGUAGE]", Short: "List the interpreters that the server's machine has", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			remote, err := c.remote()
+			if err != nil {
+				return err
+			}
+			language := ""
+			if len(args) == 1 {
+				language = args[0]
+			}
+			list, err := remote.ListVersions(cmd.Context(), api.Language(language))
+			if err != nil {
+				return err
+			}
+			return c.print(list, func(w io.Writer) error {
+				t := newTable("LANGUAGE", "VERSION", "PATH")
+				for _, i := range list.Items {
+					t.add(string(i.Language), i.Version, i.Path)
+				}
+				return t.write(w)
+			})
+		},
+	}
+}
+
+func (c *command) printRuntime(rt api.Runtime) error {
+	return c.print(rt, func(w io.Writer) error {
+		return pairs(w,
+			"name", rt.Name, "id", rt.Id, "description", orDash(rt.Description),
+			"language", strings.TrimSpace(string(rt.Language)+" "+rt.Version), "environment", rt.Environment,
+			"generation", strconv.Itoa(rt.Generation), "cpu", fmt.Sprint(rt.Resources.Cpu), "memory", mib(rt.Resources.MemoryMb),
+			"disk", mib(rt.Resources.DiskMb), "pids", strconv.Itoa(rt.Resources.Pids), "timeout", seconds(rt.ExecTimeoutS),
+			"warm", fmt.Sprintf("%d to %d instances", rt.Pool.MinCached, rt.Pool.MaxCached), "environment variables", envText(rt.Env),
+			"built in", strconv.FormatBool(rt.Global), "created", ago(time.Now(), rt.CreatedAt), "updated", ago(time.Now(), rt.UpdatedAt))
+	})
+}
+
+func mib(n int) string { return strconv.Itoa(n) + " MiB" }
+
+func seconds(s float64) string {
+	return time.Duration(s * float64(time.Second)).String()
+}
