@@ -130,6 +130,9 @@ func (e *Engine) Create(ctx context.Context, spec engine.Spec) (engine.Instance,
 
 // wait returns after gate is closed (nil is open) and d has passed.
 func wait(ctx context.Context, gate <-chan struct{}, d time.Duration) error {
+	if ctx.Err() != nil {
+		return remuda.Errorf(remuda.CodeCanceled, "create instance: %w", ctx.Err())
+	}
 	if gate != nil {
 		select {
 		case <-gate:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/engine/enginetest"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
@@ -103,4 +104,14 @@ func TestFailuresAndClose(t *testing.T) {
 	if _, err := e.Create(t.Context(), engine.Spec{ID: "ins_b", Language: remuda.LanguageBash}); remuda.CodeOf(err) != remuda.CodeUnavailable {
 		t.Fatalf("Create after Close: %v", err)
 	}
+}
+
+// TestContract holds the fake to what real engines promise.
+func TestContract(t *testing.T) {
+	t.Parallel()
+	enginetest.Contract(t, func(*testing.T) engine.Engine { return New() }, enginetest.Dialect{
+		Language: remuda.LanguagePython,
+		Print:    "print hello", Complain: "eprint oops", Stdin: "stdin", Value: "value 42", Raise: "raise ValueError no", Exit: "exit 3",
+		Set: "set x kept", Get: "get x", Block: "block", Stubborn: "stubborn\nprint on\nblock", Flood: "flood 3145728", Write: "write f text",
+	})
 }

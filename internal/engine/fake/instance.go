@@ -118,7 +118,11 @@ func (i *Instance) Execute(ctx context.Context, req engine.Request, sink engine.
 	}
 	defer i.finish()
 	if req.Timeout > 0 {
-		t := time.AfterFunc(req.Timeout, func() { cancel(stopped{by: remuda.KilledByTime, dead: req.KillOnTimeout}) })
+		t := time.AfterFunc(req.Timeout, func() {
+			i.mu.Lock()
+			defer i.mu.Unlock()
+			cancel(stopped{by: remuda.KilledByTime, dead: req.KillOnTimeout || i.state["stubborn"] != ""})
+		})
 		defer t.Stop()
 	}
 	s := &script{inst: i, req: req, sink: sink, started: time.Now()}
