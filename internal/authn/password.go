@@ -85,7 +85,7 @@ func (h *Hasher) Verify(ctx context.Context, hash string, password secret.String
 	if err := allow(); err != nil {
 		return false, err
 	}
-	got := argon2.IDKey([]byte(password.Reveal()), salt, cost.Passes, cost.MemoryKiB, cost.Threads, uint32(len(key))) //nolint:gosec // parse bounds the length
+	got := argon2.IDKey([]byte(password.Reveal()), salt, cost.Passes, cost.MemoryKiB, cost.Threads, uint32(len(key)))
 	same := subtle.ConstantTimeCompare(got, key) == 1
 	return same && known, nil
 }

@@ -46,7 +46,7 @@ func openSQLite(_ context.Context, path string) (*sqliteBackend, error) {
 	b := &sqliteBackend{path: path}
 	// SQLite would make the file readable by everybody, and gives its journal
 	// the mode of the file. It holds password hashes.
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the operator names the file
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, openError(path, err)
 	}
@@ -73,8 +73,7 @@ func openError(path string, err error) error {
 		Remedy:  "check that the directory exists, belongs to the server's user and is on a writable disk with space left",
 		Err:     err,
 	}
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		e.Cause = errno.Error()
 	}
 	return e

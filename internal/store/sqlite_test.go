@@ -23,7 +23,7 @@ const diskEnv = "REMUDA_STORE_DISK_CHILD"
 
 func TestDiskTrouble(t *testing.T) {
 	t.Parallel()
-	child := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this test's own binary
+	child := exec.CommandContext(t.Context(), os.Args[0])
 	child.Env = append(os.Environ(), diskEnv+"="+t.TempDir())
 	child.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	if os.Getuid() != 0 {

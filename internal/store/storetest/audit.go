@@ -17,7 +17,8 @@ func entryOf(org remuda.OrganizationID, action string) remuda.AuditEntry {
 	}
 }
 
-func testAudit(t *testing.T, b Backend) {
+func testAudit(in subject) {
+	t, b := in.t, in.b
 	f := newFixture(t, b)
 	other := f.newOrganization()
 	first, second := entryOf(f.org, "one"), entryOf(f.org, "two")
@@ -42,7 +43,8 @@ func testAudit(t *testing.T, b Backend) {
 
 // Whatever is changed behind the store's back, the verification says so and
 // names the organization and the first entry that cannot be trusted.
-func testAuditAltered(t *testing.T, b Backend) {
+func testAuditAltered(in subject) {
+	t, b := in.t, in.b
 	for name, c := range map[string]struct {
 		queries []string
 		at      string
@@ -94,7 +96,8 @@ func testAuditAltered(t *testing.T, b Backend) {
 
 // Entries of undone writes leave no gap, and another server's entries are
 // continued from.
-func testAuditAfterUndo(t *testing.T, b Backend) {
+func testAuditAfterUndo(in subject) {
+	t, b := in.t, in.b
 	f := newFixture(t, b)
 	second := mustOpen(t, b, f.location)
 	defer func() { _ = second.Close() }()

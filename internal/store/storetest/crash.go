@@ -64,7 +64,8 @@ func crashWrite(ctx context.Context, tx *store.Tx, e remuda.Execution) error {
 
 // A process that is killed at any moment has lost nothing that it acknowledged
 // and left nothing half there.
-func testCrash(t *testing.T, b Backend) {
+func testCrash(in subject) {
+	t, b := in.t, in.b
 	location := b.New(t)
 	s := mustOpen(t, b, location)
 	err := s.Write(t.Context(), func(tx *store.Tx) error {
@@ -94,7 +95,7 @@ func runAndKill(t *testing.T, location string, n int) (lines []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
-	child := exec.CommandContext(ctx, os.Args[0]) //nolint:gosec // this test's own binary
+	child := exec.CommandContext(ctx, os.Args[0])
 	child.Env = append(os.Environ(), childEnv+"="+location)
 	var stderr strings.Builder
 	child.Stderr = &stderr

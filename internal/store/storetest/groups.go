@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"testing"
 
 	"github.com/remuda-run/remuda/internal/remuda"
 	"github.com/remuda-run/remuda/internal/store"
@@ -14,7 +13,8 @@ import (
 var errOwn = errors.New("the write's own error")
 
 // Writes of one group fail and succeed independently.
-func testGroup(t *testing.T, b Backend) {
+func testGroup(in subject) {
+	t, b := in.t, in.b
 	f := newFixture(t, b)
 	existing := newExecution(f.org)
 	f.write(func(ctx context.Context, tx *store.Tx) error { return tx.InsertExecution(ctx, existing) })
@@ -72,7 +72,8 @@ func testGroup(t *testing.T, b Backend) {
 }
 
 // A write that goes on after a database error is undone all the same.
-func testIgnoredError(t *testing.T, b Backend) {
+func testIgnoredError(in subject) {
+	t, b := in.t, in.b
 	f := newFixture(t, b)
 	first, second := newExecution(f.org), newExecution(f.org)
 	err := f.tryWrite(func(ctx context.Context, tx *store.Tx) error {
@@ -102,7 +103,8 @@ func testIgnoredError(t *testing.T, b Backend) {
 }
 
 // Begin runs writes in the order of its calls.
-func testOrder(t *testing.T, b Backend) {
+func testOrder(in subject) {
+	t, b := in.t, in.b
 	f := newFixture(t, b)
 	const n = 300
 	var order []int
@@ -141,7 +143,8 @@ func (f *fixture) blockWriter() (blocked *store.Pending, release func()) {
 
 // A write whose caller went away before it started never runs; one that started
 // is waited for.
-func testCanceled(t *testing.T, b Backend) {
+func testCanceled(in subject) {
+	t, b := in.t, in.b
 	f := newFixture(t, b)
 	blocked, release := f.blockWriter()
 	defer release()
@@ -181,7 +184,8 @@ func testCanceled(t *testing.T, b Backend) {
 }
 
 // A read sees one state of the database, whatever is written meanwhile.
-func testSnapshot(t *testing.T, b Backend) {
+func testSnapshot(in subject) {
+	t, b := in.t, in.b
 	f := newFixture(t, b)
 	count := func(ctx context.Context, tx *store.Tx) int {
 		list, _, err := tx.Executions(ctx, f.org, remuda.ExecutionFilter{}, remuda.Page{Limit: 200})
@@ -207,7 +211,8 @@ func testSnapshot(t *testing.T, b Backend) {
 }
 
 // Closing answers every queued write: it is durable or was refused.
-func testClose(t *testing.T, b Backend) {
+func testClose(in subject) {
+	t, b := in.t, in.b
 	location := b.New(t)
 	f := &fixture{Store: mustOpen(t, b, location), t: t, location: location}
 	f.org = f.newOrganization()
@@ -265,7 +270,8 @@ func testClose(t *testing.T, b Backend) {
 
 // A database opens again with everything in it, and migrating it again changes
 // nothing.
-func testReopen(t *testing.T, b Backend) {
+func testReopen(in subject) {
+	t, b := in.t, in.b
 	location := b.New(t)
 	org := remuda.Organization{ID: remuda.NewOrganizationID(), Name: "kept", CreatedAt: now()}
 	for round := range 3 {
@@ -287,7 +293,8 @@ func testReopen(t *testing.T, b Backend) {
 	}
 }
 
-func testPing(t *testing.T, b Backend) {
+func testPing(in subject) {
+	t, b := in.t, in.b
 	f := newFixture(t, b)
 	if err := f.Ping(t.Context()); err != nil {
 		t.Fatal(err)

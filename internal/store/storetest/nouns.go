@@ -29,7 +29,8 @@ func same[T any](t testing.TB, got, want T) {
 	}
 }
 
-func testAccounts(t *testing.T, b Backend) {
+func testAccounts(in subject) {
+	t, b := in.t, in.b
 	f := newFixture(t, b)
 	u := newUser()
 	f.write(func(ctx context.Context, tx *store.Tx) error { return tx.InsertUser(ctx, u) })
@@ -91,7 +92,8 @@ func testAccounts(t *testing.T, b Backend) {
 	})
 }
 
-func testTokens(t *testing.T, b Backend) {
+func testTokens(in subject) {
+	t, b := in.t, in.b
 	f := newFixture(t, b)
 	u, other := newUser(), newUser()
 	expires := now().Add(time.Hour)
@@ -117,7 +119,8 @@ func testTokens(t *testing.T, b Backend) {
 	wantCode(t, f.tryWrite(func(ctx context.Context, tx *store.Tx) error { return tx.DeleteToken(ctx, f.org, tok.ID) }), remuda.CodeNotFound)
 }
 
-func testRuntimes(t *testing.T, b Backend) {
+func testRuntimes(in subject) {
+	t, b := in.t, in.b
 	f := newFixture(t, b)
 	rt, builtin := newRuntime(f.org), newRuntime(remuda.GlobalOrganization)
 	key := remuda.GenerationKey{Runtime: rt.ID, Number: 1}
@@ -152,7 +155,8 @@ func testRuntimes(t *testing.T, b Backend) {
 	wantCode(t, f.tryWrite(func(ctx context.Context, tx *store.Tx) error { return tx.UpdateRuntime(ctx, rt) }), remuda.CodeNotFound)
 }
 
-func testRunspaces(t *testing.T, b Backend) {
+func testRunspaces(in subject) {
+	t, b := in.t, in.b
 	f := newFixture(t, b)
 	rs := newRunspace(f.org)
 	f.write(func(ctx context.Context, tx *store.Tx) error { return tx.InsertRunspace(ctx, rs) })
@@ -185,7 +189,8 @@ func testRunspaces(t *testing.T, b Backend) {
 	})
 }
 
-func testExecutions(t *testing.T, b Backend) {
+func testExecutions(in subject) {
+	t, b := in.t, in.b
 	f := newFixture(t, b)
 	e := newExecution(f.org)
 	e.Runspace = remuda.NewRunspaceID()
@@ -237,7 +242,8 @@ func testExecutions(t *testing.T, b Backend) {
 	})
 }
 
-func testOutput(t *testing.T, b Backend) {
+func testOutput(in subject) {
+	t, b := in.t, in.b
 	f := newFixture(t, b)
 	e := newExecution(f.org)
 	records := []remuda.OutputRecord{
@@ -271,7 +277,8 @@ func testOutput(t *testing.T, b Backend) {
 }
 
 // What has ended does not change any more, whoever comes later.
-func testFinalStates(t *testing.T, b Backend) {
+func testFinalStates(in subject) {
+	t, b := in.t, in.b
 	f := newFixture(t, b)
 	e, rs := newExecution(f.org), newRunspace(f.org)
 	f.write(func(ctx context.Context, tx *store.Tx) error {

@@ -38,7 +38,7 @@ func Main(m *testing.M, b Backend) int {
 // Run runs the whole suite.
 func Run(t *testing.T, b Backend) {
 	t.Helper()
-	for name, test := range map[string]func(*testing.T, Backend){
+	for name, test := range map[string]func(subject){
 		"Accounts":          testAccounts,
 		"Tokens":            testTokens,
 		"Runtimes":          testRuntimes,
@@ -64,9 +64,15 @@ func Run(t *testing.T, b Backend) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, b)
+			test(subject{t, b})
 		})
 	}
+}
+
+// subject is what a test of the suite runs on.
+type subject struct {
+	t *testing.T
+	b Backend
 }
 
 // deadline is generous: the machine may be busy.

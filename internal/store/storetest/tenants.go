@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"testing"
 
 	"pgregory.net/rapid"
 
@@ -151,7 +150,8 @@ func listed(err error, found bool) error {
 // For random objects of random organizations: whoever asks as the owner reaches
 // them, and whoever asks as another organization gets not_found from every
 // operation.
-func testIsolation(t *testing.T, b Backend) {
+func testIsolation(in subject) {
+	t, b := in.t, in.b
 	f := newFixture(t, b)
 	rapid.Check(t, func(r *rapid.T) {
 		orgs := []remuda.OrganizationID{f.newOrganization(), f.newOrganization(), f.newOrganization()}
@@ -182,7 +182,8 @@ func testIsolation(t *testing.T, b Backend) {
 }
 
 // Every list gives each row once, newest first, whatever the size of its pages.
-func testPaging(t *testing.T, b Backend) {
+func testPaging(in subject) {
+	t, b := in.t, in.b
 	f := newFixture(t, b)
 	const n = 23
 	want := make([]remuda.ExecutionID, n)
@@ -259,7 +260,8 @@ func (f *fixture) pages(limit int) (ids []remuda.ExecutionID) {
 }
 
 // A list that is read while others insert holds what was there before, once.
-func testPagingWhileAdding(t *testing.T, b Backend) {
+func testPagingWhileAdding(in subject) {
+	t, b := in.t, in.b
 	f := newFixture(t, b)
 	const n = 60
 	before := make(map[remuda.ExecutionID]bool, n)
