@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/pressly/goose/v3"
@@ -29,10 +30,17 @@ type sqliteBackend struct {
 // beyond what checkpoint.go lets the journal grow to.
 var sqlitePragmas = []string{
 	"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "temp_store(MEMORY)",
-	"cache_size(-8192)", "journal_size_limit(33554432)", "trusted_schema(0)", "wal_autocheckpoint(20000)",
+	"journal_size_limit(33554432)", "trusted_schema(0)", "wal_autocheckpoint(20000)",
 }
 
-// busyTimeout is how long a connection waits for another process' lock.
+// Page caches in KiB, as SQLite wants them. Readers are several, and an idle
+// server is to stay small; the operating system caches the file anyway.
+const (
+	writerCache = "cache_size(-8192)"
+	readerCache = "cache_size(-2048)"
+)
+
+// busyTimeoutMS is how long a connection waits for another process' lock.
 const busyTimeoutMS = "5000"
 
 func openSQLite(_ context.Context, path string) (*sqliteBackend, error) {
@@ -80,8 +88,11 @@ func openError(path string, err error) error {
 }
 
 func (b *sqliteBackend) dsn(writable bool) string {
-	q := url.Values{"_busy_timeout": {busyTimeoutMS}, "_pragma": sqlitePragmas}
-	if !writable {
+	q := url.Values{"_busy_timeout": {busyTimeoutMS}, "_pragma": slices.Clone(sqlitePragmas)}
+	if writable {
+		q.Add("_pragma", writerCache)
+	} else {
+		q.Add("_pragma", readerCache)
 		q.Set("_query_only", "1")
 	}
 	u := url.URL{Scheme: "file", Path: b.path, RawQuery: q.Encode()}

@@ -233,6 +233,34 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
+// Durability and references depend on settings that SQLite takes per connection.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	s, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "remuda.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	check := func(want map[string]string) func(*store.Tx) error {
+		return func(tx *store.Tx) error {
+			for name, value := range want {
+				if got, err := tx.Pragma(t.Context(), name); err != nil || got != value {
+					t.Errorf("%s is %q (%v), want %q", name, got, err, value)
+				}
+			}
+			return nil
+		}
+	}
+	both := map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "5000", "query_only": "0"}
+	if err := s.Write(t.Context(), check(both)); err != nil {
+		t.Error(err)
+	}
+	both["query_only"] = "1"
+	if err := s.Read(t.Context(), check(both)); err != nil {
+		t.Error(err)
+	}
+}
+
 // The lists must not read whole tables: each uses an index that bounds it.
 func TestQueriesUseIndexes(t *testing.T) {
 	t.Parallel()
