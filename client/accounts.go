@@ -42,7 +42,7 @@ func (c *Client) ListTokens(ctx context.Context, p Page) (TokenList, error) {
 
 // RevokeToken makes a token worthless.
 func (c *Client) RevokeToken(ctx context.Context, id string) error {
-	return c.discard(ctx, http.MethodDelete, at("tokens", id))
+	return c.remove(ctx, at("tokens", id))
 }
 
 // Whoami says what the client's token stands for.
@@ -77,7 +77,7 @@ func (c *Client) PutMember(ctx context.Context, organization, user string, role 
 
 // RemoveMember takes a user's role in an organization away.
 func (c *Client) RemoveMember(ctx context.Context, organization, user string) error {
-	return c.discard(ctx, http.MethodDelete, at("organizations", organization, "members", user))
+	return c.remove(ctx, at("organizations", organization, "members", user))
 }
 
 // CreateUser makes a user.

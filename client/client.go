@@ -104,7 +104,7 @@ func (c *Client) send(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		defer resp.Body.Close() //nolint:errcheck // it was only read
+		defer resp.Body.Close()
 		return nil, problemOf(resp)
 	}
 	return resp, nil
@@ -137,7 +137,7 @@ func call[Out any](ctx context.Context, c *Client, method, path string, query ur
 
 func decode[Out any](resp *http.Response) (Out, error) {
 	var out Out
-	defer resp.Body.Close() //nolint:errcheck // it was only read
+	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return out, fmt.Errorf("read the answer: %w", err)
@@ -148,9 +148,9 @@ func decode[Out any](resp *http.Response) (Out, error) {
 	return out, nil
 }
 
-// discard does an exchange whose answer has no body.
-func (c *Client) discard(ctx context.Context, method, path string) error {
-	r, err := c.request(ctx, method, path, nil, nil)
+// remove does a DELETE, whose answer has no body.
+func (c *Client) remove(ctx context.Context, path string) error {
+	r, err := c.request(ctx, http.MethodDelete, path, nil, nil)
 	if err != nil {
 		return err
 	}

@@ -150,35 +150,6 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// FuzzFollow reads foreign streams: it must end, and never give a record twice.
-func FuzzFollow(f *testing.F) {
-	f.Add("id: 1\nevent: output\ndata: {\"seq\":1,\"stream\":\"stdout\",\"data\":\"x\"}\n\n" + end)
-	f.Add(end)
-	f.Fuzz(func(t *testing.T, stream string) {
-		c, err := client.New("http://unused", "", client.WithHTTPClient(&http.Client{Transport: canned(stream)}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
-		defer cancel()
-		last := int64(0)
-		_, _ = c.Follow(ctx, "ex_1", 0, func(r client.OutputRecord) error {
-			if r.Seq != last+1 {
-				t.Errorf("record %d after %d", r.Seq, last)
-			}
-			last = r.Seq
-			return nil
-		})
-	})
-}
-
-// canned is a network that answers everything with itself.
-type canned string
-
-func (c canned) RoundTrip(*http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(string(c)))}, nil
-}
-
 // TestImportsNothingInternal keeps the client usable from other modules.
 func TestImportsNothingInternal(t *testing.T) {
 	t.Parallel()

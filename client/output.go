@@ -129,7 +129,7 @@ func (c *Client) followOnce(ctx context.Context, id string, after *int64, sink f
 	if err != nil {
 		return Execution{}, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
+	defer resp.Body.Close()
 	events := eventReader{r: bufio.NewReaderSize(resp.Body, 32<<10)}
 	for {
 		watch.Reset(quiet)

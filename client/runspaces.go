@@ -28,7 +28,7 @@ func (c *Client) GetRunspace(ctx context.Context, id string, wait time.Duration)
 
 // DeleteRunspace ends what runs in a runspace and returns once its sandbox is gone.
 func (c *Client) DeleteRunspace(ctx context.Context, id string) error {
-	return c.discard(ctx, http.MethodDelete, at("runspaces", id))
+	return c.remove(ctx, at("runspaces", id))
 }
 
 // filePath keeps the slashes of a path in the workspace and escapes the rest.
@@ -79,5 +79,5 @@ func (c *Client) WriteFile(ctx context.Context, runspace, name string, content i
 
 // DeleteFile deletes a file, or a directory with all that is in it.
 func (c *Client) DeleteFile(ctx context.Context, runspace, name string) error {
-	return c.discard(ctx, http.MethodDelete, filePath(runspace, name))
+	return c.remove(ctx, filePath(runspace, name))
 }

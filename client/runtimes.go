@@ -32,7 +32,7 @@ func (c *Client) UpdateRuntime(ctx context.Context, ref string, in RuntimeUpdate
 
 // DeleteRuntime deletes a runtime.
 func (c *Client) DeleteRuntime(ctx context.Context, ref string) error {
-	return c.discard(ctx, http.MethodDelete, at("runtimes", ref))
+	return c.remove(ctx, at("runtimes", ref))
 }
 
 // ListVersions lists the interpreters of a language, "" of all.

@@ -2,56 +2,104 @@ package client
 
 import "github.com/remuda-run/remuda/api"
 
-// The wire types of the API; api/openapi.yaml describes each field.
+// Wire types of the API, as api/openapi.yaml describes them field by field.
 type (
-	Env                     = api.Env
-	Execution               = api.Execution
-	ExecutionCreate         = api.ExecutionCreate
-	ExecutionList           = api.ExecutionList
-	ExecutionState          = api.ExecutionState
-	FieldError              = api.FieldError
-	FileCreate              = api.FileCreate
-	FileEntry               = api.FileEntry
-	FileList                = api.FileList
-	Health                  = api.Health
-	Interpreter             = api.Interpreter
-	InterpreterList         = api.InterpreterList
-	KilledBy                = api.KilledBy
-	Language                = api.Language
-	Member                  = api.Member
-	MemberList              = api.MemberList
-	Organization            = api.Organization
-	OrganizationCreate      = api.OrganizationCreate
-	OrganizationList        = api.OrganizationList
-	OutputPage              = api.OutputPage
-	OutputRecord            = api.OutputRecord
-	Pool                    = api.Pool
-	PoolUpdate              = api.PoolUpdate
-	Resources               = api.Resources
-	ResourcesUpdate         = api.ResourcesUpdate
-	Role                    = api.Role
-	Runspace                = api.Runspace
-	RunspaceCreate          = api.RunspaceCreate
+	// Env is the schema Env.
+	Env = api.Env
+	// Execution is the schema Execution.
+	Execution = api.Execution
+	// ExecutionCreate is the schema ExecutionCreate.
+	ExecutionCreate = api.ExecutionCreate
+	// ExecutionList is the schema ExecutionList.
+	ExecutionList = api.ExecutionList
+	// ExecutionState is the schema ExecutionState.
+	ExecutionState = api.ExecutionState
+	// FieldError is the schema FieldError.
+	FieldError = api.FieldError
+	// FileCreate is the schema FileCreate.
+	FileCreate = api.FileCreate
+	// FileEntry is the schema FileEntry.
+	FileEntry = api.FileEntry
+	// FileList is the schema FileList.
+	FileList = api.FileList
+	// Health is the schema Health.
+	Health = api.Health
+	// Interpreter is the schema Interpreter.
+	Interpreter = api.Interpreter
+	// InterpreterList is the schema InterpreterList.
+	InterpreterList = api.InterpreterList
+	// KilledBy is the schema KilledBy.
+	KilledBy = api.KilledBy
+	// Language is the schema Language.
+	Language = api.Language
+	// Member is the schema Member.
+	Member = api.Member
+	// MemberList is the schema MemberList.
+	MemberList = api.MemberList
+	// Organization is the schema Organization.
+	Organization = api.Organization
+	// OrganizationCreate is the schema OrganizationCreate.
+	OrganizationCreate = api.OrganizationCreate
+	// OrganizationList is the schema OrganizationList.
+	OrganizationList = api.OrganizationList
+	// OutputPage is the schema OutputPage.
+	OutputPage = api.OutputPage
+	// OutputRecord is the schema OutputRecord.
+	OutputRecord = api.OutputRecord
+	// Pool is the schema Pool.
+	Pool = api.Pool
+	// PoolUpdate is the schema PoolUpdate.
+	PoolUpdate = api.PoolUpdate
+	// Resources is the schema Resources.
+	Resources = api.Resources
+	// ResourcesUpdate is the schema ResourcesUpdate.
+	ResourcesUpdate = api.ResourcesUpdate
+	// Role is the schema Role.
+	Role = api.Role
+	// Runspace is the schema Runspace.
+	Runspace = api.Runspace
+	// RunspaceCreate is the schema RunspaceCreate.
+	RunspaceCreate = api.RunspaceCreate
+	// RunspaceExecutionCreate is the schema RunspaceExecutionCreate.
 	RunspaceExecutionCreate = api.RunspaceExecutionCreate
-	RunspaceList            = api.RunspaceList
-	RunspaceState           = api.RunspaceState
-	Runtime                 = api.Runtime
-	RuntimeCreate           = api.RuntimeCreate
-	RuntimeList             = api.RuntimeList
-	RuntimeUpdate           = api.RuntimeUpdate
-	Scope                   = api.Scope
-	ScriptError             = api.ScriptError
-	Token                   = api.Token
-	TokenCreate             = api.TokenCreate
-	TokenCreated            = api.TokenCreated
-	TokenList               = api.TokenList
-	Usage                   = api.Usage
-	User                    = api.User
-	UserCreate              = api.UserCreate
-	UserList                = api.UserList
-	UserUpdate              = api.UserUpdate
-	Value                   = api.Value
-	Whoami                  = api.Whoami
+	// RunspaceList is the schema RunspaceList.
+	RunspaceList = api.RunspaceList
+	// RunspaceState is the schema RunspaceState.
+	RunspaceState = api.RunspaceState
+	// Runtime is the schema Runtime.
+	Runtime = api.Runtime
+	// RuntimeCreate is the schema RuntimeCreate.
+	RuntimeCreate = api.RuntimeCreate
+	// RuntimeList is the schema RuntimeList.
+	RuntimeList = api.RuntimeList
+	// RuntimeUpdate is the schema RuntimeUpdate.
+	RuntimeUpdate = api.RuntimeUpdate
+	// Scope is the schema Scope.
+	Scope = api.Scope
+	// ScriptError is the schema ScriptError.
+	ScriptError = api.ScriptError
+	// Token is the schema Token.
+	Token = api.Token
+	// TokenCreate is the schema TokenCreate.
+	TokenCreate = api.TokenCreate
+	// TokenCreated is the schema TokenCreated.
+	TokenCreated = api.TokenCreated
+	// TokenList is the schema TokenList.
+	TokenList = api.TokenList
+	// Usage is the schema Usage.
+	Usage = api.Usage
+	// User is the schema User.
+	User = api.User
+	// UserCreate is the schema UserCreate.
+	UserCreate = api.UserCreate
+	// UserList is the schema UserList.
+	UserList = api.UserList
+	// UserUpdate is the schema UserUpdate.
+	UserUpdate = api.UserUpdate
+	// Value is the schema Value.
+	Value = api.Value
+	// Whoami is the schema Whoami.
+	Whoami = api.Whoami
 )
 
 // Final reports whether an execution in this state has ended.

@@ -52,7 +52,7 @@ func Wrap(h http.Handler, o Options) (http.Handler, error) {
 
 // finish logs the exchange once and turns a panic into a problem.
 func finish(x *exchange, r *http.Request, log *slog.Logger, start time.Time, panicked any) {
-	aborted := panicked == http.ErrAbortHandler
+	aborted := panicked == any(http.ErrAbortHandler)
 	if panicked != nil && !aborted {
 		log.LogAttrs(r.Context(), slog.LevelError, "handler panicked", slog.String("request_id", x.id), slog.Any("panic", panicked), slog.String("stack", string(debug.Stack())))
 		aborted = x.started()

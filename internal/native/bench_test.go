@@ -20,8 +20,9 @@ func (w *discardWriter) Write(b []byte) (int, error) { return len(b), nil }
 func (w *discardWriter) WriteHeader(int)             {}
 
 func benchmarkSubmit(b *testing.B, body string) {
+	b.Helper()
 	st := stage{final: true}
-	h := st.bare(b, httpapi.Options{Logger: slog.New(slog.NewJSONHandler(io.Discard, nil))})
+	h := st.bare(b, httpapi.Options{Logger: slog.New(slog.NewJSONHandler(struct{ io.Writer }{io.Discard}, nil))})
 	reader := bytes.NewReader([]byte(body))
 	r := httptest.NewRequest(http.MethodPost, "/v1/executions?wait=30s", reader)
 	r.Header.Set("Content-Type", "application/json")

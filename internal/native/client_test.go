@@ -42,7 +42,7 @@ type cutter struct {
 func (c *cutter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Accept") == "text/event-stream" && c.left.Add(-1) >= 0 {
 		c.cuts.Add(1)
-		w = &cutWriter{ResponseWriter: w, room: 1500 + rand.IntN(3000)} //nolint:gosec // where to cut is no secret
+		w = &cutWriter{ResponseWriter: w, room: 1500 + rand.IntN(3000)}
 	}
 	c.Handler.ServeHTTP(w, r)
 }
@@ -71,7 +71,7 @@ func (w *cutWriter) Write(b []byte) (int, error) {
 func TestOutputSurvivesDisconnects(t *testing.T) {
 	t.Parallel()
 	const cuts = 100
-	rng := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test's noise
+	rng := rand.New(rand.NewPCG(1, 2))
 	var records []remuda.OutputRecord
 	want := map[remuda.Stream]*bytes.Buffer{remuda.StreamStdout: {}, remuda.StreamStderr: {}}
 	for i := range 1000 {

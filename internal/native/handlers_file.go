@@ -39,7 +39,7 @@ func (e *edge) readFile(c *call) error {
 	if err != nil {
 		return err
 	}
-	defer content.Close() //nolint:errcheck // it was only read
+	defer content.Close()
 	h := c.w.Header()
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Content-Length", strconv.FormatInt(info.Size, 10))
@@ -98,7 +98,7 @@ type uploadReader struct {
 
 func (u *uploadReader) Read(b []byte) (int, error) {
 	n, err := u.r.Read(b)
-	if err != nil && err != io.EOF { //nolint:errorlint // io.Reader says exactly io.EOF
+	if err != nil && err != io.EOF {
 		u.err = err
 	}
 	return n, err

@@ -87,7 +87,7 @@ func TestStreamIsLive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
+	defer resp.Body.Close()
 	read := func(want string) {
 		t.Helper()
 		buf := make([]byte, len(want))

@@ -134,8 +134,7 @@ func TestExecutions(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	t.Parallel()
-	busy := fail(remuda.CodeExhausted)
-	busy.err.(*remuda.Error).RetryAfterSeconds = 7 //nolint:forcetypeassert // made one line above
+	busy := stage{err: &remuda.Error{Code: remuda.CodeExhausted, Message: "busy", RetryAfterSeconds: 7}}
 	runScenarios(t, httpapi.Options{}, []scenario{
 		{name: "exhausted", stage: busy, request: "GET /v1/runspaces", status: 429, want: []string{"Retry-After: 7"}},
 		{name: "unavailable", stage: fail(remuda.CodeUnavailable), request: "GET /v1/runspaces", status: 503, want: []string{"Retry-After: 1"}},
@@ -211,7 +210,7 @@ func TestRuntimesRunspacesAccounts(t *testing.T) {
 		{name: "name taken", stage: fail(remuda.CodeConflict), request: "POST /v1/runtimes", body: `{"name":"p","language":"node"}`, status: 409},
 		{name: "list", request: "GET /v1/runtimes?name=python&limit=200", status: 200, want: []string{`"next":"more"`}, asked: []any{"python", remuda.Page{Limit: 200}}},
 		{name: "get", request: "GET /v1/runtimes/python", status: 200, asked: []any{"python"}},
-		{name: "change", request: "PATCH /v1/runtimes/python", body: `{"name":"n","resources":{"pids":7},"exec_timeout_s":60,"env":{}}`, status: 200, asked: []any{"python", remuda.RuntimePatch{Name: &name, Pids: ptr(7), ExecTimeout: &minute, Env: map[string]string{}}}},
+		{name: "change", request: "PATCH /v1/runtimes/python", body: `{"name":"n","resources":{"pids":7},"exec_timeout_s":60,"env":{}}`, status: 200, asked: []any{"python", remuda.RuntimePatch{Name: &name, Pids: new(7), ExecTimeout: &minute, Env: map[string]string{}}}},
 		{name: "change nothing", request: "PATCH /v1/runtimes/python", body: `{}`, status: 400, want: []string{"at least 1 of the fields"}},
 		{name: "delete", request: "DELETE /v1/runtimes/python", status: 204},
 		{name: "versions", request: "GET /v1/versions", status: 200, want: []string{`"language":"python"`, `"language":"node"`, `"language":"bash"`}},
@@ -219,7 +218,7 @@ func TestRuntimesRunspacesAccounts(t *testing.T) {
 		{name: "versions of none", request: "GET /v1/versions?language=perl", status: 400},
 
 		{name: "open", request: "POST /v1/runspaces", body: `{"runtime":"python","name":"lab","idle_timeout_s":0,"env":{"A":"b"},"init_script":"x=1"}`, status: 202, want: []string{"Location: /v1/runspaces/rs_1", `"instance":null`, `"error":null`},
-			asked: []any{remuda.RunspaceRequest{Runtime: "python", Name: "lab", IdleTimeout: ptr(time.Duration(0)), Env: map[string]string{"A": "b"}, InitScript: "x=1"}}},
+			asked: []any{remuda.RunspaceRequest{Runtime: "python", Name: "lab", IdleTimeout: new(time.Duration(0)), Env: map[string]string{"A": "b"}, InitScript: "x=1"}}},
 		{name: "open and wait", stage: stage{final: true}, request: "POST /v1/runspaces?wait=1", body: `{"runtime":"python"}`, status: 200, want: []string{`"state":"ready"`, `"idle_timeout_s":60`}, asked: []any{remuda.RunspaceID("rs_1"), time.Second}},
 		{name: "open on an unknown runtime", stage: stage{err: remuda.NotFound("runtime", "x")}, request: "POST /v1/runspaces", body: `{"runtime":"x"}`, status: 422},
 		{name: "get a runspace", request: "GET /v1/runspaces/rs_1", status: 200},
@@ -240,8 +239,6 @@ func TestRuntimesRunspacesAccounts(t *testing.T) {
 		{name: "change a user", request: "PATCH /v1/users/ada", body: `{"disabled":true}`, status: 200, asked: []any{"ada", "", true}},
 	})
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // TestEveryServiceErrorIsDocumented makes every operation of /v1 fail with every
 // code that services use there; apitest fails for an undocumented status.

@@ -71,7 +71,7 @@ type replay struct {
 
 func (r *replay) Read(b []byte) (int, error) {
 	n, err := r.Reader.Read(b)
-	if err == io.EOF && r.err != nil { //nolint:errorlint // bytes.Reader says exactly io.EOF
+	if err == io.EOF && r.err != nil {
 		err = r.err
 	}
 	return n, err

@@ -205,7 +205,7 @@ func visit(schema *openapi3.Schema, body []byte) error {
 	if err := dec.Decode(&v); err != nil {
 		return fmt.Errorf("no JSON: %w", err)
 	}
-	if _, err := dec.Token(); err != io.EOF { //nolint:errorlint // Token says exactly io.EOF
+	if _, err := dec.Token(); err != io.EOF {
 		return fmt.Errorf("more than one JSON value")
 	}
 	return schema.VisitJSON(v, openapi3.EnableJSONSchema2020(), openapi3.MultiErrors())

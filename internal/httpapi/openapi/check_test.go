@@ -3,6 +3,7 @@ package openapi_test
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -153,7 +154,7 @@ func TestCheckRequest(t *testing.T) {
 		if tc.query == "limit=+1" {
 			tc.wrong = []string{"limit"}
 		}
-		r := httptest.NewRequest("GET", "/x?"+tc.query, nil)
+		r := httptest.NewRequest(http.MethodGet, "/x?"+tc.query, nil)
 		r.SetPathValue("execution", "ex_1")
 		_, fields := doc.Operation(tc.operation).CheckRequest(r)
 		var got []string

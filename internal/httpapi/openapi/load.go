@@ -268,6 +268,11 @@ func exampleText(n *yaml.Node) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
+func appendJSONString(b []byte, s string) ([]byte, error) {
+	quoted, err := json.Marshal(s)
+	return append(b, quoted...), err
+}
+
 // appendJSON writes a YAML tree as JSON in the order of the source.
 func appendJSON(b []byte, n *yaml.Node) ([]byte, error) {
 	var err error
@@ -278,8 +283,10 @@ func appendJSON(b []byte, n *yaml.Node) ([]byte, error) {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			key, _ := json.Marshal(e.key)
-			b = append(append(b, key...), ':')
+			if b, err = appendJSONString(b, e.key); err != nil {
+				return nil, err
+			}
+			b = append(b, ':')
 			if b, err = appendJSON(b, e.value); err != nil {
 				return nil, err
 			}
