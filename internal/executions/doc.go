@@ -4,10 +4,12 @@
 //
 // A run belongs to the server, not to the request that started it: a caller that
 // hangs up changes nothing. The path that a waiting caller sees is short. The row
-// and its audit entry are being made durable while the instance is leased and the
-// script runs (store.Begin); the end, the remaining output and the second audit
-// entry are one transaction, and only after its commit anybody is told. "record"
-// and "total" in the timings reach up to that commit, but leave it out.
+// and its audit entry are made durable while the instance is started and the
+// script runs (birth.go); the end, the remaining output and the second audit entry
+// are one transaction. A run that ends within 2 ms, and of which nobody was told
+// before, is one transaction in all. Only after its commit anybody is told.
+// "record" and "total" in the timings reach up to the last commit, but leave it
+// out.
 //
 // Output is stored in batches (64 KiB, 20 ms or the end) and published to readers
 // when a batch is durable, never before; so memory per run is bounded, and a

@@ -96,21 +96,9 @@ func (s *Service) finish(r *run, res engine.Result) {
 	if outErr != nil {
 		row.State, row.Reason = remuda.ExecutionError, "its output could not be stored: "+public(outErr)
 	}
+	folded := r.birth.fold()
 	err := persist(s.store, func(tx *store.Tx) error {
-		if err := tx.AppendOutput(context.Background(), row.Organization, row.ID, rest); err != nil {
-			return err
-		}
-		row.Timings["record"] = time.Since(ended)
-		row.Timings["total"] = time.Since(r.accepted)
-		micros(row.Timings)
-		if err := tx.UpdateExecution(context.Background(), row); err != nil {
-			return err
-		}
-		details := map[string]string{"change": "end", "state": string(row.State)}
-		if row.KilledBy != remuda.KilledByNothing {
-			details["killed_by"] = string(row.KilledBy)
-		}
-		return tx.AppendAudit(context.Background(), entry(r.p, row.ID, details))
+		return r.recordEnd(tx, &row, rest, ended, folded)
 	})
 	if err != nil {
 		s.unrecorded(r, row, rest, err)
@@ -125,6 +113,33 @@ func (s *Service) finish(r *run, res engine.Result) {
 	}
 	close(r.done)
 	r.out.end(rest)
+}
+
+// recordEnd writes the end, and with folded also the birth. The row comes first:
+// output refers to it.
+func (r *run) recordEnd(tx *store.Tx, row *remuda.Execution, rest []remuda.OutputRecord, ended time.Time, folded bool) error {
+	ctx := context.Background()
+	row.Timings["record"] = time.Since(ended)
+	row.Timings["total"] = time.Since(r.accepted)
+	micros(row.Timings)
+	if folded {
+		if err := tx.InsertExecution(ctx, *row); err != nil {
+			return err
+		}
+		if err := tx.AppendAudit(ctx, r.submitted); err != nil {
+			return err
+		}
+	} else if err := tx.UpdateExecution(ctx, *row); err != nil {
+		return err
+	}
+	if err := tx.AppendOutput(ctx, row.Organization, row.ID, rest); err != nil {
+		return err
+	}
+	details := map[string]string{"change": "end", "state": string(row.State)}
+	if row.KilledBy != remuda.KilledByNothing {
+		details["killed_by"] = string(row.KilledBy)
+	}
+	return tx.AppendAudit(ctx, entry(r.p, row.ID, details))
 }
 
 // final is the row of the end, with times as the store keeps them.
@@ -171,14 +186,17 @@ func deathReason(row remuda.Execution) string {
 // goes on trying; until then the execution shows as it was. If not even its row
 // was recorded there is nothing to keep: nobody was told that it exists.
 func (s *Service) unrecorded(r *run, row remuda.Execution, rest []remuda.OutputRecord, err error) {
-	known := r.insert.Wait(context.Background()) == nil
+	born := r.birth.begin()
+	known := born != nil && born.Wait(context.Background()) == nil
 	s.log.Error("the end of an execution could not be recorded", "execution", r.id, "state", row.State, "recorded_before", known, "request", r.p.RequestID, "error", err)
 	r.mu.Lock()
 	r.err = &remuda.Error{
 		Code: remuda.CodeUnavailable, Message: fmt.Sprintf("execution %s could not be recorded", r.id), Cause: public(err),
 		Remedy: "it may have run; look for it when the server can write again, and submit it once more if it is not there", RetryAfterSeconds: 5, Err: err,
 	}
-	r.unsaved = &unsaved{row: row, rest: rest}
+	if known {
+		r.unsaved = &unsaved{row: row, rest: rest, at: time.Now()}
+	}
 	r.mu.Unlock()
 	if !known {
 		s.drop(r)
@@ -189,6 +207,7 @@ func (s *Service) unrecorded(r *run, row remuda.Execution, rest []remuda.OutputR
 type unsaved struct {
 	row  remuda.Execution
 	rest []remuda.OutputRecord
+	at   time.Time // of the end
 }
 
 // end tells readers that all there will be is stored.

@@ -50,6 +50,7 @@ type settings struct {
 	pool       pool.Settings
 	runspaces  runspaces.Settings
 	executions executions.Settings
+	store      func(*store.Store) executions.Store // nil is the store itself
 }
 
 func build(t *testing.T, path string, set settings) *house {
@@ -64,7 +65,11 @@ func build(t *testing.T, path string, set settings) *house {
 	h.pool = pool.New(h.eng, log, metrics, set.pool)
 	h.runtimes = runtimes.New(st, h.eng, h.pool, log, runtimes.Settings{})
 	h.runspaces = runspaces.New(st, h.runtimes, h.pool, log, metrics, set.runspaces)
-	h.executions = executions.New(st, h.runtimes, h.runspaces, h.pool, log, metrics, set.executions)
+	var kept executions.Store = st
+	if set.store != nil {
+		kept = set.store(st)
+	}
+	h.executions = executions.New(kept, h.runtimes, h.runspaces, h.pool, log, metrics, set.executions)
 	ctx, cancel := context.WithCancel(context.Background())
 	var run sync.WaitGroup
 	for _, part := range []func(context.Context) error{h.pool.Run, h.runspaces.Run, h.executions.Run} {

@@ -77,13 +77,7 @@ func (s *Service) repair(ctx context.Context) {
 			continue
 		}
 		err := s.store.Write(ctx, func(tx *store.Tx) error {
-			if err := tx.AppendOutput(ctx, end.row.Organization, r.id, end.rest); err != nil {
-				return err
-			}
-			if err := tx.UpdateExecution(ctx, end.row); err != nil {
-				return err
-			}
-			return tx.AppendAudit(ctx, entry(r.p, r.id, map[string]string{"change": "end", "state": string(end.row.State)}))
+			return r.recordEnd(tx, &end.row, end.rest, end.at, false)
 		})
 		if err == nil {
 			s.drop(r)

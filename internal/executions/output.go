@@ -23,6 +23,7 @@ type output struct {
 	org   remuda.OrganizationID
 	id    remuda.ExecutionID
 	every time.Duration
+	first func() // queues the row that output refers to
 
 	mu        sync.Mutex
 	room      *sync.Cond // signaled when a flush has ended
@@ -37,8 +38,8 @@ type output struct {
 	err       error // why output could not be stored
 }
 
-func newOutput(st Store, org remuda.OrganizationID, id remuda.ExecutionID, every time.Duration) *output {
-	o := &output{store: st, org: org, id: id, every: every, changed: make(chan struct{})}
+func newOutput(st Store, org remuda.OrganizationID, id remuda.ExecutionID, every time.Duration, first func()) *output {
+	o := &output{store: st, org: org, id: id, every: every, first: first, changed: make(chan struct{})}
 	o.room = sync.NewCond(&o.mu)
 	return o
 }
@@ -95,6 +96,7 @@ func (o *output) begin() {
 }
 
 func (o *output) flush(batch []remuda.OutputRecord) {
+	o.first()
 	err := persist(o.store, func(tx *store.Tx) error {
 		return tx.AppendOutput(context.Background(), o.org, o.id, batch)
 	})

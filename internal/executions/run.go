@@ -23,11 +23,13 @@ type run struct {
 	place    place
 	def      remuda.Definition // of the generation that it runs on
 	out      *output
-	insert   *store.Pending
+	birth    *birth
 	timings  remuda.Timings
-	got      engine.Instance // what the place gave
-	fresh    bool            // it is never used before
-	done     chan struct{}   // closed when the end is recorded, or never will be
+	// submitted is the audit entry of the birth.
+	submitted remuda.AuditEntry
+	got       engine.Instance // what the place gave
+	fresh     bool            // it is never used before
+	done      chan struct{}   // closed when the end is recorded, or never will be
 
 	mu      sync.Mutex
 	row     remuda.Execution
@@ -54,11 +56,9 @@ func newRun(p remuda.Principal, req remuda.ExecutionRequest, accepted time.Time)
 	}
 }
 
-// begin queues the row and its audit entry to be written while the instance is
-// got and the script runs. Where that takes no time the row begins as running,
-// which saves a second write.
+// begin prepares the record of the run, and starts it at once where its instance
+// is there. Then the row begins as running and is written while the script runs.
 func (s *Service) begin(r *run) {
-	r.out = newOutput(s.store, r.p.Organization, r.row.ID, s.set.FlushEvery)
 	now, fresh := r.place.ready()
 	r.fresh = fresh
 	if now {
@@ -72,13 +72,19 @@ func (s *Service) begin(r *run) {
 	if row.Runspace != "" {
 		details["runspace"] = string(row.Runspace)
 	}
-	audit := entry(r.p, row.ID, details)
-	r.insert = s.store.Begin(func(tx *store.Tx) error {
+	r.submitted = entry(r.p, row.ID, details)
+	r.birth = &birth{store: s.store, write: func(tx *store.Tx) error {
 		if err := tx.InsertExecution(context.Background(), row); err != nil {
 			return err
 		}
-		return tx.AppendAudit(context.Background(), audit)
-	})
+		return tx.AppendAudit(context.Background(), r.submitted)
+	}}
+	r.out = newOutput(s.store, r.p.Organization, r.id, s.set.FlushEvery, func() { r.birth.begin() })
+	if now {
+		r.birth.after(s.set.RecordAfter)
+	} else {
+		r.birth.begin()
+	}
 }
 
 // running notes the instance.

@@ -161,13 +161,26 @@ func (s *Service) answer(ctx context.Context, r *run, wait time.Duration) (remud
 			return r.result()
 		}
 	}
-	if err := r.insert.Wait(ctx); err != nil {
+	born := r.birth.begin()
+	if born == nil { // it has ended meanwhile, and its end records all of it
+		<-r.done
+		return r.result()
+	}
+	if err := born.Wait(ctx); err != nil {
 		if ctx.Err() == nil {
-			r.cancel(context.Background(), "it could not be recorded", s.set.CancelGrace)
+			s.abort(r)
 		}
 		return remuda.Execution{}, err
 	}
 	return r.snapshot(), nil
+}
+
+// abort ends a run that could not be recorded, and of which nobody was told.
+func (s *Service) abort(r *run) {
+	err := r.cancel(context.Background(), "it could not be recorded", s.set.CancelGrace)
+	if err != nil && remuda.CodeOf(err) != remuda.CodeConflict {
+		s.log.Warn("an execution that could not be recorded could not be interrupted", "execution", r.id, "error", err)
+	}
 }
 
 // GetExecution returns an execution.
@@ -249,6 +262,7 @@ func (s *Service) CancelExecution(ctx context.Context, p remuda.Principal, id re
 	if row := r.snapshot(); row.State.Final() {
 		return remuda.Execution{}, errEnded(row)
 	}
+	r.birth.begin() // its audit entry comes first
 	err := s.store.Write(ctx, func(tx *store.Tx) error {
 		return tx.AppendAudit(ctx, entry(p, id, map[string]string{"change": "cancel"}))
 	})

@@ -258,10 +258,11 @@ func TestCallerThatGoesAwayStopsNothing(t *testing.T) {
 	if remuda.CodeOf(err) != remuda.CodeCanceled {
 		t.Errorf("the caller got %v, %v; want canceled", e, err)
 	}
-	list, _, err := h.executions.ListExecutions(t.Context(), deployer, remuda.ExecutionFilter{}, remuda.Page{})
-	if err != nil || len(list) != 1 {
-		t.Fatalf("list: %v, %v", list, err)
-	}
+	var list []remuda.Execution
+	until(t, "it is recorded", func() bool {
+		list, _, err = h.executions.ListExecutions(t.Context(), deployer, remuda.ExecutionFilter{}, remuda.Page{})
+		return err == nil && len(list) == 1
+	})
 	if end := h.wait(t, list[0].ID); end.State != remuda.ExecutionSuccess {
 		t.Errorf("ended as %s", end.State)
 	}
