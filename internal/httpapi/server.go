@@ -42,7 +42,9 @@ func NewServer(h http.Handler, logger *slog.Logger) *http.Server {
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(orDiscard(logger).Handler(), slog.LevelDebug),
+		// "OPTIONS *" is answered like every other path that there is not.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(orDiscard(logger).Handler(), slog.LevelDebug),
 	}
 }
 
