@@ -64,7 +64,9 @@ func (e *Engine) makeBlank(ctx context.Context) (_ *blank, err error) {
 	defer func() { _ = listener.Close() }() // the keeper has its own
 	pid, pidfd, err := e.launcher.Start(launch.Keeper{
 		Base: b.uids.base(), Size: uidCount, Stderr: e.words.fd(),
-		Listen: int(listener.Fd()), Lock: int(b.uids.file.Fd()), CgroupFD: b.group.DirFD(),
+		// Not born in its cgroup on v2 either: clone3 takes CLONE_PARENT only with
+		// no exit signal, and package syscall always gives one.
+		Listen: int(listener.Fd()), Lock: int(b.uids.file.Fd()), CgroupFD: -1,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start the first process of a sandbox: %w", err)
@@ -72,10 +74,8 @@ func (e *Engine) makeBlank(ctx context.Context) (_ *blank, err error) {
 	if b.proc, err = newProcess(pid, pidfd); err != nil {
 		return nil, err
 	}
-	if b.group.DirFD() < 0 {
-		if err := b.group.Admit(pid); err != nil {
-			return nil, err
-		}
+	if err := b.group.Admit(pid); err != nil {
+		return nil, err
 	}
 	if err := protect(pid); err != nil {
 		return nil, err

@@ -225,9 +225,21 @@ func (i *Instance) handleEnd(payload []byte) error {
 	if r.end != nil || end.LastSeq != r.lastSeq {
 		return fmt.Errorf("%w: an end after record %d that names %d", errProtocol, r.lastSeq, end.LastSeq)
 	}
+	if end.Dead {
+		i.leaving(end)
+	}
 	r.end = &end
 	r.signal()
 	return nil
+}
+
+// leaving notes why the keeper will end now by itself.
+func (i *Instance) leaving(end protocol.End) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.cause == (cause{}) {
+		i.cause = cause{by: remuda.KilledBy(end.KilledBy), reason: end.Reason}
+	}
 }
 
 // Interrupt implements engine.Instance.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/guest/protocol"
@@ -165,8 +166,20 @@ func fileError(r *protocol.FileReply) error {
 	}
 }
 
+// checkPath refuses what would not reach the keeper unchanged. The rest is its
+// own business.
+func checkPath(path string) error {
+	if !utf8.ValidString(path) {
+		return remuda.Invalid(remuda.FieldError{Field: "path", Message: "must be UTF-8"})
+	}
+	return nil
+}
+
 // call sends a request and waits for its answer.
 func (w workspace) call(ctx context.Context, into *spool, req protocol.FileRequest) (*protocol.FileReply, error) {
+	if err := checkPath(req.Path); err != nil {
+		return nil, err
+	}
 	call, err := w.inst.files.begin(into, req.Limit)
 	if err != nil {
 		return nil, w.inst.lost(nil)
@@ -203,6 +216,9 @@ func (w workspace) Read(ctx context.Context, path string, limit int64) (remuda.F
 // Write implements engine.Files. The content is taken in whole before the
 // sandbox hears of it, so that half a file never gets there.
 func (w workspace) Write(ctx context.Context, path string, content io.Reader, limit int64) (remuda.FileInfo, error) {
+	if err := checkPath(path); err != nil {
+		return remuda.FileInfo{}, err
+	}
 	all := newSpool(w.inst.engine.dir.disk)
 	defer func() { _ = all.Close() }()
 	n, err := io.Copy(all, io.LimitReader(content, limit+1))

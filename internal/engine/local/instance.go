@@ -208,7 +208,7 @@ func (i *Instance) watch() {
 	case why.by != remuda.KilledByNothing && why.by != remuda.KilledByCancel:
 	case usage.OOMKills > 0:
 		why = cause{remuda.KilledByMemory, i.memoryReason()}
-	case why.by == remuda.KilledByNothing:
+	case why == cause{}:
 		why.reason = "the sandbox's first process ended unexpectedly"
 	}
 	i.exit = engine.Exit{KilledBy: why.by, Reason: why.reason, Usage: remuda.Usage{CPU: usage.CPU, PeakMemory: usage.PeakMemory}}

@@ -65,7 +65,7 @@ func rlimits(r remuda.Resources) []protocol.Rlimit {
 	return []protocol.Rlimit{
 		{Resource: unix.RLIMIT_CORE, Value: 0},
 		{Resource: unix.RLIMIT_NOFILE, Value: 4096},
-		{Resource: unix.RLIMIT_FSIZE, Value: uint64(r.DiskMB) * mib},
+		{Resource: unix.RLIMIT_FSIZE, Value: 2 * uint64(r.DiskMB) * mib}, // the quota, which says ENOSPC, comes first
 		{Resource: unix.RLIMIT_MEMLOCK, Value: 1 * mib},
 		{Resource: unix.RLIMIT_STACK, Value: 8 * mib},
 		{Resource: unix.RLIMIT_MSGQUEUE, Value: 800 << 10},

@@ -100,11 +100,14 @@ func describe(status unix.WaitStatus) string {
 	return fmt.Sprintf("exited with status %d", status.ExitStatus())
 }
 
-// diskFull reports whether the writable file system has no byte or no inode left.
+// diskFull reports whether the writable file system has no byte or no inode left,
+// or so few bytes that a write may have been refused: ext4 keeps some back.
 func diskFull() bool {
 	var s unix.Statfs_t
 	if unix.Statfs(protocol.Workspace, &s) != nil {
 		return false
 	}
-	return s.Bavail == 0 || (s.Files > 0 && s.Ffree == 0)
+	const few = 1 << 20
+	full := s.Bavail == 0 || s.Bavail < s.Blocks/64 && int64(s.Bavail)*s.Bsize < few
+	return full || s.Files > 0 && s.Ffree == 0
 }

@@ -367,5 +367,7 @@ func reply(req uint32, entries []protocol.FileEntry, err error, name string) pro
 // of the workspace; the error has no name.
 func escapes(err error) bool {
 	var p *fs.PathError
-	return errors.As(err, &p) && strings.Contains(p.Err.Error(), "escapes")
+	var l *os.LinkError // of a rename whose directory was swapped for a link
+	return errors.As(err, &p) && strings.Contains(p.Err.Error(), "escapes") ||
+		errors.As(err, &l) && strings.Contains(l.Err.Error(), "escapes")
 }
