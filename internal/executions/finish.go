@@ -108,11 +108,17 @@ func (s *Service) finish(r *run, res engine.Result) {
 	}
 	s.metrics.ExecutionMoved(was, row.State, r.def.Language)
 	s.metrics.Stages(row.Timings)
-	if r.got != nil || row.Runspace != "" {
+	release := func() {
 		r.place.release(runspaces.Outcome{Ran: r.got != nil, Dead: res.Dead, Reason: deathReason(row)})
+	}
+	if row.Runspace != "" {
+		release() // first, so that whoever is told of the end can run the next one
 	}
 	close(r.done)
 	r.out.end(rest)
+	if row.Runspace == "" && r.got != nil {
+		release() // last: nobody waits for the clean-up
+	}
 }
 
 // recordEnd writes the end, and with folded also the birth. The row comes first:

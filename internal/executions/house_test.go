@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/engine/fake"
 	"github.com/remuda-run/remuda/internal/executions"
 	"github.com/remuda-run/remuda/internal/pool"
@@ -51,6 +52,7 @@ type settings struct {
 	runspaces  runspaces.Settings
 	executions executions.Settings
 	store      func(*store.Store) executions.Store // nil is the store itself
+	engine     engine.Engine                       // nil is the fake one
 }
 
 func build(t *testing.T, path string, set settings) *house {
@@ -62,8 +64,12 @@ func build(t *testing.T, path string, set settings) *house {
 	}
 	h := &house{store: st, eng: fake.New()}
 	metrics := telemetry.New()
-	h.pool = pool.New(h.eng, log, metrics, set.pool)
-	h.runtimes = runtimes.New(st, h.eng, h.pool, log, runtimes.Settings{})
+	var eng engine.Engine = h.eng
+	if set.engine != nil {
+		eng = set.engine
+	}
+	h.pool = pool.New(eng, log, metrics, set.pool)
+	h.runtimes = runtimes.New(st, eng, h.pool, log, runtimes.Settings{})
 	h.runspaces = runspaces.New(st, h.runtimes, h.pool, log, metrics, set.runspaces)
 	var kept executions.Store = st
 	if set.store != nil {

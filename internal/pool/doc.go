@@ -13,6 +13,11 @@
 // MaxCached. So a pool follows recent demand up to its maximum and goes back to
 // its minimum when nobody asks.
 //
+// A replacement is started when the leased instance is released, or after 20 ms:
+// starting it at once would compete with the script that the user waits for, which
+// on two cores made a short one-shot three to five times slower. A pool that is
+// less than half full is filled without that delay.
+//
 // Slots bound the instances of the whole node. A cold start may take the slot
 // of an idle warm instance of another generation; only when every slot is in
 // use by a holder is a lease refused (exhausted).

@@ -20,6 +20,7 @@ type Lease struct {
 	took    time.Duration
 	victim  engine.Instance // idle instance whose slot a cold start takes over
 	slot    bool            // has a slot, or waits for one; guarded by Pool.mu
+	refill  *time.Timer     // has the instance replaced if it is held for long; may be nil
 	release sync.Once
 	gone    chan struct{}
 
@@ -38,7 +39,7 @@ type Lease struct {
 func (p *Pool) Reserve(runtime remuda.RuntimeID) (*Lease, error) {
 	began := time.Now()
 	for {
-		l, err := p.take(runtime, began)
+		l, err := p.take(runtime)
 		if err != nil {
 			return nil, err
 		}
@@ -52,7 +53,7 @@ func (p *Pool) Reserve(runtime remuda.RuntimeID) (*Lease, error) {
 }
 
 // take is one try of Reserve; a warm instance in it may be dead.
-func (p *Pool) take(runtime remuda.RuntimeID, now time.Time) (*Lease, error) {
+func (p *Pool) take(runtime remuda.RuntimeID) (*Lease, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -77,7 +78,11 @@ func (p *Pool) take(runtime remuda.RuntimeID, now time.Time) (*Lease, error) {
 		p.waiting++
 	}
 	h.demand[0]++
-	p.wake()
+	if l.warm && 2*len(h.ready) >= h.target() {
+		l.refill = time.AfterFunc(p.set.RefillDelay, p.wake)
+	} else {
+		p.wake()
+	}
 	return l, nil
 }
 
@@ -304,6 +309,10 @@ func (l *Lease) Destroy(ctx context.Context) error {
 
 // end is the body of Release.
 func (l *Lease) end() {
+	if l.refill != nil {
+		l.refill.Stop()
+	}
+	l.pool.wake()
 	l.mu.Lock()
 	l.ended = true
 	inst, begun, failed := l.inst, l.begun, l.failed

@@ -35,8 +35,8 @@ type Pool struct {
 	promised int           // cold starts that wait for one of these
 	freed    chan struct{} // closed and replaced when a slot is free
 	starting int           // fills that go on
-	waiting  int // cold starts that go on or wait in line
-	tasks    int // background work that Close waits for
+	waiting  int           // cold starts that go on or wait in line
+	tasks    int           // background work that Close waits for
 	drained  chan struct{}
 	closed   bool
 }

@@ -75,7 +75,7 @@ func status(t *testing.T, p *Pool, n int) Status {
 	return Status{}
 }
 
-func TestWarmIsReplacedAtOnce(t *testing.T) {
+func TestWarmIsReplaced(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		eng := fake.New()
@@ -90,6 +90,11 @@ func TestWarmIsReplacedAtOnce(t *testing.T) {
 			t.Errorf("lease of a full pool: warm %v, generation %v, alive %v", l.Warm(), l.Generation(), inst.Alive())
 		}
 		synctest.Wait()
+		if s := status(t, p, 1); s.Ready != 1 || s.Making != 0 {
+			t.Errorf("right after a lease: %+v, want the cores left to its holder", s)
+		}
+		time.Sleep(25 * time.Millisecond)
+		synctest.Wait()
 		if s := status(t, p, 1); s.Ready != 2 || s.Active != 1 {
 			t.Errorf("after a lease: %+v, want 2 ready and 1 active", s)
 		}
@@ -99,6 +104,29 @@ func TestWarmIsReplacedAtOnce(t *testing.T) {
 		if inst.Alive() || len(eng.Living()) != 2 || p.Slots().InUse != 2 {
 			t.Errorf("after the release: alive %v, living %d, slots %d; want false, 2, 2", inst.Alive(), len(eng.Living()), p.Slots().InUse)
 		}
+	})
+}
+
+func TestShortUseIsReplacedOnRelease(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fake.New(), Settings{})
+		p.SetGeneration(generation(1), definition(2, 2))
+		synctest.Wait()
+		first, _ := lease(t, p)
+		first.Release()
+		synctest.Wait()
+		if s := status(t, p, 1); s.Ready != 2 {
+			t.Errorf("after a short use: %+v, want 2 ready without delay", s)
+		}
+		second, _ := lease(t, p)
+		third, _ := lease(t, p) // leaves the pool less than half full
+		synctest.Wait()
+		if s := status(t, p, 1); s.Ready != 2 {
+			t.Errorf("of an empty pool: %+v, want 2 ready without delay", s)
+		}
+		second.Release()
+		third.Release()
 	})
 }
 
@@ -347,7 +375,11 @@ func TestRetireDestroysBeforeWaitReturns(t *testing.T) {
 		old := eng.Living()
 		release := eng.HoldCreate() // a fill of the old generation comes late
 		l, _ := lease(t, p)
+		time.Sleep(25 * time.Millisecond)
 		synctest.Wait()
+		if s := status(t, p, 1); s.Making != 1 {
+			t.Fatalf("no fill is going on: %+v", s)
+		}
 		if err := p.SetGeneration(generation(2), definition(1, 1)).Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}

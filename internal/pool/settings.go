@@ -18,6 +18,9 @@ type Settings struct {
 	// ParallelCold bounds the cold starts that go on at the same time; others
 	// wait in line. Default: four for each core.
 	ParallelCold int
+	// RefillDelay is when a leased instance is replaced that has not been released
+	// by then, if the pool is at least half full. Default 20 ms.
+	RefillDelay time.Duration
 	// Window is the time over which demand is counted. Default 30 s.
 	Window time.Duration
 	// Tick is how often warm instances are checked and surplus ones removed.
@@ -37,6 +40,7 @@ func (s Settings) withDefaults() Settings {
 	s.Capacity = orDefault(s.Capacity, max(64, 32*cores))
 	s.ParallelStarts = orDefault(s.ParallelStarts, cores)
 	s.ParallelCold = orDefault(s.ParallelCold, 4*cores)
+	s.RefillDelay = orDefault(s.RefillDelay, 20*time.Millisecond)
 	s.Window = orDefault(s.Window, 30*time.Second)
 	s.Tick = orDefault(s.Tick, time.Second)
 	s.StartTimeout = orDefault(s.StartTimeout, 30*time.Second)
