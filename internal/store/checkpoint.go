@@ -1,24 +1,19 @@
 package store
 
-import (
-	"context"
-	"sync/atomic"
-)
+import "context"
 
 // checkpointAfter is how many changes are committed between two checkpoints. A
 // change takes about two pages of journal when it comes alone.
 const checkpointAfter = 2048
 
 // checkpoints moves the journal into the main file on a connection of its own,
-// so that no write waits for it. Since the writer goes on meanwhile, a rest is
-// left over; the writer moves that itself, between two groups, after which the
-// journal begins anew.
+// while writes go on. The rest that they leave over is moved while they wait,
+// which is short, and after which the journal begins anew.
 type checkpoints struct {
 	c       *conn
 	due     chan struct{} // one place; the writer's signal
 	stopped chan struct{}
-	changes int64       // since the last signal; the writer's only
-	rest    atomic.Bool // the writer is to move what is left
+	changes int64 // since the last signal; guarded by Store.writing
 }
 
 func (s *Store) startCheckpoints(ctx context.Context) (err error) {
@@ -37,22 +32,20 @@ func (s *Store) runCheckpoints() {
 	defer close(k.stopped)
 	for range k.due {
 		left, err := s.backend.checkpoint(context.Background(), k.c)
+		if err == nil && left > 0 {
+			s.writing.Lock()
+			_, err = s.backend.checkpoint(context.Background(), k.c)
+			s.writing.Unlock()
+		}
 		if err != nil {
 			s.logger.Warn("a checkpoint failed; the journal grows until one succeeds", "error", err)
-			continue
 		}
-		k.rest.Store(left > 0)
 	}
 }
 
-// committed tells the checkpoints about a group, after it was answered.
+// committed tells the checkpoints about a group.
 func (s *Store) committed(changes int64) {
 	k := &s.checkpoints
-	if k.rest.CompareAndSwap(true, false) {
-		if _, err := s.backend.checkpoint(context.Background(), s.writer); err != nil {
-			s.logger.Warn("a checkpoint failed; the journal grows until one succeeds", "error", err)
-		}
-	}
 	k.changes += changes
 	if k.changes < checkpointAfter {
 		return

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -258,6 +259,50 @@ func TestSettings(t *testing.T) {
 	both["query_only"] = "1"
 	if err := s.Read(t.Context(), check(both)); err != nil {
 		t.Error(err)
+	}
+}
+
+// The journal begins anew again and again while writes go on without a pause.
+func TestJournalStaysSmall(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes 200 MB")
+	}
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "remuda.db")
+	s, err := store.Open(t.Context(), store.Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	org := remuda.Organization{ID: remuda.NewOrganizationID(), Name: "journal", CreatedAt: time.Now()}
+	if err := s.Write(t.Context(), func(tx *store.Tx) error { return tx.InsertOrganization(t.Context(), org) }); err != nil {
+		t.Fatal(err)
+	}
+	const writers, each = 4, 600
+	var wg sync.WaitGroup
+	for range writers {
+		wg.Go(func() {
+			for range each {
+				if err := writeBig(t.Context(), s, org.ID, remuda.NewExecutionID()); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	main, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	journal, err := os.Stat(path + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("main file %d MB, journal %d MB", main.Size()>>20, journal.Size()>>20)
+	// wal_autocheckpoint is the last resort, at 80 MB.
+	if journal.Size() > 100<<20 || main.Size() < 200<<20 {
+		t.Errorf("the journal has %d MB after %d MB were written", journal.Size()>>20, main.Size()>>20)
 	}
 }
 

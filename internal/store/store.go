@@ -25,10 +25,12 @@ type Store struct {
 	mu      sync.RWMutex // held for reading while a write is being queued
 	closed  bool
 	drained chan struct{} // closed when the writer has answered everything
+	waiting atomic.Int64  // writes that were queued and are not answered yet
 
+	writing sync.Mutex // held while a group runs; guards writer, heads and what a group touches
 	writer  *conn
 	readers chan *conn                     // a slot per reader; nil slots are opened when first used
-	heads   map[remuda.OrganizationID]head // ends of the audit chains; the writer's only
+	heads   map[remuda.OrganizationID]head // ends of the audit chains
 
 	checkpoints checkpoints
 

@@ -20,7 +20,7 @@ type Tx struct {
 	// unknown after it, so nothing more is done in this savepoint; in
 	// PostgreSQL nothing more could be.
 	failed  error
-	changes int64 // rows changed by the whole group
+	changes int64 // of the whole group, for the checkpoints
 }
 
 // statement prepares query and picks the context to run it with. A write does
@@ -58,8 +58,23 @@ func (tx *Tx) exec(ctx context.Context, doing, query string, args ...any) (int64
 	if err != nil {
 		return 0, tx.fail(doing, err)
 	}
-	tx.changes += n
+	tx.changes += n + bulk(args)
 	return n, nil
+}
+
+// bulk counts large values as so many changes more, for the checkpoints.
+func bulk(args []any) int64 {
+	const perChange = 8192 // bytes of journal that a small change takes, about
+	size := 0
+	for _, a := range args {
+		switch v := a.(type) {
+		case string:
+			size += len(v)
+		case []byte:
+			size += len(v)
+		}
+	}
+	return int64(size / perChange)
 }
 
 // scanner is a row.

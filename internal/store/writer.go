@@ -34,15 +34,18 @@ type Pending struct {
 
 // Write runs fn in a transaction and returns once what it wrote is durable, or
 // with the error that undid it. Writes of other callers may share the
-// transaction; an error of fn undoes fn's own changes only. fn runs on the
-// writer's goroutine: it must not block, and must not call Write or Begin and
-// wait. A database error inside fn (a duplicate key among them) undoes fn's
+// transaction; an error of fn undoes fn's own changes only. fn runs on this or
+// another goroutine, one at a time: it must not block, and must not call Write or
+// Begin. A database error inside fn (a duplicate key among them) undoes fn's
 // changes even if fn ignores it.
 //
 // When ctx ends before fn has started, fn never runs. Once it has started, Write
 // waits for the outcome whatever ctx says.
 func (s *Store) Write(ctx context.Context, fn func(*Tx) error) error {
 	p := newPending(fn)
+	if done, err := s.writeNow(ctx, p); done || err != nil {
+		return err
+	}
 	if err := s.enqueue(ctx, p); err != nil {
 		return err
 	}
@@ -84,6 +87,25 @@ func newPending(fn func(*Tx) error) *Pending {
 	return &Pending{fn: fn, done: make(chan struct{})}
 }
 
+// writeNow runs p on the caller's goroutine when nobody is writing and nothing
+// waits, and reports whether it did: a lone write then costs no switch to another
+// goroutine and back.
+func (s *Store) writeNow(ctx context.Context, p *Pending) (done bool, err error) {
+	s.mu.RLock() // Close waits for us
+	defer s.mu.RUnlock()
+	if s.closed || ctx.Err() != nil || !s.writing.TryLock() {
+		return false, nil
+	}
+	defer s.writing.Unlock()
+	// A write that was queued before this one must run before it.
+	if s.waiting.Load() > 0 {
+		return false, nil
+	}
+	s.waiting.Add(1)
+	s.runGroup(p, nil)
+	return true, p.err
+}
+
 // enqueue holds mu while it sends, so that Close cannot close the queue under
 // it. The writer drains meanwhile, so Close does not wait long.
 func (s *Store) enqueue(ctx context.Context, p *Pending) error {
@@ -95,6 +117,7 @@ func (s *Store) enqueue(ctx context.Context, p *Pending) error {
 	if ctx.Err() != nil {
 		return contextError(ctx)
 	}
+	s.waiting.Add(1)
 	select {
 	case s.queue <- p:
 		return nil
@@ -104,23 +127,26 @@ func (s *Store) enqueue(ctx context.Context, p *Pending) error {
 	case s.queue <- p:
 		return nil
 	case <-ctx.Done():
+		s.waiting.Add(-1)
 		return contextError(ctx)
 	}
 }
 
-// runWriter is the writer's goroutine. It ends when the queue is closed and
-// empty.
+// runWriter is the goroutine that runs what is queued. It ends when the queue is
+// closed and empty.
 func (s *Store) runWriter() {
 	defer close(s.drained)
 	group := make([]*Pending, 0, maxGroup)
 	for p := range s.queue {
+		s.writing.Lock()
 		group = s.runGroup(p, group[:0])
+		s.writing.Unlock()
 		clear(group) // keep no closures alive while idle
 	}
 }
 
 // runGroup runs first and everything that is queued by now in one transaction
-// and answers them all.
+// and answers them all. The caller holds writing.
 func (s *Store) runGroup(first *Pending, group []*Pending) []*Pending {
 	if err := s.writer.command(context.Background(), s.backend.beginWrite()); err != nil {
 		return s.failGroup(append(group, first), "starting to write", err)
@@ -139,9 +165,7 @@ func (s *Store) runGroup(first *Pending, group []*Pending) []*Pending {
 		return s.failGroup(group, "making changes durable", err)
 	}
 	s.failing.Store(nil)
-	for _, p := range group {
-		close(p.done)
-	}
+	s.answer(group)
 	s.committed(tx.changes)
 	return group
 }
@@ -209,7 +233,15 @@ func (s *Store) failGroup(group []*Pending, doing string, err error) []*Pending 
 		if p.err == nil {
 			p.err = public
 		}
+	}
+	s.answer(group)
+	return group
+}
+
+// answer tells the callers of a group that its outcome is known.
+func (s *Store) answer(group []*Pending) {
+	s.waiting.Add(-int64(len(group)))
+	for _, p := range group {
 		close(p.done)
 	}
-	return group
 }
