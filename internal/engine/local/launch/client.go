@@ -73,6 +73,16 @@ func sealed(content []byte) (int, error) {
 	return dup, nil
 }
 
+// Pid is the launcher's process, 0 while there is none.
+func (c *Client) Pid() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.socket < 0 {
+		return 0
+	}
+	return c.cmd.Process.Pid
+}
+
 // Path names the program for an exec of this process.
 func (c *Client) Path() string { return fmt.Sprintf("/proc/self/fd/%d", c.binary) }
 

@@ -1,0 +1,115 @@
+package cgroup
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestParseField(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		content, key string
+		want         int64
+		fails        bool
+	}{
+		{content: "123\n", want: 123},
+		{content: "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", key: "oom_kill", want: 3},
+		{content: "low 0\nhigh 0\nmax 12\noom 1\noom_kill 2\noom_group_kill 1\n", key: "oom_kill", want: 2},
+		{content: "usage_usec 5\nuser_usec 4\n", key: "usage_usec", want: 5},
+		{content: "max 7", key: "max", want: 7},
+		{content: "max\n", key: "max", fails: true},
+		{content: "other 7\n", key: "max", fails: true},
+		{content: "", fails: true},
+		{content: "x\n", fails: true},
+	} {
+		got, err := parseField([]byte(tt.content), tt.key)
+		if (err != nil) != tt.fails || got != tt.want {
+			t.Errorf("%q of %q: %d, %v", tt.key, tt.content, got, err)
+		}
+	}
+}
+
+func FuzzParseField(f *testing.F) {
+	f.Add([]byte("oom_kill 3\n"), "oom_kill")
+	f.Fuzz(func(_ *testing.T, b []byte, key string) { _, _ = parseField(b, key) })
+}
+
+const hybrid = `22 18 0:20 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
+23 22 0:21 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:1 - cgroup cgroup rw,cpu,cpuacct
+24 22 0:22 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+25 22 0:23 / /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids
+26 22 0:24 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+garbage
+`
+
+func TestParseMounts(t *testing.T) {
+	t.Parallel()
+	m, err := parseMounts(strings.NewReader(hybrid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.v2 != "/sys/fs/cgroup/unified" || m.v1["cpuacct"] != "/sys/fs/cgroup/cpu,cpuacct" || m.v1["memory"] != "/sys/fs/cgroup/memory" || m.v1["pids"] != "/sys/fs/cgroup/pids" {
+		t.Errorf("got %+v", m)
+	}
+}
+
+func FuzzParseMounts(f *testing.F) {
+	f.Add(hybrid)
+	f.Fuzz(func(_ *testing.T, s string) { _, _ = parseMounts(strings.NewReader(s)) })
+}
+
+// TestChoose looks at trees made for it.
+func TestChoose(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(path, content string) {
+		t.Helper()
+		full := filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(full, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("full/cgroup.controllers", "cpuset cpu io memory pids\n")
+	write("part/cgroup.controllers", "hugetlb\n")
+	v1s := map[string]string{}
+	for _, c := range []string{"memory", "cpu", "cpuacct", "pids"} {
+		write("v1/"+c+"/cgroup.procs", "")
+		v1s[c] = filepath.Join(dir, "v1", c)
+	}
+	elsewhere := map[string]string{"memory": "/a/memory", "cpu": "/b/cpu", "cpuacct": "/b/cpu", "pids": "/c/pids"}
+	for _, tt := range []struct {
+		name    string
+		mounts  mounts
+		version int
+	}{
+		{"v2", mounts{v2: filepath.Join(dir, "full")}, 2},
+		{"v2 before v1", mounts{v2: filepath.Join(dir, "full"), v1: v1s}, 2},
+		{"hybrid", mounts{v2: filepath.Join(dir, "part"), v1: v1s}, 1},
+		{"v1", mounts{v1: v1s}, 1},
+		{"nothing", mounts{}, 0},
+		{"v2 without controllers", mounts{v2: filepath.Join(dir, "part")}, 0},
+		{"v1 without names", mounts{v1: elsewhere}, 0},
+	} {
+		h, err := tt.mounts.choose()
+		switch {
+		case tt.version == 0 && err == nil:
+			t.Errorf("%s: no error", tt.name)
+		case tt.version != 0 && (err != nil || h.Version() != tt.version):
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+func TestCPUQuota(t *testing.T) {
+	t.Parallel()
+	for cores, want := range map[float64]int64{1: 100_000, 0.5: 50_000, 4: 400_000, 0.001: 1000} {
+		if period, quota := cpuQuota(cores); period != 100_000 || quota != want {
+			t.Errorf("%g cores: %d of %d", cores, quota, period)
+		}
+	}
+}

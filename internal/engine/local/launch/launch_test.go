@@ -1,0 +1,74 @@
+package launch
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestWire(t *testing.T) {
+	t.Parallel()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll([]int{pair[1]})
+	f, err := os.Open("/dev/null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if err := send(pair[0], request{Base: 7, Size: 9, InCgroup: true}, int(f.Fd()), int(f.Fd())); err != nil {
+		t.Fatal(err)
+	}
+	var got request
+	fds, err := receive(pair[1], &got)
+	if err != nil || got != (request{Base: 7, Size: 9, InCgroup: true}) || len(fds) != 2 {
+		t.Errorf("got %+v with %v, %v", got, fds, err)
+	}
+	closeAll(fds)
+	// What is no request is refused, and the descriptors with it are not lost.
+	if err := unix.Sendmsg(pair[0], []byte("garbage"), unix.UnixRights(int(f.Fd())), nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if fds, err = receive(pair[1], &got); err == nil || len(fds) != 1 {
+		t.Errorf("garbage: %v with %v", err, fds)
+	}
+	closeAll(fds)
+	if err := unix.Sendmsg(pair[0], make([]byte, maxMessage+1), nil, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = receive(pair[1], &got); err == nil {
+		t.Error("a message that is too long was taken")
+	}
+	closeAll([]int{pair[0]})
+	if _, err = receive(pair[1], &got); !errors.Is(err, errClosed) {
+		t.Errorf("a closed socket: %v", err)
+	}
+}
+
+func TestStartRefuses(t *testing.T) {
+	t.Parallel()
+	if _, _, err := start(0, request{}, []int{1}); err == nil {
+		t.Error("a keeper was started without its descriptors")
+	}
+	c, err := NewClient([]byte("no program"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.Start(Keeper{CgroupFD: -1}); err == nil {
+		t.Error("what is no program was started")
+	}
+	if _, err := os.OpenFile(c.Path(), os.O_WRONLY, 0); err == nil {
+		if _, err := unix.Write(c.binary, []byte("x")); err == nil {
+			t.Error("the sealed program can be written to")
+		}
+	}
+	c.Close()
+	c.Close()
+	if _, _, err := c.Start(Keeper{CgroupFD: -1}); err == nil {
+		t.Error("a closed client starts keepers")
+	}
+}

@@ -1,0 +1,147 @@
+package local
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// serverEnv makes this test binary a server that is there to be killed.
+const serverEnv = "REMUDA_TEST_SERVER"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(serverEnv); dir != "" {
+		fmt.Println(serveForKilling(dir))
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// serveForKilling makes two instances, one of them busy and with a long linger,
+// says so, and waits for its end.
+func serveForKilling(dir string) error {
+	ctx := context.Background()
+	e, err := New(ctx, Options{DataDir: dir})
+	if err != nil {
+		return err
+	}
+	for _, disk := range []int{16, 200} {
+		inst, err := e.Create(ctx, engine.Spec{
+			ID: remuda.NewInstanceID(), Language: remuda.LanguagePython, Linger: time.Hour,
+			Resources: remuda.Resources{CPU: 1, MemoryMB: 128, DiskMB: disk, Pids: 32},
+		})
+		if err != nil {
+			return err
+		}
+		go func() {
+			_, _ = inst.Execute(ctx, engine.Request{ID: remuda.NewExecutionID(), Script: "import os, time\nos.fork()\nopen('f', 'w').write('x' * 9999999)\nprint('up', flush=True)\ntime.sleep(10000)"}, func(remuda.OutputRecord) error {
+				fmt.Println("instance", inst.ID())
+				return nil
+			})
+		}()
+	}
+	select {}
+}
+
+// TestRecover kills a server with SIGKILL and expects the next one to find and
+// clear all that it left, and only then to report it.
+func TestRecover(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^$")
+	cmd.Env = append(os.Environ(), serverEnv+"="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ids := map[string]bool{}
+	for lines := bufio.NewScanner(out); len(ids) < 2 && lines.Scan(); {
+		id, ok := strings.CutPrefix(lines.Text(), "instance ")
+		if !ok {
+			t.Fatalf("the server said %q", lines.Text())
+		}
+		ids[id] = true
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+	e, err := New(t.Context(), Options{DataDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups, err := e.herd.Names()
+	if err != nil || len(groups) < 2 {
+		t.Errorf("the killed server's cgroups: %v, %v", groups, err)
+	}
+	left, err := e.dir.leftovers()
+	if err != nil || len(left) != 2 {
+		t.Fatalf("the killed server's metadata: %v, %v", left, err)
+	}
+	for _, m := range left {
+		if start, err := startTime(m.Pid); err != nil || start != m.StartTime {
+			t.Errorf("process %d of %s did not outlive its server: %v", m.Pid, m.ID, err)
+		}
+	}
+	found, err := e.Recover(t.Context())
+	if err != nil || len(found) != 2 || !ids[string(found[0])] || !ids[string(found[1])] {
+		t.Errorf("Recover: %v, %v, want %v", found, err, ids)
+	}
+	for _, m := range left {
+		// A zombie is gone; whoever inherited it reaps it in its own time.
+		if start, err := startTime(m.Pid); err == nil && start == m.StartTime && !zombie(t, m.Pid) {
+			t.Errorf("process %d of %s has survived Recover", m.Pid, m.ID)
+		}
+	}
+	if err := e.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	// A loop device is cleared when its mount is, a moment after the process.
+	deadline := time.Now().Add(time.Minute)
+	for len(leftovers(e)) > 0 && time.Now().Before(deadline) {
+		time.Sleep(5 * time.Millisecond)
+	}
+	if l := leftovers(e); len(l) > 0 {
+		t.Errorf("left after Recover:\n%s", strings.Join(l, "\n"))
+	}
+}
+
+func zombie(t *testing.T, pid int) bool {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(b), ") Z ")
+}
+
+// TestRecoverSparesStrangers has metadata name a process that is not the one.
+func TestRecoverSparesStrangers(t *testing.T) {
+	dir := t.TempDir()
+	first := open(t, Options{DataDir: dir, Blanks: -1})
+	cmd := exec.CommandContext(t.Context(), "/bin/sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }()
+	defer func() { _ = cmd.Process.Kill() }()
+	id := remuda.NewInstanceID()
+	if err := first.dir.writeMetadata(metadata{ID: id, Pid: cmd.Process.Pid, StartTime: 1}); err != nil {
+		t.Fatal(err)
+	}
+	found, err := first.Recover(t.Context())
+	if err != nil || !slices.Contains(found, id) {
+		t.Errorf("Recover: %v, %v", found, err)
+	}
+	if zombie(t, cmd.Process.Pid) {
+		t.Error("Recover has killed a process of someone else")
+	}
+}
