@@ -13,8 +13,8 @@ import (
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
-// real is a house whose instances are real sandboxes.
-func real(t *testing.T) *house {
+// sandboxed is a house whose instances are real sandboxes.
+func sandboxed(t *testing.T) *house {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("these tests make real sandboxes: run them as root")
@@ -40,7 +40,7 @@ func real(t *testing.T) *house {
 // promises must hold there too.
 func TestRealSandboxes(t *testing.T) {
 	t.Parallel()
-	h := real(t)
+	h := sandboxed(t)
 	h.runtime(t, remuda.Definition{
 		Name: "py", Language: remuda.LanguagePython, Resources: remuda.Resources{MemoryMB: 64, DiskMB: 16, Pids: 32},
 		ExecTimeout: 30 * time.Second, Pool: remuda.PoolBounds{MinCached: 1, MaxCached: 1}, Env: map[string]string{"GREETING": "hello"},
