@@ -63,7 +63,7 @@ try: os.open("/proc/self/oom_score_adj", os.O_WRONLY); os.write(3, b"-1000")
 except OSError as e: print("refused score", e.errno)
 print("tried")
 `).ok().says("tried")
-	for _, line := range strings.Split(got.out, "\n") {
+	for line := range strings.SplitSeq(got.out, "\n") {
 		if strings.HasPrefix(line, "OPENED") && !strings.HasPrefix(line, "OPENED /proc/sysrq-trigger") {
 			b.t.Errorf("%s", line)
 		}
@@ -85,7 +85,7 @@ for p in """/etc/shadow /etc/machine-id /etc/ssh /etc/hostname /var/lib /var/log
 print("host", socket.gethostname(), open("/etc/hostname").read())
 print("tried")
 `).ok().says("tried").says("host remuda remuda")
-	for _, line := range strings.Split(got.out, "\n") {
+	for line := range strings.SplitSeq(got.out, "\n") {
 		if strings.HasPrefix(line, "SEES") && line != "SEES /etc/hostname" {
 			b.t.Errorf("%s", line)
 		}

@@ -63,20 +63,20 @@ func (s *script) play(ctx context.Context) (engine.Result, error) {
 		}
 		source = string(content)
 	}
-	for _, line := range strings.Split(source, "\n") {
+	for line := range strings.SplitSeq(source, "\n") {
 		if ctx.Err() != nil {
-			return s.stopped(ctx), nil
+			break
 		}
 		err := s.step(ctx, strings.TrimSpace(line))
-		var end ended
-		switch {
-		case errors.As(err, &end):
+		if end, ok := errors.AsType[ended](err); ok {
 			return s.complete(end.result), nil
-		case ctx.Err() != nil:
-			return s.stopped(ctx), nil
-		case err != nil:
+		}
+		if err != nil && ctx.Err() == nil {
 			return engine.Result{}, err
 		}
+	}
+	if ctx.Err() != nil {
+		return s.stopped(ctx), nil
 	}
 	code := 0
 	return s.complete(engine.Result{State: remuda.ExecutionSuccess, ExitCode: &code, Value: s.value}), nil

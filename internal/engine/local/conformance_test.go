@@ -104,7 +104,7 @@ func childrenLeft() []string {
 		if err != nil {
 			continue // a thread that has ended
 		}
-		for _, pid := range strings.Fields(string(b)) {
+		for pid := range strings.FieldsSeq(string(b)) {
 			if comm, err := os.ReadFile("/proc/" + pid + "/comm"); err == nil {
 				left = append(left, "process "+pid+" "+strings.TrimSpace(string(comm)))
 			}

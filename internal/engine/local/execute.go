@@ -51,7 +51,8 @@ func (i *Instance) Execute(ctx context.Context, req engine.Request, sink engine.
 		r.after(req.Timeout+killSlack, func() { i.end(remuda.KilledByTime, timeReason(req.Timeout)) })
 	}
 	// Not in the loop below: the sink may be waiting.
-	defer context.AfterFunc(ctx, func() { i.end(remuda.KilledByCancel, "the caller went away") })()
+	stop := context.AfterFunc(ctx, func() { i.end(remuda.KilledByCancel, "the caller went away") })
+	defer stop()
 	if err := i.blank.conn.send(protocol.TypeExecute, frameOf(req)); err != nil {
 		i.kill() // the loop ends when the sandbox has
 	}

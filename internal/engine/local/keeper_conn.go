@@ -50,7 +50,8 @@ func dialKeeper(ctx context.Context, dir, name string) (*keeperConn, error) {
 func (k *keeperConn) hello(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, helloTime)
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { _ = k.conn.SetDeadline(time.Unix(1, 0)) })()
+	stop := context.AfterFunc(ctx, func() { _ = k.conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
 	if err := k.send(protocol.TypeHello, protocol.Hello{Version: protocol.Version}); err != nil {
 		return err
 	}

@@ -31,9 +31,9 @@ func (p *process) kill() error {
 		return err
 	}
 	var killErr error
-	if err := raw.Control(func(fd uintptr) { killErr = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) }); err != nil {
-		return nil // closed: it was reaped
-	}
+	// The error of Control itself says that the descriptor is closed: the
+	// process was reaped.
+	_ = raw.Control(func(fd uintptr) { killErr = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) })
 	if killErr != nil && !errors.Is(killErr, unix.ESRCH) {
 		return fmt.Errorf("kill process %d: %w", p.pid, killErr)
 	}

@@ -3,6 +3,7 @@ package local
 import (
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/remuda-run/remuda/internal/guest/protocol"
 )
@@ -40,7 +41,7 @@ func hostBinds() []protocol.Bind {
 	}
 	etc := boundEtc
 	if more, err := filepath.Glob("/etc/python3*"); err == nil { // the pattern is well-formed
-		etc = append(etc[:len(etc):len(etc)], more...)
+		etc = append(slices.Clip(etc), more...)
 	}
 	for _, p := range etc {
 		if st, err := os.Stat(p); err == nil && (st.IsDir() || st.Mode().IsRegular()) {

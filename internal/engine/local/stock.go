@@ -17,15 +17,13 @@ type stock struct {
 	ready  chan *blank
 	wanted chan struct{} // capacity size: how many are to be made
 	start  sync.Once
-	cancel context.CancelFunc
-	ctx    context.Context // of the maker; ends with close
+	cancel context.CancelFunc // ends the maker
 	maker  sync.WaitGroup
 }
 
 func newStock(size int, log *slog.Logger, maker func(context.Context) (*blank, error)) *stock {
-	ctx, cancel := context.WithCancel(context.Background())
 	return &stock{
-		log: log, make: maker, size: size, ctx: ctx, cancel: cancel,
+		log: log, make: maker, size: size, cancel: func() {},
 		ready: make(chan *blank, size), wanted: make(chan struct{}, size),
 	}
 }
@@ -36,33 +34,35 @@ func (s *stock) fill() {
 		for range s.size {
 			s.wanted <- struct{}{}
 		}
-		s.maker.Go(s.run)
+		ctx, cancel := context.WithCancel(context.Background())
+		s.cancel = cancel
+		s.maker.Go(func() { s.run(ctx) })
 	})
 }
 
 // run makes what is wanted, one at a time.
-func (s *stock) run() {
+func (s *stock) run(ctx context.Context) {
 	const atMost = time.Minute
 	pause := time.Second
 	for {
 		select {
-		case <-s.ctx.Done():
+		case <-ctx.Done():
 			return
 		case <-s.wanted:
 		}
-		b, err := s.make(s.ctx)
+		b, err := s.make(ctx)
 		if err == nil {
 			pause = time.Second
 			s.ready <- b // has room: one was wanted
 			continue
 		}
 		s.wanted <- struct{}{} // has room: it came from there
-		if s.ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return
 		}
 		s.log.Error("no blank could be made", "error", err, "again_in", pause)
 		select {
-		case <-s.ctx.Done():
+		case <-ctx.Done():
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, atMost)

@@ -38,7 +38,7 @@ type uidRange struct {
 // newUIDRanges begins anywhere, so that several servers seldom meet, and goes on
 // from there: a range is used again as late as possible.
 func newUIDRanges(path string) *uidRanges {
-	return &uidRanges{path: path, next: rand.IntN(uidSlots)}
+	return &uidRanges{path: path, next: rand.IntN(uidSlots)} //nolint:gosec // nothing depends on its being hard to guess
 }
 
 // base is the first uid and gid of the range.

@@ -88,11 +88,11 @@ func (c *versionCache) list(ctx context.Context, language remuda.Language) ([]en
 // reachable reports whether a program is inside what sandboxes have, wherever
 // its links lead.
 func reachable(path string) bool {
-	real, err := filepath.EvalSymlinks(path)
+	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return false
 	}
-	return slices.ContainsFunc(boundDirs, func(dir string) bool { return strings.HasPrefix(real, dir+"/") })
+	return slices.ContainsFunc(boundDirs, func(dir string) bool { return strings.HasPrefix(target, dir+"/") })
 }
 
 // ask runs a program with --version, once for every file.
@@ -105,7 +105,7 @@ func (c *versionCache) ask(ctx context.Context, path string) (string, error) {
 	if !ok || !st.Mode().IsRegular() || st.Mode().Perm()&0o111 == 0 {
 		return "", fmt.Errorf("%s is not a program", path)
 	}
-	key := fileKey{dev: uint64(sys.Dev), ino: sys.Ino, mtime: st.ModTime()}
+	key := fileKey{dev: sys.Dev, ino: sys.Ino, mtime: st.ModTime()}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if v := c.known[key]; v != "" {

@@ -161,7 +161,7 @@ func (g *Group) Pids() ([]int, error) {
 		if err != nil {
 			return nil, fmt.Errorf("list processes of cgroup %s: %w", g.path, err)
 		}
-		for _, f := range strings.Fields(string(b)) {
+		for f := range strings.FieldsSeq(string(b)) {
 			pid, err := strconv.Atoi(f)
 			if err == nil && pid > 0 && !slices.Contains(pids, pid) {
 				pids = append(pids, pid)

@@ -60,7 +60,7 @@ func parseMounts(r io.Reader) (mounts, error) {
 				m.v2 = point
 			}
 		case "cgroup":
-			for _, option := range strings.Split(rt[2], ",") {
+			for option := range strings.SplitSeq(rt[2], ",") {
 				if m.v1[option] == "" {
 					m.v1[option] = point
 				}

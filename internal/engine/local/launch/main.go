@@ -53,12 +53,8 @@ func serve(null int) error {
 
 // start clones and executes one keeper.
 func start(null int, req request, fds []int) (pid, pidfd int, err error) {
-	want := 3
-	if req.InCgroup {
-		want = 4
-	}
-	if len(fds) != want {
-		return 0, -1, fmt.Errorf("got %d descriptors, want %d", len(fds), want)
+	if want := 3; len(fds) != want && !req.InCgroup || len(fds) != want+1 && req.InCgroup {
+		return 0, -1, fmt.Errorf("got %d descriptors", len(fds))
 	}
 	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: req.Base, Size: req.Size}}
 	pidfd = -1

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"runtime"
-	"sort"
+	"slices"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -97,7 +97,7 @@ func (m machine) spans() []span {
 	for n := range answers {
 		numbers = append(numbers, n)
 	}
-	sort.Slice(numbers, func(i, j int) bool { return numbers[i] < numbers[j] })
+	slices.Sort(numbers)
 	spans := []span{{rule: rule{otherwise: notThere}}}
 	add := func(from uint32, r rule) {
 		last := &spans[len(spans)-1]
@@ -184,8 +184,7 @@ func (r rule) emit() []bpf.Instruction {
 // emit answers if all conditions hold and falls through if not.
 func (c clause) emit() []bpf.Instruction {
 	prog := []bpf.Instruction{bpf.RetConstant{Val: uint32(c.do)}}
-	for i := len(c.when) - 1; i >= 0; i-- {
-		w := c.when[i]
+	for _, w := range slices.Backward(c.when) {
 		test := []bpf.Instruction{bpf.LoadAbsolute{Off: uint32(offArgs + 8*w.arg), Size: 4}}
 		if w.mask != 0 {
 			test = append(test, bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: w.mask})
