@@ -16,7 +16,7 @@ import (
 const (
 	ExitOK        = 0
 	ExitFailed    = 1   // it could not be done; the reason is on standard error
-	ExitUsage     = 2   // the command line or a setting is wrong; nothing was done
+	ExitUsage     = 2   // the command line or a setting is wrong (125 with run and exec); nothing was done
 	ExitTimeLimit = 124 // run, exec: the script was over its time limit
 	ExitNoResult  = 125 // run, exec: the script did not run, or its end is not known
 	ExitCanceled  = 130 // run, exec: canceled, by Ctrl-C or by somebody else

@@ -27,7 +27,7 @@ func (c *command) execCommand() *cobra.Command {
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return usageError("no runspace", "remuda exec RUNSPACE SCRIPT; `remuda runspace list` names the open ones")
+			return noResult(usageError("no runspace", "remuda exec RUNSPACE SCRIPT; `remuda runspace list` names the open ones"))
 		}
 		runspace, rest := args[0], args[1:]
 		// Flags end at the runspace, as everywhere where a command follows; some
@@ -37,7 +37,7 @@ func (c *command) execCommand() *cobra.Command {
 				if errors.Is(err, pflag.ErrHelp) {
 					return cmd.Help()
 				}
-				return usageError("%s", "see `remuda exec --help`", err)
+				return noResult(usageError("%s", "see `remuda exec --help`", err))
 			}
 			rest = cmd.Flags().Args()
 		}

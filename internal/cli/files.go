@@ -128,7 +128,7 @@ func (c *command) filesPut() *cobra.Command {
 
 func (c *command) filesRemove() *cobra.Command {
 	return &cobra.Command{
-		Use: "rm RUNSPACE PATH...", Short: "Remove files or directories of the workspace", Args: cobra.MinimumNArgs(2),
+		Use: "rm RUNSPACE PATH...", Short: "Remove files or empty directories of the workspace", Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			remote, err := c.remote()
 			if err != nil {

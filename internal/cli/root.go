@@ -38,7 +38,10 @@ func (c *command) execute(ctx context.Context) error {
 	var status exitStatus
 	var known *statusError
 	if !c.started && !errors.As(err, &ours) && !errors.As(err, &status) && !errors.As(err, &known) {
-		return usageError("%s", "see `"+ran.CommandPath()+" --help`", strings.TrimSpace(strings.ReplaceAll(err.Error(), "\n", " ")))
+		err = usageError("%s", "see `"+ran.CommandPath()+" --help`", strings.TrimSpace(strings.ReplaceAll(err.Error(), "\n", " ")))
+		if ran.Parent() == root && (ran.Name() == "run" || ran.Name() == "exec") {
+			return noResult(err) // 2 could be the script's
+		}
 	}
 	return err
 }

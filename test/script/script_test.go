@@ -1,0 +1,84 @@
+package script
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/remuda-run/remuda/test/harness"
+)
+
+// jqid prints the id in the JSON of -o json: of the object, of the execution in
+// it, or of the first item of a list (the one with the given name).
+const jqid = `#!/usr/bin/python3
+import json, sys
+v = json.load(sys.stdin)
+v = v.get("execution", v)
+named = [i for i in v.get("items", [v]) if sys.argv[1:] in ([], [i.get("name")])]
+print(named[0]["id"])
+`
+
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	s := harness.Start(t)
+	bin := t.TempDir()
+	program, err := filepath.Abs(harness.Program(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(program, filepath.Join(bin, "remuda")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(bin, "jqid"), []byte(jqid), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const password = "script and password"
+	s.Call("POST", "/v1/users", harness.JSON{"name": "script-admin", "password": password}, nil)
+	s.Call("PUT", "/v1/organizations/default/members/script-admin", harness.JSON{"role": "administrator"}, nil)
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+			env.Setenv("REMUDA_URL", s.Base)
+			env.Setenv("REMUDA_TOKEN", s.Token)
+			if err := os.WriteFile(filepath.Join(env.WorkDir, "password"), []byte(password+"\n"), 0o600); err != nil {
+				return err
+			}
+			examples, err := filepath.Abs("../../examples")
+			env.Setenv("EXAMPLES", examples)
+			return err
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"local": local, "status": status},
+	})
+}
+
+// local runs the program without a server configured.
+func local(ts *testscript.TestScript, neg bool, args []string) {
+	url, token := ts.Getenv("REMUDA_URL"), ts.Getenv("REMUDA_TOKEN")
+	ts.Setenv("REMUDA_URL", "")
+	ts.Setenv("REMUDA_TOKEN", "")
+	defer func() {
+		ts.Setenv("REMUDA_URL", url)
+		ts.Setenv("REMUDA_TOKEN", token)
+	}()
+	err := ts.Exec("remuda", args...)
+	if neg == (err == nil) {
+		ts.Fatalf("remuda %s: %v, which is not what was wanted", strings.Join(args, " "), err)
+	}
+}
+
+// status runs a command that must end with the given status: status 124 [local]
+// remuda run ...
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N command...")
+	}
+	want, command := args[0], args[1:]
+	script := `"$@"; s=$?; [ "$s" = "$0" ] || { echo "exit status $s, want $0" >&2; exit 1; }`
+	if err := ts.Exec("bash", append([]string{"-c", script, want}, command...)...); err != nil {
+		ts.Fatalf("%s: %v", strings.Join(args, " "), err)
+	}
+}
