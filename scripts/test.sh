@@ -25,7 +25,7 @@ if [ "$(go env CGO_ENABLED)" = 1 ] && command -v "$(go env CC)" >/dev/null; then
 	race=(-race)
 fi
 section "tests: unit, integration with real sandboxes, end to end, attempts${race:+ (race detector on)}"
-REMUDA_BIN=$PWD/bin/remuda go test "${race[@]}" -count=1 -timeout 25m ./...
+PROGRAM_UNDER_TEST=$PWD/bin/remuda go test "${race[@]}" -count=1 -timeout 25m ./...
 section_end
 
 scripts/leftovers.sh

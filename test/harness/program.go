@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +16,7 @@ import (
 // Program returns the path of the program under test.
 func Program(t testing.TB) string {
 	t.Helper()
-	if named := os.Getenv("REMUDA_BIN"); named != "" {
+	if named := os.Getenv("PROGRAM_UNDER_TEST"); named != "" {
 		return named
 	}
 	path, err := built()
@@ -48,6 +49,12 @@ var built = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
+// environment is the test's own without the product's settings: the machine of a
+// developer must not change what is tested.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(line string) bool { return strings.HasPrefix(line, "REMUDA_") })
+}
+
 // Result is how a command of the program ended.
 type Result struct {
 	Stdout, Stderr string
@@ -58,7 +65,7 @@ type Result struct {
 func Command(ctx context.Context, t testing.TB, env []string, stdin string, args ...string) Result {
 	t.Helper()
 	cmd := exec.CommandContext(ctx, Program(t), args...)
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(environment(), env...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -100,7 +100,7 @@ func (s *Server) Up(args ...string) {
 	_ = l.Close()
 	s.Base = "http://" + addr
 	s.cmd = exec.Command(Program(s.t), append([]string{"serve", "--data", s.Data, "--listen", addr}, args...)...)
-	s.cmd.Env = append(os.Environ(), "REMUDA_ADMIN_PASSWORD="+s.password)
+	s.cmd.Env = append(environment(), "REMUDA_ADMIN_PASSWORD="+s.password)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)

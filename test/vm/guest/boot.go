@@ -91,7 +91,7 @@ func switchRoot() error {
 func environment() []string {
 	return []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"HOME=/root", "USER=root", "LANG=C.UTF-8", "TERM=dumb", "REMUDA_VM=1",
+		"HOME=/root", "USER=root", "LANG=C.UTF-8", "TERM=dumb",
 	}
 }
 
@@ -151,6 +151,9 @@ func machine() error {
 	if err := unix.Sethostname([]byte("remuda-vm")); err != nil {
 		return err
 	}
+	if err := loopbackUp(); err != nil {
+		return err
+	}
 	if err := exec.Command("/usr/sbin/modprobe", "-a", "loop", "tun").Run(); err != nil {
 		return fmt.Errorf("load modules: %w", err)
 	}
@@ -161,6 +164,24 @@ func machine() error {
 		return err
 	}
 	return reapUntil(child.Process.Pid)
+}
+
+// loopbackUp turns on the only network that the machine has.
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("turn on loopback: %w", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	request, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	request.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request); err != nil {
+		return fmt.Errorf("turn on loopback: %w", err)
+	}
+	return nil
 }
 
 // reapUntil collects every child, own or orphan, until pid has ended.
