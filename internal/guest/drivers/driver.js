@@ -94,7 +94,8 @@ function start(flags, name, source, args, env, parameters) {
     if (run.final) {
       process.removeListener('SIGINT', onInterrupt);
       socket.unref();
-      process.once('exit', (code) => atExit(run, code));
+      const last = (code) => atExit(run, code, process.rawListeners('exit').slice(process.rawListeners('exit').indexOf(last) + 1));
+      process.on('exit', last);
     }
     const value = base.endsWith('.mjs') ? import(base) : evaluate(source, run);
     if (util.types.isPromise(value)) {
@@ -152,7 +153,7 @@ function evaluate(source, run) {
   } catch (e) {
     if (!(e instanceof SyntaxError)) throw e;
     if (/Illegal return/.test(e.message)) return evaluateFunction(source, options, e);
-    if (/await|Unexpected (identifier|reserved word)/.test(e.message)) return evaluateREPL(source, run);
+    if (/\bawait\b/.test(source)) return evaluateREPL(source, run);
     throw e;
   }
   return script.runInThisContext({ breakOnSigint: !run.final });
@@ -169,7 +170,7 @@ function evaluateFunction(source, options, original) {
   throw original;
 }
 
-const SLOT = Symbol.for('remuda');
+const SLOT = Symbol.for('remuda'), IMPORT = Symbol.for('remuda.import');
 let session;
 
 function evaluateREPL(source, run) {
@@ -187,6 +188,11 @@ function evaluateREPL(source, run) {
     session.post('Runtime.releaseObject', { objectId: r.objectId });
     return value;
   };
+  // The inspector cannot import(); a script of ours can.
+  if (/\bawait\s+import\s*\(/.test(source)) {
+    globalThis[IMPORT] ??= new vm.Script('(name) => import(name)', { importModuleDynamically: dynamicImport, filename: WORKSPACE + 'script.js' }).runInThisContext();
+    source = source.replace(/\bawait\s+import\s*\(/g, 'await globalThis[Symbol.for("remuda.import")](');
+  }
   globalThis[SLOT] = () => post('Runtime.evaluate', { expression: `${source}\n//# sourceURL=${run.name}`, replMode: true, awaitPromise: true });
   const call = new vm.Script('globalThis[Symbol.for("remuda")]()', { filename: __filename });
   return call.runInThisContext({ breakOnSigint: !run.final }).then(async (r) => {
@@ -215,12 +221,24 @@ function settle(run, failure, value) {
   if (failure) realExit.call(process, failure.error instanceof Exit ? failure.error.code : 1);
 }
 
-function atExit(run, code) {
+// atExit reports a last run. The script's own exit listeners came after ours, so
+// we call them, and leave without giving node the chance to call them again.
+function atExit(run, code, listeners) {
   if (!run.settled && run.waits && !run.exiting) {
     run.failure = { error: new Error('the script waits for something that can never happen: an await was not settled when nothing was left to do') };
-    code = process.exitCode = 13;
+    process.exitCode = 13;
   }
+  run.exiting = true;
+  for (const listener of listeners) {
+    try {
+      listener.call(process, code);
+    } catch (e) {
+      run.failure ??= { error: e };
+    }
+  }
+  code = Number(process.exitCode ?? code) || (run.failure && !(run.failure.error instanceof Exit) ? 1 : 0);
   report(run, code);
+  process.reallyExit(code);
 }
 
 function report(run, code) {
@@ -325,6 +343,7 @@ function onInterrupt() {
 process.exit = function exit(code) {
   if (code !== undefined) process.exitCode = code;
   if (current?.final) {
+    if (current.exiting) process.reallyExit(code); // called by an exit listener
     current.exiting = true;
     realExit.call(process, code);
   }

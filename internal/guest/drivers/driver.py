@@ -280,7 +280,11 @@ def serve():
             pairs.append(list(zip(rest[1:n:2], rest[2:n:2])))
             rest = rest[n:]
         args = [a.decode("utf-8", "surrogateescape") for a in args]
-        send(DONE, execute(main, flags, name.decode("utf-8", "replace"), source, args, *pairs))
+        done = execute(main, flags, name.decode("utf-8", "replace"), source, args, *pairs)
+        try:
+            send(DONE, done)
+        except OSError:  # the script has closed the channel: let the status speak
+            posix._exit(int(done[1]))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@
 
 # __remuda_next waits for a run and takes its fields apart.
 __remuda_next() {
-  local n k line
-  IFS= builtin read -r -u 3 line || { builtin trap - EXIT; builtin exit 0; }
+  local __remuda_n __remuda_k __remuda_line # no name that a parameter may have
+  IFS= builtin read -r -u 3 __remuda_line || { builtin trap - EXIT; builtin exit 0; }
   builtin mapfile -d '' -t -u 4 __remuda_fields
   set -- "${__remuda_fields[@]}"
   __remuda_flags=$1 BASH_ARGV0=${2:-<script>} __remuda_script=$3 __remuda_error=
@@ -21,54 +21,51 @@ __remuda_next() {
     [[ $3 == /* ]] || __remuda_file=/workspace/$3
     __remuda_script='builtin . "$__remuda_file" "$@"'
   fi
-  n=$4
+  __remuda_n=$4
   shift 4
-  __remuda_args=("${@:1:n}")
-  shift "$n"
-  n=$1
+  __remuda_args=("${@:1:__remuda_n}")
+  shift "$__remuda_n"
+  __remuda_n=$1
   shift
   __remuda_undo=()
-  for ((; n > 0; n--)); do
-    k=$1
-    if [[ ! -v $k ]]; then
-      __remuda_undo+=("unset -v $k")
-    elif [[ ${!k@a} == *x* ]]; then
-      __remuda_undo+=("$k=${!k@Q}")
+  for ((; __remuda_n > 0; __remuda_n--)); do
+    __remuda_k=$1
+    if [[ ! -v $__remuda_k ]]; then
+      __remuda_undo+=("unset -v $__remuda_k")
+    elif [[ ${!__remuda_k@a} == *x* ]]; then
+      __remuda_undo+=("$__remuda_k=${!__remuda_k@Q}")
     else
-      __remuda_undo+=("declare -g +x $k=${!k@Q}")
+      __remuda_undo+=("declare -g +x $__remuda_k=${!__remuda_k@Q}")
     fi
-    builtin export "$k=$2"
+    builtin export "$__remuda_k=$2"
     shift 2
   done
-  n=$1
+  __remuda_n=$1
   shift
-  for ((; n > 0; n--)); do
-    builtin printf -v "$1" %s "$2"
+  for ((; __remuda_n > 0; __remuda_n--)); do
+    builtin declare -g "$1=$2"
     shift 2
   done
   unset -v __remuda_fields
   # Where bash will keep its copies of 3 and 4: the first free numbers from 10.
   __remuda_copies=()
-  for ((n = 10; ${#__remuda_copies[@]} < 2; n++)); do
-    [[ -e /proc/self/fd/$n ]] || __remuda_copies+=("$n")
+  for ((__remuda_n = 10; ${#__remuda_copies[@]} < 2; __remuda_n++)); do
+    [[ -e /proc/self/fd/$__remuda_n ]] || __remuda_copies+=("$__remuda_n")
   done
-  __remuda_trap "$(builtin trap -p ERR)" ERR \
-    '__remuda_status=$?; [[ $BASH_COMMAND == "builtin eval \"\$__remuda_script"* ]] || __remuda_error="$__remuda_status $LINENO $BASH_COMMAND"'
+  [[ $__remuda_traps == *" ERR"* && $__remuda_traps != *__remuda_error* ]] || builtin trap \
+    '__remuda_status=$?; [[ $BASH_COMMAND == "builtin eval \"\$__remuda_script"* ]] || __remuda_error="$__remuda_status $LINENO $BASH_COMMAND"' ERR
   builtin trap - INT
   builtin eval "$__remuda_int"
-}
-
-# __remuda_trap sets a trap unless the script has set its own.
-__remuda_trap() {
-  [[ $1 && $1 != *__remuda_* ]] || builtin trap "$3" "$2"
 }
 
 # __remuda_end reports a script that ran to its end, after its EXIT trap.
 __remuda_end() {
   set +euvx
-  local own
-  own=$(builtin trap -p EXIT)
-  if [[ $own != *__remuda_* ]]; then
+  builtin trap -p >/proc/self/fd/4 # a file in memory; $(...) would fork
+  IFS= builtin read -r -d '' __remuda_traps </proc/self/fd/4
+  if [[ $__remuda_traps != *'__remuda_exit "$?"'* ]]; then
+    local own
+    own=$(builtin trap -p EXIT)
     builtin trap '__remuda_exit "$?"' EXIT
     builtin eval "set -- $own" # trap -- 'commands' EXIT
     builtin eval "$3" 2>&9
@@ -81,7 +78,8 @@ __remuda_end() {
 # SIGINT that comes too late.
 __remuda_idle() {
   local undo
-  __remuda_int=$(builtin trap -p INT)
+  __remuda_int=
+  [[ $__remuda_traps != *" SIGINT"* ]] || __remuda_int=$(builtin trap -p INT)
   builtin trap : INT
   for undo in "${__remuda_undo[@]}"; do builtin eval "$undo"; done
   __remuda_undo=()
@@ -106,12 +104,13 @@ __remuda_exit() {
   if [[ -S /proc/self/fd/${__remuda_copies[0]} ]]; then
     builtin eval "exec {__remuda_in}<&0 0<&${__remuda_copies[0]} 3>&0 0<&${__remuda_copies[1]} 4<&0 0<&\$__remuda_in {__remuda_in}<&-"
   fi
+  builtin trap -p >/proc/self/fd/4
+  IFS= builtin read -r -d '' __remuda_traps </proc/self/fd/4
   __remuda_idle
   if [[ $__remuda_flags == *f* ]]; then
     __remuda_report "$1"
     builtin exit "$1"
   fi
-  __remuda_state=/dev/shm/.remuda-state-$$
   {
     declare -p
     declare -f
@@ -119,7 +118,6 @@ __remuda_exit() {
     shopt -p
     set +o
     builtin trap -p
-  } >"$__remuda_state" 2>/dev/null
-  export __remuda_state
-  exec "$BASH" --noprofile --norc -c "$BASH_EXECUTION_STRING" bash
+  } >/proc/self/fd/4 2>/dev/null
+  __remuda_again=1 exec "$BASH" --noprofile --norc -c "$BASH_EXECUTION_STRING" bash
 }

@@ -1,6 +1,7 @@
 package guestinit
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -197,11 +198,13 @@ func (k *keeper) send(t protocol.Type, v any) {
 	if k.conn == nil {
 		return
 	}
-	p, err := json.Marshal(v)
-	if err != nil {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if e.Encode(v) != nil {
 		return // our own types always marshal
 	}
-	k.conn.out = protocol.Append(k.conn.out, t, p)
+	k.conn.out = protocol.Append(k.conn.out, t, b.Bytes())
 }
 
 // flushConn writes as much of the queue as the socket takes.

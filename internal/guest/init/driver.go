@@ -13,7 +13,6 @@ import (
 
 	"github.com/remuda-run/remuda/internal/guest/channel"
 	"github.com/remuda-run/remuda/internal/guest/protocol"
-	"github.com/remuda-run/remuda/internal/remuda"
 )
 
 // interpreterOOMScore makes the kernel prefer the interpreter to the keeper and
@@ -82,7 +81,7 @@ func (k *keeper) startDriver(s *protocol.Setup) error {
 	if len(s.Argv) == 0 {
 		return errors.New("the setup names no program to run")
 	}
-	d := &driver{channel: -1, lines: s.Language == string(remuda.LanguageBash), writable: true}
+	d := &driver{channel: -1, lines: s.Language == languageBash, writable: true}
 	var child [5]int
 	files, err := d.plumb(s, &child)
 	if err != nil {
@@ -151,6 +150,13 @@ func (d *driver) plumb(s *protocol.Setup, child *[5]int) ([]uintptr, error) {
 		if d.job, err = newFeed("script"); err != nil {
 			return nil, err
 		}
+		// The driver writes notes of its own there, by opening it again.
+		if err := unix.Fchown(d.job.write, s.UID, s.GID); err != nil {
+			return nil, wrap(err, "prepare", "script")
+		}
+		if err := unix.Fchmod(d.job.write, 0o600); err != nil {
+			return nil, wrap(err, "prepare", "script")
+		}
 		child[4] = d.job.read
 		files = append(files, uintptr(child[4]))
 	}
@@ -178,6 +184,9 @@ func (d *driver) say(r *channel.Run, stdin []byte) error {
 	if !d.lines {
 		d.out = r.Append(d.out)
 		return nil
+	}
+	if err := forShell(r.Parameters); err != nil {
+		return err
 	}
 	fields, err := r.AppendZ(nil)
 	if err != nil {

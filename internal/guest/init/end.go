@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/remuda-run/remuda/internal/guest/protocol"
-	"github.com/remuda-run/remuda/internal/remuda"
 )
 
 // finish makes the End of the execution and sends it.
@@ -20,29 +19,29 @@ func (k *keeper) finish() {
 	}
 	e := &protocol.End{
 		ID: r.id, LastSeq: r.seq, OutputCut: r.cut, WallUS: r.wall.Microseconds(),
-		KilledBy: string(r.by), Reason: r.reason, Dead: k.driver.dead || r.killed,
+		KilledBy: r.by, Reason: r.reason, Dead: k.driver.dead || r.killed,
 	}
 	switch {
 	case r.done != nil:
 		fillDone(e, r)
 	case r.killed:
-		e.State = string(remuda.ExecutionError)
+		e.State = stateError
 	default:
 		fillDeath(e, k.driver.status)
 	}
 	switch r.by {
-	case remuda.KilledByTime:
-		e.State = string(remuda.ExecutionTimeout)
-	case remuda.KilledByCancel:
-		e.State = string(remuda.ExecutionCanceled)
-	case remuda.KilledByNothing:
+	case killedByTime:
+		e.State = stateTimeout
+	case killedByCancel:
+		e.State = stateCanceled
+	case killedByNothing:
 	default:
-		e.State = string(remuda.ExecutionError)
+		e.State = stateError
 	}
-	if e.Reason == "" && r.by == remuda.KilledByCancel {
+	if e.Reason == "" && r.by == killedByCancel {
 		e.Reason = "canceled"
 	}
-	if e.State != string(remuda.ExecutionSuccess) {
+	if e.State != stateSuccess {
 		e.DiskFull = diskFull()
 	}
 	r.end, r.done = e, nil
@@ -55,9 +54,9 @@ func (k *keeper) finish() {
 // fillDone tells how the script ended by the driver's word.
 func fillDone(e *protocol.End, r *execution) {
 	d := r.done
-	e.State = string(remuda.ExecutionError)
+	e.State = stateError
 	if d.OK {
-		e.State = string(remuda.ExecutionSuccess)
+		e.State = stateSuccess
 	}
 	code := d.ExitCode
 	e.ExitCode = &code
@@ -70,13 +69,13 @@ func fillDone(e *protocol.End, r *execution) {
 
 // fillDeath tells how the interpreter ended when its driver did not speak.
 func fillDeath(e *protocol.End, status unix.WaitStatus) {
-	e.State = string(remuda.ExecutionError)
+	e.State = stateError
 	var code int
 	switch {
 	case status.Exited():
 		code = status.ExitStatus()
 		if code == 0 {
-			e.State = string(remuda.ExecutionSuccess)
+			e.State = stateSuccess
 		} else {
 			e.Reason = "the script ended its interpreter, which " + describe(status)
 		}
@@ -84,7 +83,7 @@ func fillDeath(e *protocol.End, status unix.WaitStatus) {
 		code = 128 + int(status.Signal())
 		e.Reason = "the interpreter " + describe(status)
 		if status.Signal() == unix.SIGSYS {
-			e.KilledBy = string(remuda.KilledByPolicy)
+			e.KilledBy = string(killedByPolicy)
 		}
 	default:
 		return

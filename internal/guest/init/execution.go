@@ -6,7 +6,6 @@ import (
 
 	"github.com/remuda-run/remuda/internal/guest/channel"
 	"github.com/remuda-run/remuda/internal/guest/protocol"
-	"github.com/remuda-run/remuda/internal/remuda"
 )
 
 // phase is how far an execution is.
@@ -41,7 +40,7 @@ type execution struct {
 	killAt    time.Time // when patience with an interrupted or killed script ends
 	captureAt time.Time // when output is read again
 	killed    bool
-	by        remuda.KilledBy // why we interrupted or killed it
+	by        string // why we interrupted or killed it
 	reason    string
 
 	output
@@ -60,7 +59,7 @@ func (k *keeper) execute(e protocol.Execute) bool {
 		output: output{limit: e.OutputLimit},
 	}
 	if r.limit <= 0 {
-		r.limit = remuda.DefaultOutputLimit
+		r.limit = defaultOutputLimit
 	}
 	if r.timeout > 0 {
 		r.timeoutAt = r.started.Add(r.timeout)
@@ -104,10 +103,10 @@ func (k *keeper) timeUp() {
 	}
 	r.reason = fmt.Sprintf("the time limit of %v was reached", r.timeout)
 	if r.final {
-		k.kill(remuda.KilledByTime)
+		k.kill(killedByTime)
 		return
 	}
-	r.by = remuda.KilledByTime
+	r.by = killedByTime
 	r.killAt = time.Now().Add(timeoutGrace)
 	k.driver.interrupt()
 }
@@ -118,7 +117,7 @@ func (k *keeper) interrupt(i protocol.Interrupt) bool {
 	if r == nil || r.id != i.ID || r.phase != running {
 		return true // it has ended in the meantime
 	}
-	by := remuda.KilledBy(i.By)
+	by := i.By
 	if i.GraceMS <= 0 {
 		k.kill(by)
 		return true
@@ -150,7 +149,7 @@ func (k *keeper) graceOver() {
 }
 
 // kill kills everything in the sandbox. by is the reason unless there is one.
-func (k *keeper) kill(by remuda.KilledBy) {
+func (k *keeper) kill(by string) {
 	r := k.run
 	if r.by == "" {
 		r.by = by
@@ -168,9 +167,9 @@ func (k *keeper) violation(err error) {
 		killAll() // the reaper's notice ends the program
 		return
 	}
-	r.by = remuda.KilledByPolicy
+	r.by = killedByPolicy
 	r.reason = "the driver's channel was misused: " + err.Error()
-	k.kill(remuda.KilledByPolicy)
+	k.kill(killedByPolicy)
 }
 
 // runDone takes the driver's word that the script has ended.

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/remuda-run/remuda/internal/guest/protocol"
-	"github.com/remuda-run/remuda/internal/remuda"
 )
 
 // maxTransfers bounds the reads and the writes that are under way at once.
@@ -56,13 +55,13 @@ func (s *fileServer) open() error {
 
 // fileError is an error with the code that the server shows.
 type fileError struct {
-	code remuda.Code
+	code string
 	text string
 }
 
 func (e *fileError) Error() string { return e.text }
 
-func refuse(code remuda.Code, format string, args ...any) error {
+func refuse(code string, format string, args ...any) error {
 	return &fileError{code, fmt.Sprintf(format, args...)}
 }
 
@@ -105,32 +104,32 @@ func cleanPath(p string, root bool) (string, error) {
 	}
 	switch {
 	case p == "":
-		return "", refuse(remuda.CodeInvalid, "the path is empty: name a file of the workspace")
+		return "", refuse(codeInvalid, "the path is empty: name a file of the workspace")
 	case len(p) >= 4096:
-		return "", refuse(remuda.CodeInvalid, "the path is %d bytes long: at most 4095 are possible", len(p))
+		return "", refuse(codeInvalid, "the path is %d bytes long: at most 4095 are possible", len(p))
 	case !utf8.ValidString(p) || strings.ContainsFunc(p, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return "", refuse(remuda.CodeInvalid, "the path %q has a control character or is not UTF-8: rename the file", p)
+		return "", refuse(codeInvalid, "the path %q has a control character or is not UTF-8: rename the file", p)
 	case p[0] == '/':
-		return "", refuse(remuda.CodeInvalid, "the path %q is absolute: give it relative to the workspace", p)
+		return "", refuse(codeInvalid, "the path %q is absolute: give it relative to the workspace", p)
 	}
 	for part := range strings.SplitSeq(p, "/") {
 		if part == ".." {
-			return "", refuse(remuda.CodeInvalid, "the path %q leaves the workspace by \"..\": give it without", p)
+			return "", refuse(codeInvalid, "the path %q leaves the workspace by \"..\": give it without", p)
 		}
 		if len(part) > 255 {
-			return "", refuse(remuda.CodeInvalid, "a part of the path is %d bytes long: at most 255 are possible", len(part))
+			return "", refuse(codeInvalid, "a part of the path is %d bytes long: at most 255 are possible", len(part))
 		}
 	}
 	p = path.Clean(p)
 	if p == "." && !root {
-		return "", refuse(remuda.CodeInvalid, "the path names the workspace itself: name a file in it")
+		return "", refuse(codeInvalid, "the path names the workspace itself: name a file in it")
 	}
 	return p, nil
 }
 
 func (s *fileServer) startRead(r protocol.FileRequest, name string) ([]protocol.FileEntry, error) {
 	if len(s.downloads) >= maxTransfers {
-		return nil, refuse(remuda.CodeExhausted, "%d files are being read already: try again when one is done", maxTransfers)
+		return nil, refuse(codeExhausted, "%d files are being read already: try again when one is done", maxTransfers)
 	}
 	f, err := s.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -141,7 +140,7 @@ func (s *fileServer) startRead(r protocol.FileRequest, name string) ([]protocol.
 		err = regular(st, name)
 	}
 	if err == nil && st.Size() > r.Limit {
-		err = refuse(remuda.CodeTooLarge, "%s has %d bytes: at most %d can be read", name, st.Size(), r.Limit)
+		err = refuse(codeTooLarge, "%s has %d bytes: at most %d can be read", name, st.Size(), r.Limit)
 	}
 	if err != nil {
 		_ = f.Close()
@@ -157,9 +156,9 @@ func regular(st fs.FileInfo, name string) error {
 	case m.IsRegular():
 		return nil
 	case m.IsDir():
-		return refuse(remuda.CodeInvalid, "%s is a directory, not a file", name)
+		return refuse(codeInvalid, "%s is a directory, not a file", name)
 	default:
-		return refuse(remuda.CodeInvalid, "%s is not a regular file (%s)", name, m.Type())
+		return refuse(codeInvalid, "%s is not a regular file (%s)", name, m.Type())
 	}
 }
 
@@ -194,7 +193,7 @@ func (k *keeper) sendData(req uint32, data []byte) {
 
 func (s *fileServer) startWrite(r protocol.FileRequest, name string, owner *setupState) error {
 	if len(s.uploads) >= maxTransfers {
-		return refuse(remuda.CodeExhausted, "%d files are being written already: try again when one is done", maxTransfers)
+		return refuse(codeExhausted, "%d files are being written already: try again when one is done", maxTransfers)
 	}
 	u := &upload{path: name, mode: 0o644, left: r.Limit}
 	if st, err := s.root.Lstat(name); err == nil && st.Mode()&fs.ModeSymlink == 0 {
@@ -261,7 +260,7 @@ func (k *keeper) fileData(req uint32, data []byte) bool {
 	if len(data) == 0 {
 		entries, err = s.finishWrite(u)
 	} else if u.left -= int64(len(data)); u.left < 0 {
-		err = refuse(remuda.CodeTooLarge, "%s is larger than the limit for one file", u.path)
+		err = refuse(codeTooLarge, "%s is larger than the limit for one file", u.path)
 	} else {
 		_, err = u.file.Write(data)
 	}
@@ -343,24 +342,24 @@ func reply(req uint32, entries []protocol.FileEntry, err error, name string) pro
 	if err == nil {
 		return protocol.FileReply{Req: req, Entries: entries}
 	}
-	code, text := remuda.CodeInternal, err.Error()
+	code, text := codeInternal, err.Error()
 	var own *fileError
 	switch {
 	case errors.As(err, &own):
 		code = own.code
 	case errors.Is(err, fs.ErrNotExist):
-		code, text = remuda.CodeNotFound, "no file "+name+" in the workspace"
+		code, text = codeNotFound, "no file "+name+" in the workspace"
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		code, text = remuda.CodeTooLarge, "the disk of the sandbox is full: remove files, or give the runtime more disk_mb"
+		code, text = codeTooLarge, "the disk of the sandbox is full: remove files, or give the runtime more disk_mb"
 	case errors.Is(err, unix.EFBIG), errors.Is(err, unix.ENAMETOOLONG):
-		code = remuda.CodeTooLarge
+		code = codeTooLarge
 	case errors.Is(err, unix.ENOTEMPTY):
-		code, text = remuda.CodeInvalid, name+" is a directory that is not empty: remove what is in it first"
+		code, text = codeInvalid, name+" is a directory that is not empty: remove what is in it first"
 	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.EISDIR), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ELOOP),
 		errors.Is(err, fs.ErrExist), errors.Is(err, fs.ErrPermission), escapes(err):
-		code, text = remuda.CodeInvalid, name+" cannot be used: "+err.Error()
+		code, text = codeInvalid, name+" cannot be used: "+err.Error()
 	}
-	return protocol.FileReply{Req: req, Code: string(code), Error: text}
+	return protocol.FileReply{Req: req, Code: code, Error: text}
 }
 
 // escapes reports whether os.Root refused a path because a link in it leads out

@@ -37,13 +37,15 @@ type keeper struct {
 
 func newKeeper(listen int) (*keeper, error) {
 	k := &keeper{listen: listen, wake: -1}
+	if v, err := unix.GetsockoptInt(listen, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || v == 0 {
+		return nil, fmt.Errorf("descriptor %d is not the listening socket that an engine leaves: this program is started by remuda only", listen)
+	}
 	var err error
 	if k.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	unix.CloseOnExec(listen)
 	if err := unix.SetNonblock(listen, true); err != nil {
-		return nil, fmt.Errorf("descriptor %d is not the listening socket that an engine leaves: %w", listen, err)
+		return nil, wrap(err, "prepare", "the listening socket")
 	}
 	return k, k.watch(listen, unix.EPOLLIN)
 }

@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/remuda-run/remuda/internal/guest/protocol"
-	"github.com/remuda-run/remuda/internal/remuda"
 )
 
 // heldMax is how many bytes of output we hold for the server before we let the
@@ -135,7 +134,7 @@ func (k *keeper) readPipe(p *pipe) int {
 	}
 	if r.kept+r.cut > outputKillFactor*r.limit && r.phase == running && !r.killed {
 		r.reason = "the script wrote more than ten times its output limit"
-		k.kill(remuda.KilledByOutput)
+		k.kill(killedByOutput)
 	}
 	return n
 }

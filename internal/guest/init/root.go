@@ -16,9 +16,10 @@ import (
 // system has and from which nothing is ever bound.
 const newRoot = "/sys"
 
-// stagingDir is where the one writable file system is attached, in the new
-// root, until its parts are bound at their places.
-const stagingDir = "/run/remuda/disk"
+// staging is where the one writable file system is attached until its parts are
+// bound at their places: over a directory of the old root that is not needed any
+// more by then, with which it goes away.
+const staging = "/dev"
 
 // emptyDir covers masked directories.
 const emptyDir = "/run/remuda/empty"
@@ -27,13 +28,13 @@ const emptyDir = "/run/remuda/empty"
 // are bound, and their mode.
 var writable = []struct {
 	name, target string
-	mode         os.FileMode
+	mode         uint32
 	own          bool // belongs to the interpreter's user
 }{
 	{"workspace", protocol.Workspace, 0o755, true},
-	{"tmp", "/tmp", 0o777 | os.ModeSticky, false},
-	{"vartmp", "/var/tmp", 0o777 | os.ModeSticky, false},
-	{"shm", "/dev/shm", 0o777 | os.ModeSticky, false},
+	{"tmp", "/tmp", 0o1777, false},
+	{"vartmp", "/var/tmp", 0o1777, false},
+	{"shm", "/dev/shm", 0o1777, false},
 }
 
 // rootBuilder makes the root that the interpreter sees and moves into it.
@@ -118,7 +119,7 @@ func setAttr(target string, attr uint64, flags uint) error {
 }
 
 func (r *rootBuilder) fillRoot() error {
-	for _, dir := range []string{"/proc", "/sys", stagingDir, emptyDir, "/dev/pts", "/root", "/home"} {
+	for _, dir := range []string{"/proc", "/sys", emptyDir, "/dev/pts", "/root", "/home"} {
 		if err := os.MkdirAll(in(dir), 0o755); err != nil {
 			return err
 		}
@@ -167,30 +168,17 @@ func (r *rootBuilder) devices() error {
 
 // attachDisk mounts the one writable file system and binds its directories.
 func (r *rootBuilder) attachDisk() error {
-	staging := in(stagingDir)
-	if r.disk >= 0 {
-		err := unix.MoveMount(r.disk, "", unix.AT_FDCWD, staging, unix.MOVE_MOUNT_F_EMPTY_PATH)
-		_ = unix.Close(r.disk)
-		if err != nil {
-			return wrap(err, "attach the disk at", stagingDir)
-		}
-	} else {
-		options := fmt.Sprintf("size=%d,nr_inodes=%d,mode=755", r.setup.DiskBytes, r.setup.DiskInodes)
-		if err := unix.Mount("tmpfs", staging, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
-			return wrap(err, "mount the disk at", stagingDir)
-		}
+	if err := r.mountDisk(); err != nil {
+		return err
 	}
 	for _, w := range writable {
 		dir := staging + "/" + w.name
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			return err
-		}
-		if err := os.Chmod(dir, w.mode); err != nil {
-			return err
+		if err := unix.Mkdir(dir, w.mode); err != nil {
+			return wrap(err, "make on the disk", w.name)
 		}
 		if w.own {
-			if err := os.Chown(dir, r.setup.UID, r.setup.GID); err != nil {
-				return err
+			if err := unix.Chown(dir, r.setup.UID, r.setup.GID); err != nil {
+				return wrap(err, "give to the interpreter's user", w.name)
 			}
 		}
 		if err := os.MkdirAll(in(w.target), 0o755); err != nil {
@@ -199,14 +187,22 @@ func (r *rootBuilder) attachDisk() error {
 		if err := unix.Mount(dir, in(w.target), "", unix.MS_BIND, ""); err != nil {
 			return wrap(err, "bind the disk at", w.target)
 		}
-		if err := setAttr(in(w.target), unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, 0); err != nil {
-			return err
-		}
 	}
-	if err := unix.Unmount(staging, unix.MNT_DETACH); err != nil {
-		return wrap(err, "unmount", stagingDir)
+	return nil
+}
+
+// mountDisk mounts the file system; the binds inherit its attributes.
+func (r *rootBuilder) mountDisk() error {
+	if r.disk < 0 {
+		options := fmt.Sprintf("size=%d,nr_inodes=%d,mode=755", r.setup.DiskBytes, r.setup.DiskInodes)
+		return wrap(unix.Mount("tmpfs", staging, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options), "mount the disk at", staging)
 	}
-	return os.Remove(staging)
+	err := unix.MoveMount(r.disk, "", unix.AT_FDCWD, staging, unix.MOVE_MOUNT_F_EMPTY_PATH)
+	_ = unix.Close(r.disk)
+	if err != nil {
+		return wrap(err, "attach the disk at", staging)
+	}
+	return setAttr(staging, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, 0)
 }
 
 // proc mounts a new proc and covers parts of it. It has to come while the

@@ -46,7 +46,6 @@ func (k *keeper) setUp(s protocol.Setup) bool {
 	}
 	r := rootBuilder{setup: &s, disk: disk}
 	for _, st := range []stage{
-		{"threads", startThreads},
 		{"cgroup namespace", func() error { return unix.Unshare(unix.CLONE_NEWCGROUP) }},
 		{"loopback", loopbackUp},
 		{"hostname", func() error { return unix.Sethostname([]byte(s.Hostname)) }},
@@ -55,6 +54,7 @@ func (k *keeper) setUp(s protocol.Setup) bool {
 		{"fence", func() error { return fence(s.Seccomp) }},
 		{"interpreter", func() error { return k.startDriver(&s) }},
 		{"privileges", dropPrivileges},
+		{"threads", startThreads},
 		{"reaper", k.startReaper},
 	} {
 		if err := st.do(); err != nil {
