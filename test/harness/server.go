@@ -73,6 +73,12 @@ func Start(t testing.TB, args ...string) *Server {
 		password: rand.Text(),
 		http:     &http.Client{Transport: &http.Transport{}},
 	}}
+	t.Cleanup(func() {
+		s.Down()
+		if t.Failed() {
+			t.Logf("the server's log:\n%s", s.log.String())
+		}
+	})
 	s.Up(args...)
 	var token struct {
 		Token string `json:"token"`
@@ -80,12 +86,6 @@ func Start(t testing.TB, args ...string) *Server {
 	basic := func(r *http.Request) { r.SetBasicAuth("admin", s.password) }
 	s.must(http.MethodPost, "/v1/tokens", map[string]any{"name": "test", "scope": "write"}, &token, basic)
 	s.Token = token.Token
-	t.Cleanup(func() {
-		s.Down()
-		if t.Failed() {
-			t.Logf("the server's log:\n%s", s.log.String())
-		}
-	})
 	return s
 }
 
