@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
 
 	"github.com/remuda-run/remuda/internal/config"
 	"github.com/remuda-run/remuda/internal/engine"
@@ -43,11 +44,12 @@ type services struct {
 	runtimes      *runtimes.Service
 	runspaces     *runspaces.Service
 	executions    *executions.Service
+	trimmer       *trimmer
 }
 
 // buildServices wires the services over an open store and a recovered engine.
 func buildServices(c config.Config, st *store.Store, eng engine.Engine, log *slog.Logger) *services {
-	s := &services{store: st, metrics: telemetry.New()}
+	s := &services{store: st, metrics: telemetry.New(), trimmer: newTrimmer()}
 	s.pool = pool.New(eng, log.With("part", "pool"), s.metrics, pool.Settings{
 		Capacity: c.Slots, ParallelStarts: c.ParallelStarts, ParallelCold: c.ParallelCold,
 	})
@@ -66,7 +68,7 @@ func buildServices(c config.Config, st *store.Store, eng engine.Engine, log *slo
 // native is what the native edge calls.
 func (s *services) native() native.Services {
 	return native.Services{
-		Authenticator: s.organizations, Tokens: s.organizations, Organizations: s.organizations, Users: s.organizations,
+		Authenticator: trimmed{s.organizations, s.trimmer}, Tokens: s.organizations, Organizations: s.organizations, Users: s.organizations,
 		Runtimes: s.runtimes, Runspaces: s.runspaces, Files: s.runspaces, Executions: s.executions,
 	}
 }
@@ -126,8 +128,8 @@ func (c *closers) add(f func() error) { *c = append(*c, f) }
 
 func (c *closers) close() error {
 	var errs []error
-	for i := len(*c) - 1; i >= 0; i-- {
-		errs = append(errs, (*c)[i]())
+	for _, f := range slices.Backward(*c) {
+		errs = append(errs, f())
 	}
 	*c = nil
 	return errors.Join(errs...)

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -57,7 +58,7 @@ func TestWhereListeningIsAllowed(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.refused) {
 				t.Fatalf("got error %v, want one with %q", err, c.refused)
 			}
-			if err.(*remuda.Error).Remedy == "" {
+			if e, ok := errors.AsType[*remuda.Error](err); !ok || e.Remedy == "" {
 				t.Error("no remedy")
 			}
 		})

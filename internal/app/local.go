@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -128,9 +129,7 @@ func finish(ex *remuda.Execution, inst engine.Instance, r engine.Result, began t
 	ex.EndedAt = &ended
 	ex.Timings = remuda.Timings{}
 	for _, t := range []remuda.Timings{inst.Timings(), r.Timings} {
-		for stage, d := range t {
-			ex.Timings[stage] = d
-		}
+		maps.Copy(ex.Timings, t)
 	}
 	ex.Timings["lease"] = ex.StartedAt.Sub(began)
 	ex.Timings["total"] = ended.Sub(began)

@@ -145,7 +145,7 @@ func (s *server) run(ctx context.Context) error {
 	parts, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var wg sync.WaitGroup
-	failed := make(chan error, 4)
+	failed := make(chan error, 5)
 	background := func(name string, run func(context.Context) error) {
 		wg.Go(func() {
 			if err := run(parts); err != nil {
@@ -156,6 +156,7 @@ func (s *server) run(ctx context.Context) error {
 	background("pool", s.services.pool.Run)
 	background("runspaces", s.services.runspaces.Run)
 	background("executions", s.services.executions.Run)
+	background("memory", s.services.trimmer.Run)
 	background("http", func(context.Context) error {
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			return err

@@ -3,11 +3,14 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/remuda-run/remuda/internal/app"
 	"github.com/remuda-run/remuda/internal/config"
+	"github.com/remuda-run/remuda/internal/engine"
 )
 
 func (c *command) doctorCommand() *cobra.Command {
@@ -25,36 +28,10 @@ func (c *command) doctorCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			failed := 0
-			for _, f := range findings {
-				if !f.OK {
-					failed++
-				}
-			}
-			if err := c.print(findings, func(w io.Writer) error {
-				for _, f := range findings {
-					verdict := "OK"
-					if !f.OK {
-						verdict = "FAIL"
-					}
-					line := fmt.Sprintf("%-4s  %s", verdict, f.Name)
-					if f.Detail != "" {
-						line += ": " + f.Detail
-					}
-					if _, err := fmt.Fprintln(w, printable(line)); err != nil {
-						return err
-					}
-					if !f.OK && f.Remedy != "" {
-						if _, err := fmt.Fprintln(w, "      remedy: "+printable(f.Remedy)); err != nil {
-							return err
-						}
-					}
-				}
-				return nil
-			}); err != nil {
+			if err := c.print(findings, func(w io.Writer) error { return writeFindings(w, findings) }); err != nil {
 				return err
 			}
-			if failed > 0 {
+			if slices.ContainsFunc(findings, func(f engine.Finding) bool { return !f.OK }) {
 				return exitStatus(ExitFailed)
 			}
 			return nil
@@ -62,4 +39,24 @@ func (c *command) doctorCommand() *cobra.Command {
 	}
 	c.addSettings(cmd.Flags(), config.GroupEngine)
 	return cmd
+}
+
+func writeFindings(w io.Writer, findings []engine.Finding) error {
+	var b strings.Builder
+	for _, f := range findings {
+		verdict := "OK"
+		if !f.OK {
+			verdict = "FAIL"
+		}
+		line := fmt.Sprintf("%-4s  %s", verdict, f.Name)
+		if f.Detail != "" {
+			line += ": " + f.Detail
+		}
+		b.WriteString(printable(line) + "\n")
+		if !f.OK && f.Remedy != "" {
+			b.WriteString("      remedy: " + printable(f.Remedy) + "\n")
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
 }

@@ -61,7 +61,7 @@ func watchSignals(signals <-chan os.Signal, cancel context.CancelCauseFunc) (hur
 	again, done, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		for n := 0; n < 2; n++ {
+		for range 2 {
 			select {
 			case s := <-signals:
 				cancel(signalError{s}) // the first cause stays

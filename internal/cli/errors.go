@@ -104,8 +104,7 @@ func describe(err error) problem {
 func (c *command) printError(err error) {
 	p := describe(err)
 	if c.output == outputJSON {
-		raw, _ := json.Marshal(p) // texts only
-		_, _ = fmt.Fprintf(c.Stderr, "%s\n", raw)
+		_ = json.NewEncoder(c.Stderr).Encode(p) //nolint:errchkjson // there is nowhere left to report to
 		return
 	}
 	writeProblem(c.Stderr, p)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -211,6 +212,10 @@ func describeRemote(err error) (problem, bool) {
 		}
 		if errors.Is(err, context.DeadlineExceeded) || u.Timeout() {
 			p.Code = remuda.CodeDeadline
+		}
+		if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+			p.Title = "the server's certificate is not trusted"
+			p.Remedy = "if the authority that signed it is your own, name its certificate in SSL_CERT_FILE"
 		}
 		return p, !errors.Is(err, context.Canceled)
 	}

@@ -90,13 +90,13 @@ func (c *command) conclude(ex api.Execution, out *scriptOutput, definition *remu
 	if ex.Error != nil {
 		out.note(ex.Error.Traceback)
 	}
-	switch status := statusOf(ex); {
-	case ex.KilledBy != nil && *ex.KilledBy != "":
+	err := statusOf(ex)
+	if deref(ex.KilledBy) != "" {
 		out.note("remuda: " + killedText(ex, definition))
-	case status == exitStatus(ExitNoResult):
+	} else if errors.Is(err, exitStatus(ExitNoResult)) {
 		out.note(fmt.Sprintf("remuda: the execution ended as %s: %s", ex.State, deref(ex.Reason)))
 	}
-	return statusOf(ex)
+	return err
 }
 
 // statusOf is the exit status for the way an execution ended; nil is 0.
@@ -129,7 +129,7 @@ func killedText(ex api.Execution, d *remuda.Definition) string {
 	by := remuda.KilledBy(deref(ex.KilledBy))
 	limit := ""
 	if d != nil {
-		switch by {
+		switch by { //nolint:exhaustive // the others have no limit of the definition
 		case remuda.KilledByMemory:
 			limit = fmt.Sprintf("memory limit of %d MiB reached", d.Resources.MemoryMB)
 		case remuda.KilledByTime:

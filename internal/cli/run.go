@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -78,7 +79,7 @@ func (c *command) run(ctx context.Context, f *runFlags, args []string) error {
 // runLocal runs the script in this process.
 func (c *command) runLocal(ctx context.Context, conf config.Config, f *runFlags, s *script) error {
 	language := remuda.Language(f.runtime)
-	if !isLanguage(language) {
+	if !slices.Contains(remuda.Languages(), language) {
 		return usageError("-r %q is not a language, and no server is configured that could know a runtime of that name", "give -r python, node or bash, or set REMUDA_URL and REMUDA_TOKEN", f.runtime)
 	}
 	if r := f.resources; r.CPU < 0 || r.MemoryMB < 0 || r.DiskMB < 0 || r.Pids < 0 {
@@ -98,15 +99,6 @@ func (c *command) runLocal(ctx context.Context, conf config.Config, f *runFlags,
 		return localError(ctx, err)
 	}
 	return c.conclude(wireExecution(ex), out, &definition)
-}
-
-func isLanguage(l remuda.Language) bool {
-	for _, known := range remuda.Languages() {
-		if l == known {
-			return true
-		}
-	}
-	return false
 }
 
 // localError adds what to do when a sandbox could not be made.

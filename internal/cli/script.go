@@ -139,8 +139,7 @@ func readParams(list []string) (map[string]json.RawMessage, error) {
 			return nil, usageError("-p %q is not name=JSON", `write it like -p n=3 or -p name='"Ada"'`, item)
 		}
 		if !json.Valid([]byte(value)) {
-			quoted, _ := json.Marshal(value) // a string always marshals
-			return nil, usageError("the value of -p %s is not JSON: %s", fmt.Sprintf("a text needs quotes of its own: -p '%s=%s'", name, quoted), name, value)
+			return nil, usageError("the value of -p %s is not JSON: %s", fmt.Sprintf("a text needs quotes of its own: -p '%s=%q'", name, value), name, value)
 		}
 		params[name] = json.RawMessage(value)
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,7 +125,8 @@ func TestStatusOf(t *testing.T) {
 	} {
 		got := ExitOK
 		if err := statusOf(c.ex); err != nil {
-			got = int(err.(exitStatus))
+			status, _ := errors.AsType[exitStatus](err)
+			got = int(status)
 		}
 		if got != c.want {
 			t.Errorf("%s: status %d, want %d", c.name, got, c.want)

@@ -39,8 +39,7 @@ func (c *command) serveCommand() *cobra.Command {
 // announce prints what whoever started the server must know.
 func (c *command) announce(conf config.Config, a app.Announcement) {
 	if conf.LogFormat == "json" || c.output == outputJSON {
-		raw, _ := json.Marshal(a) // texts only
-		_, _ = fmt.Fprintf(c.Stdout, "%s\n", raw)
+		_ = json.NewEncoder(c.Stdout).Encode(a) //nolint:gosec,errchkjson // showing the password once is what this is for
 		return
 	}
 	switch a.Event {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -98,7 +99,10 @@ func TestRefusals(t *testing.T) {
 			if remuda.CodeOf(err) != remuda.CodeInvalid {
 				t.Fatalf("got error %v, want an invalid one", err)
 			}
-			e := err.(*remuda.Error)
+			e, ok := errors.AsType[*remuda.Error](err)
+			if !ok {
+				t.Fatalf("%v is of type %T", err, err)
+			}
 			all := e.Error()
 			for _, f := range e.Fields {
 				all += "\n" + f.Field + ": " + f.Message

@@ -63,7 +63,7 @@ func kindOf(t reflect.Type) string {
 
 // text renders a value as it could be written in a variable or flag.
 func text(v reflect.Value) string {
-	if list, ok := v.Interface().([]string); ok {
+	if list, ok := reflect.TypeAssert[[]string](v); ok {
 		return strings.Join(list, ",")
 	}
 	return fmt.Sprint(v.Interface())

@@ -45,7 +45,7 @@ func herdCgroups(t *testing.T, data string) []string {
 	var found []string
 	err = filepath.WalkDir("/sys/fs/cgroup", func(path string, d os.DirEntry, err error) error {
 		if err != nil {
-			return nil // another test's, just removed
+			return nil //nolint:nilerr // another test's, just removed
 		}
 		if d.IsDir() && strings.Contains(path, name) {
 			found = append(found, path)
@@ -67,7 +67,7 @@ func sandboxed(t *testing.T, data string) map[process]bool {
 		if err != nil {
 			continue // just removed
 		}
-		for _, field := range strings.Fields(string(raw)) {
+		for field := range strings.FieldsSeq(string(raw)) {
 			pid, err := strconv.Atoi(field)
 			if err != nil {
 				t.Fatal(err)
