@@ -41,7 +41,7 @@ func startServer(ctx context.Context, program, dir string) (*server, error) {
 		http:  &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 		ended: make(chan error, 1),
 	}
-	s.cmd = exec.Command(program, "serve", "--data", filepath.Join(dir, "data"), "--listen", addr) //nolint:noctx // ended by SIGTERM in stop, so that it cleans up
+	s.cmd = exec.Command(program, "serve", "--data", filepath.Join(dir, "data"), "--listen", addr)
 	s.cmd.Env = append(os.Environ(), "REMUDA_ADMIN_PASSWORD="+password)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	if err := s.cmd.Start(); err != nil {

@@ -1,5 +1,7 @@
 package remuda
 
+import "slices"
+
 // State tables as in design.md section 1. A change of state that is not in its
 // table is a bug; docs/states.md draws them.
 
@@ -77,10 +79,5 @@ func (s InstanceState) Final() bool { return len(instanceMoves[s]) == 0 }
 func (s InstanceState) CanBecome(next InstanceState) bool { return allowed(instanceMoves, s, next) }
 
 func allowed[S comparable](moves map[S][]S, from, to S) bool {
-	for _, s := range moves[from] {
-		if s == to {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(moves[from], to)
 }

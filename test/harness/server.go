@@ -36,12 +36,16 @@ type process struct {
 	cmd      *exec.Cmd
 	password string
 	http     *http.Client
-	ended    chan error
+	ended    chan struct{} // closed when the process has ended, with err
+	err      error
 	log      syncBuffer
 }
 
 // For returns the server as a subtest sees it: what fails, fails the subtest.
-func (s *Server) For(t testing.TB) *Server { return &Server{t: t, process: s.process} }
+func (s *Server) For(t testing.TB) *Server {
+	t.Helper()
+	return &Server{t: t, process: s.process}
+}
 
 // syncBuffer is written by the process's copier and read by the test.
 type syncBuffer struct {
@@ -105,16 +109,19 @@ func (s *Server) Up(args ...string) {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	s.ended = make(chan error, 1)
-	go func(cmd *exec.Cmd, ended chan<- error) { ended <- cmd.Wait() }(s.cmd, s.ended)
+	s.ended = make(chan struct{})
+	go func(p *process, cmd *exec.Cmd) {
+		defer close(p.ended)
+		p.err = cmd.Wait()
+	}(s.process, s.cmd)
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if _, err := s.call(http.MethodGet, "/readyz", nil, nil); err == nil {
 			return
 		}
 		select {
-		case err := <-s.ended:
+		case <-s.ended:
 			s.cmd = nil
-			s.t.Fatalf("the server ended while it started (%v):\n%s", err, s.log.String())
+			s.t.Fatalf("the server ended while it started (%v):\n%s", s.err, s.log.String())
 		default:
 		}
 		if time.Now().After(deadline) {
@@ -138,9 +145,9 @@ func (s *Server) Down() {
 	}
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	select {
-	case err := <-s.ended:
-		if err != nil {
-			s.t.Errorf("the server ended with %v after SIGTERM", err)
+	case <-s.ended:
+		if s.err != nil {
+			s.t.Errorf("the server ended with %v after SIGTERM", s.err)
 		}
 	case <-time.After(2 * time.Minute):
 		s.t.Error("the server did not end within two minutes of SIGTERM")
