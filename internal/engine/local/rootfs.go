@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/remuda-run/remuda/internal/guest/protocol"
 )
@@ -91,6 +92,21 @@ func syntheticEtc() []protocol.Text {
 
 // devices are bound from the machine; pseudo-terminals are the sandbox's own.
 var devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
+
+// masks lists what of maskedPaths has to be covered on this machine: all but what
+// is open to root alone. What only root of the machine may open is
+// closed to every user of a sandbox's own user namespace, and each cover costs
+// every start.
+var masks = sync.OnceValue(func() []string {
+	var open []string
+	for _, p := range maskedPaths {
+		st, err := os.Lstat(p)
+		if rootOnly := err == nil && !st.IsDir() && st.Mode().Perm()&0o007 == 0; !rootOnly {
+			open = append(open, p)
+		}
+	}
+	return open
+})
 
 // maskedPaths are parts of /proc that tell about the machine, change it, or have
 // been ways out.

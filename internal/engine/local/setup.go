@@ -33,7 +33,7 @@ func (e *Engine) setup(spec engine.Spec, in engine.Interpreter, quota diskQuota)
 	return protocol.Setup{
 		Hostname: hostname,
 		Binds:    hostBinds(), Links: hostLinks(), Files: syntheticEtc(), Devices: devices,
-		Mask: maskedPaths, ReadOnly: readOnlyPaths,
+		Mask: masks(), ReadOnly: readOnlyPaths,
 		DiskBytes: quota.bytes, DiskInodes: quota.inodes, DiskFD: quota.image,
 		UID: sandboxUID, GID: sandboxGID,
 		Argv: driver.Argv, Driver: driver.Source, DriverPath: driver.Path, Language: string(spec.Language),

@@ -34,10 +34,18 @@ var interpreterNames = map[remuda.Language]*regexp.Regexp{
 // prints: "Python 3.11.2", "v20.19.2", "GNU bash, version 5.2.15(1)-release".
 var versionWord = regexp.MustCompile(`\d+\.\d+(\.\d+)?`)
 
-// versionCache remembers what files said, as long as they are the same files.
+// versionCache remembers what files said, as long as they are the same files,
+// and what folders hold, as long as nothing is added or removed.
 type versionCache struct {
-	mu    sync.Mutex
-	known map[fileKey]string
+	mu      sync.Mutex
+	known   map[fileKey]string
+	folders map[string]folder
+}
+
+// folder is what of a directory could be an interpreter.
+type folder struct {
+	mtime time.Time
+	names map[remuda.Language][]string
 }
 
 type fileKey struct {
@@ -45,7 +53,9 @@ type fileKey struct {
 	mtime    time.Time
 }
 
-func newVersionCache() *versionCache { return &versionCache{known: map[fileKey]string{}} }
+func newVersionCache() *versionCache {
+	return &versionCache{known: map[fileKey]string{}, folders: map[string]folder{}}
+}
 
 // Versions implements engine.Engine.
 func (e *Engine) Versions(ctx context.Context, environment string, language remuda.Language) ([]engine.Interpreter, error) {
@@ -57,19 +67,18 @@ func (e *Engine) Versions(ctx context.Context, environment string, language remu
 
 // list finds the interpreters of a language, newest first, one for each version.
 func (c *versionCache) list(ctx context.Context, language remuda.Language) ([]engine.Interpreter, error) {
-	pattern := interpreterNames[language]
-	if pattern == nil {
+	if interpreterNames[language] == nil {
 		return nil, remuda.Invalid(remuda.FieldError{Field: "language", Message: fmt.Sprintf("must be one of %v", remuda.Languages())})
 	}
 	var found []engine.Interpreter
 	for _, dir := range interpreterDirs {
-		entries, err := os.ReadDir(dir)
-		if err != nil && !os.IsNotExist(err) {
+		names, err := c.candidates(dir, language)
+		if err != nil {
 			return nil, fmt.Errorf("look for interpreters: %w", err)
 		}
-		for _, entry := range entries {
-			path := filepath.Join(dir, entry.Name())
-			if !pattern.MatchString(entry.Name()) || !reachable(path) {
+		for _, name := range names {
+			path := filepath.Join(dir, name)
+			if !reachable(path) {
 				continue
 			}
 			version, err := c.ask(ctx, path)
@@ -83,6 +92,41 @@ func (c *versionCache) list(ctx context.Context, language remuda.Language) ([]en
 	}
 	slices.SortStableFunc(found, func(a, b engine.Interpreter) int { return compareVersions(b.Version, a.Version) })
 	return found, nil
+}
+
+// candidates lists the entries of a directory that are called like an
+// interpreter. Every cold start asks, and /usr/bin holds thousands.
+func (c *versionCache) candidates(dir string, language remuda.Language) ([]string, error) {
+	st, err := os.Stat(dir)
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f, ok := c.folders[dir]; ok && f.mtime.Equal(st.ModTime()) {
+		return f.names[language], nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	f := folder{mtime: st.ModTime(), names: map[remuda.Language][]string{}}
+	for _, entry := range entries {
+		for l, pattern := range interpreterNames {
+			if pattern.MatchString(entry.Name()) {
+				f.names[l] = append(f.names[l], entry.Name())
+			}
+		}
+	}
+	// A change in the same tick of the clock as the last one would not show.
+	const tick = time.Second
+	if time.Since(st.ModTime()) > tick {
+		c.folders[dir] = f
+	}
+	return f.names[language], nil
 }
 
 // reachable reports whether a program is inside what sandboxes have, wherever
