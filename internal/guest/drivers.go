@@ -26,7 +26,7 @@ var (
 
 // Program is a driver ready to be put into a Setup frame.
 type Program struct {
-	Source string   // of the driver, for Setup.Driver
+	Source []byte   // of the driver, for Setup.Driver
 	Path   string   // where it goes in the sandbox, for Setup.DriverPath
 	Argv   []string // that starts it, for Setup.Argv
 }
@@ -38,13 +38,13 @@ func Driver(language remuda.Language, interpreter string) (Program, error) {
 	case remuda.LanguagePython:
 		const path = "/run/remuda/driver.py"
 		source := strings.Replace(pythonCore, `"@LATE@"`, pythonString(pythonLate), 1)
-		return Program{Source: source, Path: path, Argv: []string{interpreter, "-I", "-S", "-B", path}}, nil
+		return Program{Source: []byte(source), Path: path, Argv: []string{interpreter, "-I", "-S", "-B", path}}, nil
 	case remuda.LanguageNode:
 		const path = "/run/remuda/driver.js"
-		return Program{Source: nodeSource, Path: path, Argv: []string{interpreter, path}}, nil
+		return Program{Source: []byte(nodeSource), Path: path, Argv: []string{interpreter, path}}, nil
 	case remuda.LanguageBash:
 		const path = "/run/remuda/driver.sh"
-		return Program{Source: bashSource, Path: path, Argv: []string{interpreter, "--noprofile", "--norc", "-c", strings.TrimSpace(bashLoop), "bash"}}, nil
+		return Program{Source: []byte(bashSource), Path: path, Argv: []string{interpreter, "--noprofile", "--norc", "-c", strings.TrimSpace(bashLoop), "bash"}}, nil
 	}
 	return Program{}, fmt.Errorf("no driver for language %q: use one of %v", language, remuda.Languages())
 }

@@ -17,6 +17,7 @@ type attempt struct {
 	by        remuda.KilledBy
 	says      string // proves that it ran
 	dead      bool
+	mayDie    bool // a slow machine may not end it within the time to be spared
 	check     func(outcome)
 }
 
@@ -38,13 +39,13 @@ func limits(t *testing.T, e engine.Engine) {
 				if a.says != "" {
 					got.says(a.says)
 				}
-				if got.Dead != a.dead {
+				if got.Dead != a.dead && !a.mayDie {
 					b.t.Errorf("dead is %v", got.Dead)
 				}
 				if a.check != nil {
 					a.check(got)
 				}
-				if a.dead {
+				if got.Dead {
 					if exit := b.gone(); exit.KilledBy != a.by {
 						b.t.Errorf("the instance ended by %q (%s)", exit.KilledBy, exit.Reason)
 					}
@@ -211,7 +212,7 @@ func limitAttempts() []attempt {
 		{name: "sparse file", resources: small(256, 16, 24), request: engine.Request{Script: sparse}, state: remuda.ExecutionSuccess, says: "['EFBIG', 'EFBIG', 'EFBIG']"},
 		{name: "descriptors", resources: small(256, 16, 24), request: engine.Request{Script: descriptorBomb}, state: remuda.ExecutionSuccess, says: "stopped 24"},
 		{name: "C loop", resources: small(256, 16, 24), request: engine.Request{Script: loopInC, Timeout: time.Second}, state: remuda.ExecutionTimeout, by: remuda.KilledByTime, says: "spinning", dead: true},
-		{name: "polite C loop", resources: small(256, 16, 24), request: engine.Request{Script: loopInRegexp, Timeout: time.Second}, state: remuda.ExecutionTimeout, by: remuda.KilledByTime, says: "spinning"},
+		{name: "polite C loop", resources: small(256, 16, 24), request: engine.Request{Script: loopInRegexp, Timeout: time.Second}, state: remuda.ExecutionTimeout, by: remuda.KilledByTime, says: "spinning", mayDie: true},
 		{name: "output flood", resources: small(128, 16, 24), request: engine.Request{Script: "while True: print('x' * 1000)", OutputLimit: out}, state: remuda.ExecutionError, by: remuda.KilledByOutput, dead: true, check: atLimit(out)},
 		{name: "long line", resources: small(256, 16, 24), request: engine.Request{Script: "import sys\nfor _ in range(1 << 10): sys.stdout.write('x' * (1 << 20))", OutputLimit: out}, state: remuda.ExecutionError, by: remuda.KilledByOutput, dead: true, check: atLimit(out)},
 		{name: "binary", resources: small(256, 16, 24), request: engine.Request{Script: "import sys\nfor _ in range(40): sys.stdout.buffer.write(bytes(range(256)))"}, state: remuda.ExecutionSuccess, check: func(o outcome) {

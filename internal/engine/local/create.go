@@ -106,7 +106,7 @@ func (i *Instance) become(ctx context.Context, b *blank, in engine.Interpreter, 
 	if err := b.group.Limit(limitsOf(i.spec.Resources)); err != nil {
 		return err
 	}
-	setup, err := e.setup(i.spec, in, quota)
+	setup, err := e.setup(ctx, i.spec, in, quota)
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,7 @@ type Engine struct {
 	stock    *stock
 	disks    *diskMaker
 	versions *versionCache
+	compiled *compiledDrivers
 
 	mu        sync.Mutex
 	instances map[remuda.InstanceID]*Instance
@@ -65,6 +66,7 @@ func New(_ context.Context, opts Options) (_ *Engine, err error) {
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
+	e.compiled = newCompiledDrivers(e.log)
 	if os.Geteuid() != 0 {
 		return nil, unsupported("the local engine needs root", "namespaces with uid ranges, cgroups and mounts are root's", "start remuda as root", nil)
 	}

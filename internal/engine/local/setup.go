@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"maps"
 	"time"
 
@@ -21,10 +22,13 @@ const (
 )
 
 // setup says what a blank is to become.
-func (e *Engine) setup(spec engine.Spec, in engine.Interpreter, quota diskQuota) (protocol.Setup, error) {
+func (e *Engine) setup(ctx context.Context, spec engine.Spec, in engine.Interpreter, quota diskQuota) (protocol.Setup, error) {
 	driver, err := guest.Driver(spec.Language, in.Path)
 	if err != nil {
 		return protocol.Setup{}, remuda.Errorf(remuda.CodeInvalid, "make a sandbox: %w", err)
+	}
+	if spec.Language == remuda.LanguagePython {
+		driver = e.compiled.program(ctx, in.Path, driver)
 	}
 	linger := spec.Linger
 	if e.opts.Ephemeral {

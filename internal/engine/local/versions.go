@@ -139,17 +139,25 @@ func reachable(path string) bool {
 	return slices.ContainsFunc(boundDirs, func(dir string) bool { return strings.HasPrefix(target, dir+"/") })
 }
 
-// ask runs a program with --version, once for every file.
-func (c *versionCache) ask(ctx context.Context, path string) (string, error) {
+// programKey is the key of a program's file.
+func programKey(path string) (fileKey, error) {
 	st, err := os.Stat(path)
 	if err != nil {
-		return "", err
+		return fileKey{}, err
 	}
 	sys, ok := st.Sys().(*syscall.Stat_t)
 	if !ok || !st.Mode().IsRegular() || st.Mode().Perm()&0o111 == 0 {
-		return "", fmt.Errorf("%s is not a program", path)
+		return fileKey{}, fmt.Errorf("%s is not a program", path)
 	}
-	key := fileKey{dev: sys.Dev, ino: sys.Ino, mtime: st.ModTime()}
+	return fileKey{dev: sys.Dev, ino: sys.Ino, mtime: st.ModTime()}, nil
+}
+
+// ask runs a program with --version, once for every file.
+func (c *versionCache) ask(ctx context.Context, path string) (string, error) {
+	key, err := programKey(path)
+	if err != nil {
+		return "", err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if v := c.known[key]; v != "" {

@@ -137,7 +137,7 @@ func (r *rootBuilder) fillRoot() error {
 			return err
 		}
 	}
-	return writeText(newRoot, protocol.Text{Path: r.setup.DriverPath, Content: r.setup.Driver, Mode: 0o444})
+	return writeText(newRoot, protocol.Text{Path: r.setup.DriverPath, Content: string(r.setup.Driver), Mode: 0o444})
 }
 
 func (r *rootBuilder) devices() error {

@@ -63,7 +63,7 @@ type Setup struct {
 	UID        int               `json:"uid"` // of the interpreter, inside the user namespace
 	GID        int               `json:"gid"`
 	Argv       []string          `json:"argv"`   // of the driver
-	Driver     string            `json:"driver"` // driver source, placed at DriverPath before Argv is run
+	Driver     []byte            `json:"driver"` // the driver's program, placed at DriverPath before Argv is run
 	DriverPath string            `json:"driver_path"`
 	Language   string            `json:"language"`
 	Env        map[string]string `json:"env"`
