@@ -9,6 +9,7 @@ const path = require('path');
 const util = require('util');
 const vm = require('vm');
 const { createRequire } = require('module');
+const { Writable } = require('stream');
 
 const CHANNEL = 3;
 const RUN = 1, READY = 2, DONE = 3;
@@ -38,11 +39,19 @@ function send(kind, fields) {
   const frame = Buffer.concat(parts);
   frame.writeUInt32BE(frame.length - 5);
   frame[4] = kind;
-  for (let sent = 0; sent < frame.length;) {
+  try {
+    writeAll(CHANNEL, frame);
+  } catch (e) {
+    process.reallyExit(Number(fields[1]) || 0); // the script has closed the channel: let the status speak
+  }
+}
+
+function writeAll(fd, data) {
+  for (let sent = 0; sent < data.length;) {
     try {
-      sent += fs.writeSync(CHANNEL, frame, sent);
+      sent += fs.writeSync(fd, data, sent);
     } catch (e) {
-      if (e.code !== 'EAGAIN') realExit(1);
+      if (e.code !== 'EAGAIN') throw e;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
     }
   }
@@ -138,6 +147,20 @@ function freshStdin() {
   });
 }
 
+// freshOutput replaces stdout and stderr after a script was stopped anywhere, maybe
+// in the middle of a write, which leaves a stream waiting for ever.
+function freshOutput() {
+  for (const [name, fd] of [['stdout', 1], ['stderr', 2]]) {
+    const write = (chunk, encoding, done) => {
+      writeAll(fd, Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk, encoding));
+      done();
+    };
+    const stream = Object.assign(new Writable({ decodeStrings: false, write }), { fd, _isStdio: true, destroySoon() {} });
+    Object.defineProperty(process, name, { configurable: true, enumerable: true, writable: true, value: stream });
+    console[`_${name}`] = stream;
+  }
+}
+
 const dynamicImport = vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER;
 
 // evaluate runs a script in the main context and returns its completion value.
@@ -211,6 +234,7 @@ function settle(run, failure, value) {
   run.settled = true;
   run.failure = failure;
   run.value = value;
+  if (failure?.error?.code === 'ERR_SCRIPT_EXECUTION_INTERRUPTED') freshOutput();
   if (!run.final) {
     report(run, process.exitCode ?? 0);
     process.exitCode = undefined;

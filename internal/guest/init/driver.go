@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -308,8 +309,35 @@ func (k *keeper) heard(t byte, version string, done *channel.Done) error {
 	return nil
 }
 
-// interruptDriver sends SIGINT to the interpreter's process group.
+// interrupt sends SIGINT to the interpreter's process group.
 func (d *driver) interrupt() {
 	d.hadInt = true
 	_ = unix.Kill(-d.pid, unix.SIGINT)
+}
+
+// interruptChildren sends SIGINT to the other members of that group. Processes
+// of the script are hidden from us in /proc, so it asks for every number that
+// the sandbox has given out.
+func (d *driver) interruptChildren() {
+	last := lastPID()
+	for pid := 2; pid <= last; pid++ {
+		if pid == d.pid {
+			continue
+		}
+		if group, err := unix.Getpgid(pid); err == nil && group == d.pid {
+			_ = unix.Kill(pid, unix.SIGINT)
+		}
+	}
+}
+
+// lastPID is the newest process number of the sandbox.
+func lastPID() int {
+	data, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	_, number, _ := strings.Cut(strings.TrimSpace(string(data)), "/")
+	_, number, _ = strings.Cut(number, " ")
+	n, _ := strconv.Atoi(number)
+	return n
 }

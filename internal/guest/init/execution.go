@@ -21,6 +21,15 @@ const (
 // is killed, when time ran out.
 const timeoutGrace = 300 * time.Millisecond
 
+// One SIGINT can be lost: Python may have been on its way into a system call, which
+// then does not notice; a shell may have been starting a program, which did not
+// get it. So it is sent once more in the middle of the grace, and to a shell's
+// children after again and then every againRarely.
+const (
+	again       = 150 * time.Millisecond
+	againRarely = time.Second
+)
+
 // killPatience is how long a killed interpreter has to be gone before we report
 // without it.
 const killPatience = 2 * time.Second
@@ -38,6 +47,7 @@ type execution struct {
 	final     bool // kill at once when time is up
 	timeoutAt time.Time
 	killAt    time.Time // when patience with an interrupted or killed script ends
+	againAt   time.Time // when a shell is interrupted again
 	captureAt time.Time // when output is read again
 	killed    bool
 	by        string // why we interrupted or killed it
@@ -108,7 +118,27 @@ func (k *keeper) timeUp() {
 	}
 	r.by = killedByTime
 	r.killAt = time.Now().Add(timeoutGrace)
+	k.interruptDriver(timeoutGrace)
+}
+
+// interruptDriver sends SIGINT to the interpreter and its foreground children.
+func (k *keeper) interruptDriver(grace time.Duration) {
 	k.driver.interrupt()
+	if k.driver.lines {
+		grace = 2 * again
+	}
+	k.run.againAt = time.Now().Add(grace / 2)
+}
+
+// interruptAgain does it again.
+func (k *keeper) interruptAgain() {
+	r := k.run
+	if r.againAt = (time.Time{}); !k.driver.lines {
+		k.driver.interrupt()
+		return
+	}
+	k.driver.interruptChildren()
+	r.againAt = time.Now().Add(againRarely)
 }
 
 // interrupt does what the server asks to end a script.
@@ -125,11 +155,12 @@ func (k *keeper) interrupt(i protocol.Interrupt) bool {
 	if r.by == "" {
 		r.by = by
 	}
-	at := time.Now().Add(time.Duration(i.GraceMS) * time.Millisecond)
+	grace := time.Duration(i.GraceMS) * time.Millisecond
+	at := time.Now().Add(grace)
 	if r.killAt.IsZero() || at.Before(r.killAt) {
 		r.killAt = at
 	}
-	k.driver.interrupt()
+	k.interruptDriver(grace)
 	return true
 }
 

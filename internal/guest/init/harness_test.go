@@ -48,6 +48,7 @@ func withProgram(m *testing.M) int {
 		fmt.Println(err)
 		return 1
 	}
+	readSources()
 	program = filepath.Join(dir, "remuda-init")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "github.com/remuda-run/remuda/cmd/remuda-init")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -56,6 +57,17 @@ func withProgram(m *testing.M) int {
 		return 1
 	}
 	return m.Run()
+}
+
+// readSources opens what the program is built from, which tells the go command
+// that results of these tests depend on it.
+func readSources() {
+	for _, dir := range []string{".", "../protocol", "../channel", "../../../cmd/remuda-init"} {
+		files, _ := filepath.Glob(dir + "/*.go")
+		for _, f := range files {
+			_, _ = os.ReadFile(f)
+		}
+	}
 }
 
 // sandbox is a keeper in real namespaces.
@@ -129,12 +141,7 @@ func start(t testing.TB) *sandbox {
 // connect opens a connection and says Hello, without waiting for the State.
 func (s *sandbox) connect() *client {
 	s.t.Helper()
-	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: s.socket, Net: "unix"})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { _ = conn.Close() })
-	c := &client{t: s.t, conn: conn, acks: true}
+	c := dial(s)
 	c.send(protocol.TypeHello, protocol.Hello{Version: protocol.Version})
 	return c
 }
@@ -328,4 +335,15 @@ func itoa(n int) string { return strconv.Itoa(n) }
 func atoi(s string) int {
 	n, _ := strconv.Atoi(s)
 	return n
+}
+
+// dial opens a connection without a Hello.
+func dial(s *sandbox) *client {
+	s.t.Helper()
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: s.socket, Net: "unix"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = conn.Close() })
+	return &client{t: s.t, conn: conn, acks: true}
 }

@@ -127,11 +127,11 @@ func (k *keeper) flush() {
 }
 
 // deadlines lists the moments at which tick has something to do.
-func (k *keeper) deadlines() [5]time.Time {
-	var d [5]time.Time
+func (k *keeper) deadlines() [6]time.Time {
+	var d [6]time.Time
 	d[0], d[1] = k.lingerAt, k.exitAt
 	if r := k.run; r != nil {
-		d[2], d[3], d[4] = r.timeoutAt, r.killAt, r.captureAt
+		d[2], d[3], d[4], d[5] = r.timeoutAt, r.killAt, r.captureAt, r.againAt
 	}
 	return d
 }
@@ -171,6 +171,9 @@ func (k *keeper) tick() {
 	}
 	if due(r.captureAt) {
 		k.resumeCapture()
+	}
+	if due(r.againAt) {
+		k.interruptAgain()
 	}
 	if due(r.timeoutAt) {
 		k.timeUp()

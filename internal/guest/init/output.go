@@ -102,7 +102,7 @@ func (k *keeper) capture(p *pipe) {
 	}
 	n := k.readPipe(p)
 	now := time.Now()
-	if n > 0 && n < smallPiece && now.Sub(r.last) < slowDown/2 {
+	if n > 0 && n < smallPiece && now.Sub(r.last) < slowDown {
 		k.pause(&k.driver.pipes[0])
 		k.pause(&k.driver.pipes[1])
 		r.captureAt = now.Add(slowDown)
@@ -168,7 +168,7 @@ func (k *keeper) drain() {
 	if r.phase == running {
 		r.phase = draining
 		r.wall = time.Since(r.started)
-		r.timeoutAt, r.killAt, r.captureAt = time.Time{}, time.Time{}, time.Time{}
+		r.timeoutAt, r.killAt, r.captureAt, r.againAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	}
 	for i := range k.driver.pipes {
 		for total := 0; total < drainMax; {
