@@ -266,10 +266,20 @@ def prepare():
     return main
 
 
+def warm(main):
+    """Does once what every run does, and while nobody asks for a run what many do,
+    so that the first run finds its pages and its code ready."""
+    execute(main, b"", "", b"print(end='')", [], [], [])
+    import atexit, select
+    if not select.select([CHANNEL], [], [], 0.03)[0]:
+        late("described")("")
+
+
 def serve():
     _signal.pthread_sigmask(_signal.SIG_BLOCK, INTERRUPT)
     main = prepare()
     send(READY, (sys.version.split()[0].encode(),))
+    warm(main)
     while True:
         flags, name, source, n, *rest = receive()
         n = int(n)

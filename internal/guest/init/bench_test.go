@@ -52,6 +52,32 @@ func BenchmarkStart(b *testing.B) {
 	}
 }
 
+// BenchmarkFirstRun is the first script of a warm interpreter: what a warm
+// one-shot waits for.
+func BenchmarkFirstRun(b *testing.B) {
+	const pause = 50 * time.Millisecond // an instance of a pool has had some rest
+	for language, script := range map[remuda.Language]string{
+		remuda.LanguagePython: "print(1)", remuda.LanguageNode: "console.log(1)", remuda.LanguageBash: "echo 1",
+	} {
+		b.Run(string(language), func(b *testing.B) {
+			var wall time.Duration
+			var inside int64
+			for b.Loop() {
+				s := ready(b, language)
+				time.Sleep(pause)
+				at := time.Now()
+				r := s.exec(protocol.Execute{ID: "x", Script: script, KillOnTimeout: true})
+				inside += r.WallUS
+				wall += time.Since(at)
+				_ = s.cmd.Process.Kill()
+				s.gone()
+			}
+			b.ReportMetric(float64(wall.Microseconds())/float64(b.N), "first-us/op")
+			b.ReportMetric(float64(inside)/float64(b.N), "inside-us/op")
+		})
+	}
+}
+
 // BenchmarkMemory reports what a waiting keeper has to itself.
 func BenchmarkMemory(b *testing.B) {
 	s := ready(b, remuda.LanguagePython)
@@ -65,6 +91,7 @@ func BenchmarkMemory(b *testing.B) {
 
 // private sums the private pages of a process, in KiB.
 func private(t testing.TB, pid int) int {
+	t.Helper()
 	data, err := os.ReadFile("/proc/" + itoa(pid) + "/smaps_rollup")
 	if err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ func (k *keeper) accept() {
 		return
 	}
 	k.dropConn()
-	if err := k.watch(fd, unix.EPOLLIN); err != nil {
+	if err := k.watch(fd); err != nil {
 		_ = unix.Close(fd)
 		return
 	}

@@ -112,7 +112,7 @@ func (k *keeper) startDriver(s *protocol.Setup) error {
 		return err
 	}
 	for _, fd := range []int{d.channel, d.pipes[0].fd, d.pipes[1].fd} {
-		if err := k.watch(fd, unix.EPOLLIN); err != nil {
+		if err := k.watch(fd); err != nil {
 			return err
 		}
 	}

@@ -192,16 +192,16 @@ func setup(t testing.TB, language remuda.Language) protocol.Setup {
 	s := protocol.Setup{
 		Hostname: "remuda", UID: 1000, GID: 1000, Cwd: protocol.Workspace, Language: string(language),
 		Argv: d.Argv, Driver: d.Source, DriverPath: d.Path,
-		Binds:   []protocol.Bind{{Source: "/usr", Target: "/usr"}, {Source: "/nowhere", Target: "/nowhere", Optional: true}},
-		Files:   []protocol.Text{{Path: "/etc/passwd", Content: "root:x:0:0::/:/bin/sh\nuser:x:1000:1000::/workspace:/bin/bash\n"}, {Path: "/etc/group", Content: "root:x:0:\nuser:x:1000:\n"}},
-		Devices: []string{"null", "zero", "full", "random", "urandom", "tty"},
-		Mask:    []string{"/proc/kcore", "/proc/keys", "/proc/acpi", "/proc/sysrq-trigger"}, ReadOnly: []string{"/proc/sys", "/proc/irq"},
+		Mask: []string{"/proc/kcore", "/proc/keys", "/proc/acpi", "/proc/sysrq-trigger"}, ReadOnly: []string{"/proc/sys", "/proc/irq"},
 		DiskBytes: 32 << 20, DiskInodes: 2000,
 		Env:      map[string]string{"PATH": "/usr/bin:/bin", "HOME": protocol.Workspace, "LANG": "C.UTF-8"},
 		Limits:   []protocol.Rlimit{{Resource: unix.RLIMIT_NOFILE, Value: 1024}, {Resource: unix.RLIMIT_CORE}},
 		Seccomp:  denyAll(unix.SYS_MOUNT, unix.SYS_UNSHARE, unix.SYS_PTRACE),
 		LingerMS: 0,
 	}
+	s.Binds = []protocol.Bind{{Source: "/usr", Target: "/usr"}, {Source: "/nowhere", Target: "/nowhere", Optional: true}}
+	s.Files = []protocol.Text{{Path: "/etc/passwd", Content: "root:x:0:0::/:/bin/sh\nuser:x:1000:1000::/workspace:/bin/bash\n"}, {Path: "/etc/group", Content: "root:x:0:\nuser:x:1000:\n"}}
+	s.Devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
 	for _, l := range []string{"bin", "sbin", "lib", "lib64"} {
 		s.Links = append(s.Links, protocol.Link{Target: "usr/" + l, Path: "/" + l})
 	}
@@ -290,6 +290,9 @@ func (c *client) tryCollect(id string, each func(seq int64, data []byte)) (r res
 			}
 			if r.ID != id {
 				return r, fmt.Errorf("the end of %s instead of %s", r.ID, id)
+			}
+			if r.Dead && c.acks { // lets the keeper leave at once
+				c.send(protocol.TypeAck, protocol.Ack{ID: id, Seq: r.LastSeq + 1})
 			}
 			return r, nil
 		default:

@@ -32,6 +32,7 @@ type keeper struct {
 	linger   time.Duration
 	lingerAt time.Time // when to give up waiting for a server; zero: do not
 	exitAt   time.Time // when to leave after the interpreter is gone; zero: do not
+	primed   bool
 	done     bool
 }
 
@@ -52,13 +53,13 @@ func newKeeper(listen int) (*keeper, error) {
 	if err := unix.SetNonblock(listen, true); err != nil {
 		return nil, wrap(err, "prepare", "the listening socket")
 	}
-	return k, k.watch(listen, unix.EPOLLIN)
+	return k, k.watch(listen)
 }
 
-// watch makes the loop react to events of a descriptor; changing them later is
-// rewatch, ending it unwatch.
-func (k *keeper) watch(fd int, events uint32) error {
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(k.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}))
+// watch makes the loop react when a descriptor can be read; rewatch changes the
+// events, unwatch ends it.
+func (k *keeper) watch(fd int) error {
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(k.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}))
 }
 
 func (k *keeper) rewatch(fd int, events uint32) {
@@ -82,6 +83,10 @@ func (k *keeper) loop() error {
 		}
 		k.tick()
 		k.flush()
+		if k.setup != nil && k.setup.ready && !k.primed {
+			k.primed = true
+			k.prime()
+		}
 	}
 	killAll()
 	return nil

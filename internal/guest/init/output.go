@@ -155,7 +155,7 @@ func (k *keeper) resumeCapture() {
 	}
 	for i := range k.driver.pipes {
 		if p := &k.driver.pipes[i]; !p.watched && !p.eof {
-			p.watched = k.watch(p.fd, unix.EPOLLIN) == nil
+			p.watched = k.watch(p.fd) == nil
 		}
 	}
 }

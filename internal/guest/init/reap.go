@@ -16,7 +16,7 @@ func (k *keeper) startReaper() error {
 		return os.NewSyscallError("eventfd", err)
 	}
 	k.wake = wake
-	if err := k.watch(wake, unix.EPOLLIN); err != nil {
+	if err := k.watch(wake); err != nil {
 		return err
 	}
 	driver := k.driver.pid
