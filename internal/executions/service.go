@@ -355,7 +355,7 @@ func persist(st Store, fn func(*store.Tx) error) error {
 		if attempt > 0 {
 			time.Sleep(time.Duration(attempt) * 100 * time.Millisecond)
 		}
-		if err = st.Begin(fn).Wait(context.Background()); err == nil {
+		if err = st.Write(context.Background(), fn); err == nil {
 			return nil
 		}
 		if code := remuda.CodeOf(err); code == remuda.CodeNotFound || code == remuda.CodeConflict {

@@ -16,7 +16,7 @@ type Settings struct {
 	// does not cost users their latency.
 	ParallelStarts int
 	// ParallelCold bounds the cold starts that go on at the same time; others
-	// wait in line. Default: four for each core.
+	// wait in line. Default: two for each core.
 	ParallelCold int
 	// RefillDelay is when a leased instance is replaced that has not been released
 	// by then, if the pool is at least half full. Default 20 ms.
@@ -39,7 +39,7 @@ func (s Settings) withDefaults() Settings {
 	cores := runtime.NumCPU()
 	s.Capacity = orDefault(s.Capacity, max(64, 32*cores))
 	s.ParallelStarts = orDefault(s.ParallelStarts, cores)
-	s.ParallelCold = orDefault(s.ParallelCold, 4*cores)
+	s.ParallelCold = orDefault(s.ParallelCold, 2*cores)
 	s.RefillDelay = orDefault(s.RefillDelay, 20*time.Millisecond)
 	s.Window = orDefault(s.Window, 30*time.Second)
 	s.Tick = orDefault(s.Tick, time.Second)

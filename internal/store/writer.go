@@ -152,14 +152,16 @@ func (s *Store) runGroup(first *Pending, group []*Pending) []*Pending {
 		return s.failGroup(append(group, first), "starting to write", err)
 	}
 	tx := &Tx{c: s.writer, s: s, writable: true}
+	run := s.runFirst
 	for p, more := first, true; more; p, more = s.next(len(group)) {
 		group = append(group, p)
 		if !p.state.CompareAndSwap(pendingQueued, pendingStarted) {
 			continue // given up by its caller, who has the answer already
 		}
-		if err := s.runOne(tx, p); err != nil {
+		if err := run(tx, p); err != nil {
 			return s.failGroup(group, "writing", err)
 		}
+		run = s.runOne
 	}
 	if err := s.writer.command(context.Background(), "COMMIT"); err != nil {
 		return s.failGroup(group, "making changes durable", err)
@@ -181,6 +183,28 @@ func (s *Store) next(n int) (*Pending, bool) {
 	default:
 		return nil, false
 	}
+}
+
+// runFirst runs the first write of a group, which is most often its only one.
+// Nothing is in the transaction yet, so the transaction itself is its savepoint.
+func (s *Store) runFirst(tx *Tx, p *Pending) error {
+	ctx := context.Background()
+	tx.failed = nil
+	p.err = call(p.fn, tx)
+	if p.err == nil {
+		p.err = tx.failed
+	}
+	if p.err == nil {
+		return nil
+	}
+	if err := s.writer.command(ctx, "ROLLBACK"); err != nil {
+		if tx.failed != nil {
+			return tx.failed // SQLite has rolled back by itself
+		}
+		return err
+	}
+	tx.changes = 0
+	return s.writer.command(ctx, s.backend.beginWrite())
 }
 
 // runOne runs one write inside a savepoint. The returned error says that the
