@@ -43,7 +43,7 @@ func startDriver(t *testing.T, language remuda.Language, interpreter string) *wi
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), filepath.Base(d.Path))
-	if err := os.WriteFile(path, []byte(d.Source), 0o600); err != nil {
+	if err := os.WriteFile(path, d.Source, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	argv := slices.Clone(d.Argv)

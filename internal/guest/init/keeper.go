@@ -36,13 +36,8 @@ type keeper struct {
 	done     bool
 }
 
-// firstContact is how long a keeper waits for the server that started it. One
-// that was killed in between knows nothing of this keeper, and nobody else would
-// end it.
-const firstContact = 30 * time.Second
-
 func newKeeper(listen int) (*keeper, error) {
-	k := &keeper{listen: listen, wake: -1, lingerAt: time.Now().Add(firstContact)}
+	k := &keeper{listen: listen, wake: -1, lingerAt: time.Now().Add(protocol.FirstConnection)}
 	if v, err := unix.GetsockoptInt(listen, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || v == 0 {
 		return nil, fmt.Errorf("descriptor %d is not the listening socket that an engine leaves: this program is started by remuda only", listen)
 	}
