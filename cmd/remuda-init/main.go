@@ -20,7 +20,7 @@ func init() { runtime.LockOSThread() }
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == protocol.LaunchArg {
 		runtime.UnlockOSThread()
-		os.Exit(launch.Main())
+		os.Exit(launch.Main(guestinit.Prepare))
 	}
 	os.Exit(guestinit.Main())
 }

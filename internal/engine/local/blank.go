@@ -24,6 +24,7 @@ type blank struct {
 	proc   *process
 	conn   *keeperConn
 	socket string // path
+	era    int    // of the launcher, when this was begun
 }
 
 // keeperOOMScore protects the keeper from the OOM killer: it has to live to say
@@ -44,7 +45,7 @@ func protect(pid int) error {
 
 // makeBlank makes one. On error nothing is left of it.
 func (e *Engine) makeBlank(ctx context.Context) (_ *blank, err error) {
-	b := &blank{name: "blank-" + randomHex(8)}
+	b := &blank{name: "blank-" + randomHex(8), era: e.launcher.Era()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.destroy(ctx))

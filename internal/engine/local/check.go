@@ -221,6 +221,14 @@ func (e *Engine) checkSandbox(ctx context.Context) (string, error) {
 		return "", errors.New("there is no interpreter to try it with")
 	}
 	begun := time.Now()
+	in, err := e.versions.interpreter(ctx, language, "")
+	if err != nil {
+		return "", err
+	}
+	driver, err := e.driver(ctx, language, in)
+	if err != nil {
+		return "", err
+	}
 	b, err := e.makeBlank(ctx)
 	if err != nil {
 		return "", err
@@ -232,12 +240,7 @@ func (e *Engine) checkSandbox(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", errors.Join(err, b.destroy(ctx))
 	}
-	in, err := e.versions.interpreter(ctx, language, "")
-	if err == nil {
-		err = inst.become(ctx, b, in, begun)
-	}
-	if err != nil {
-		inst.blank = b // also when become was not reached
+	if err := inst.become(ctx, b, driver, begun); err != nil {
 		return "", errors.Join(err, inst.abandon(ctx))
 	}
 	res, err := inst.Execute(ctx, engine.Request{ID: remuda.NewExecutionID(), Script: probeScripts[language], Timeout: setupTime}, nil)

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os/exec"
-	"strings"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -64,7 +64,8 @@ func compileDriver(ctx context.Context, interpreter string, source guest.Program
 	const compileTime = 20 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, compileTime)
 	defer cancel()
-	path := strings.TrimSuffix(source.Path, ".py") + ".pyc"
+	// One root serves all interpreters.
+	path := filepath.Join("/run/remuda", interpreter, "driver.pyc")
 	cmd := exec.CommandContext(ctx, interpreter, "-I", "-S", "-B", "-c", compileScript, path)
 	cmd.Env, cmd.Dir = []string{"LC_ALL=C"}, "/"
 	cmd.Stdin = bytes.NewReader(source.Source)

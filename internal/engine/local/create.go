@@ -9,6 +9,7 @@ import (
 
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/engine/local/cgroup"
+	"github.com/remuda-run/remuda/internal/guest"
 	"github.com/remuda-run/remuda/internal/guest/protocol"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
@@ -27,6 +28,10 @@ func (e *Engine) Create(ctx context.Context, spec engine.Spec) (engine.Instance,
 		return nil, err
 	}
 	spec.Version = in.Version
+	driver, err := e.driver(ctx, spec.Language, in)
+	if err != nil {
+		return nil, err
+	}
 	e.stock.fill()
 	ctx, cancel := context.WithTimeoutCause(ctx, setupTime, fmt.Errorf("the sandbox was not ready after %s", setupTime))
 	defer cancel()
@@ -34,7 +39,7 @@ func (e *Engine) Create(ctx context.Context, spec engine.Spec) (engine.Instance,
 	if err != nil {
 		return nil, err
 	}
-	if err := inst.build(ctx, in, begun); err != nil {
+	if err := inst.build(ctx, driver, begun); err != nil {
 		err = errors.Join(err, inst.abandon(ctx))
 		if ctx.Err() != nil {
 			return nil, remuda.Errorf(contextCode(ctx), "create a sandbox: %w", errors.Join(context.Cause(ctx), err))
@@ -84,16 +89,16 @@ func checkSpec(spec engine.Spec) error {
 }
 
 // build turns a blank into the instance.
-func (i *Instance) build(ctx context.Context, in engine.Interpreter, begun time.Time) error {
+func (i *Instance) build(ctx context.Context, driver guest.Program, begun time.Time) error {
 	b, err := i.engine.stock.take(ctx)
 	if err != nil {
 		return err
 	}
-	return i.become(ctx, b, in, begun)
+	return i.become(ctx, b, driver, begun)
 }
 
 // become does it with a given blank, which is the instance's from here on.
-func (i *Instance) become(ctx context.Context, b *blank, in engine.Interpreter, begun time.Time) error {
+func (i *Instance) become(ctx context.Context, b *blank, driver guest.Program, begun time.Time) error {
 	var err error
 	e := i.engine
 	i.blank = b

@@ -90,7 +90,7 @@ func (e *Engine) prepare() error {
 	if err != nil {
 		return unsupported("the first process of a sandbox is missing", err.Error(), "build with `make build`", err)
 	}
-	if e.launcher, err = launch.NewClient(binary); err != nil {
+	if e.launcher, err = launch.NewClient(binary, hostRoot); err != nil {
 		return unsupported("remuda-init cannot be executed from memory", err.Error(), "run `remuda doctor`", err)
 	}
 	if e.filter, err = seccomp.Program(); err != nil {
@@ -112,7 +112,7 @@ func (e *Engine) prepare() error {
 	if blanks == 0 {
 		blanks = DefaultBlanks
 	}
-	e.stock = newStock(max(blanks, 0), e.log, e.makeBlank)
+	e.stock = newStock(max(blanks, 0), e.log, e.makeBlank, e.launcher.Era)
 	return nil
 }
 

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/remuda-run/remuda/internal/guest"
 	"github.com/remuda-run/remuda/internal/guest/protocol"
+	"github.com/remuda-run/remuda/internal/remuda"
 )
 
 // The root of a sandbox of the environment "host": the parts of the machine's
@@ -26,7 +28,21 @@ var boundEtc = []string{
 	"/etc/mime.types", "/etc/services", "/etc/protocols",
 }
 
-// hostBinds lists what is there, now: packages come and go.
+// hostRoot is what the launcher prepares, once. Packages come and go: what
+// happens inside a bound directory shows in every sandbox at once, a directory
+// or file of /etc that is new or was replaced only after a restart of the server.
+func hostRoot() protocol.Root {
+	files := syntheticEtc()
+	for _, language := range []remuda.Language{remuda.LanguageNode, remuda.LanguageBash} {
+		// Python's is compiled for each interpreter and placed when it is first used.
+		if driver, err := guest.Driver(language, ""); err == nil {
+			files = append(files, protocol.Text{Path: driver.Path, Content: string(driver.Source)})
+		}
+	}
+	return protocol.Root{Binds: hostBinds(), Links: hostLinks(), Files: files, Devices: devices}
+}
+
+// hostBinds lists what is there now.
 func hostBinds() []protocol.Bind {
 	var binds []protocol.Bind
 	for _, p := range boundDirs {

@@ -21,30 +21,36 @@ const (
 	hostname    = "remuda"
 )
 
-// setup says what a blank is to become.
-func (e *Engine) setup(ctx context.Context, spec engine.Spec, in engine.Interpreter, quota diskQuota) (protocol.Setup, error) {
-	driver, err := guest.Driver(spec.Language, in.Path)
+// driver returns the driver for an interpreter and sees that the root of every
+// blank that is made or used from now on has it.
+func (e *Engine) driver(ctx context.Context, language remuda.Language, in engine.Interpreter) (guest.Program, error) {
+	driver, err := guest.Driver(language, in.Path)
 	if err != nil {
-		return protocol.Setup{}, remuda.Errorf(remuda.CodeInvalid, "make a sandbox: %w", err)
+		return guest.Program{}, remuda.Errorf(remuda.CodeInvalid, "make a sandbox: %w", err)
 	}
-	if spec.Language == remuda.LanguagePython {
+	if language == remuda.LanguagePython {
 		driver = e.compiled.program(ctx, in.Path, driver)
+		e.launcher.Place(driver.Path, string(driver.Source))
 	}
+	return driver, nil
+}
+
+// setup says what a blank is to become.
+func (e *Engine) setup(spec engine.Spec, driver guest.Program, quota diskQuota) protocol.Setup {
 	linger := spec.Linger
 	if e.opts.Ephemeral {
 		linger = 0
 	}
 	return protocol.Setup{
-		Hostname: hostname,
-		Binds:    hostBinds(), Links: hostLinks(), Files: syntheticEtc(), Devices: devices,
+		Hostname: hostname, Prepared: true,
 		Mask: masks(), ReadOnly: readOnlyPaths,
 		DiskBytes: quota.bytes, DiskInodes: quota.inodes, DiskFD: quota.image,
 		UID: sandboxUID, GID: sandboxGID,
-		Argv: driver.Argv, Driver: driver.Source, DriverPath: driver.Path, Language: string(spec.Language),
+		Argv: driver.Argv, Language: string(spec.Language),
 		Env: environment(spec.Env), Cwd: protocol.Workspace,
 		Limits: rlimits(spec.Resources), Seccomp: e.filter,
 		LingerMS: linger.Milliseconds(),
-	}, nil
+	}
 }
 
 // environment is what every interpreter has, and what the runtime adds.

@@ -13,6 +13,7 @@ type stock struct {
 	log  *slog.Logger
 	make func(context.Context) (*blank, error)
 	size int
+	era  func() int // blanks of an earlier one are of no use
 
 	ready  chan *blank
 	wanted chan struct{} // capacity size: how many are to be made
@@ -21,9 +22,9 @@ type stock struct {
 	maker  sync.WaitGroup
 }
 
-func newStock(size int, log *slog.Logger, maker func(context.Context) (*blank, error)) *stock {
+func newStock(size int, log *slog.Logger, maker func(context.Context) (*blank, error), era func() int) *stock {
 	return &stock{
-		log: log, make: maker, size: size, cancel: func() {},
+		log: log, make: maker, size: size, era: era, cancel: func() {},
 		ready: make(chan *blank, size), wanted: make(chan struct{}, size),
 	}
 }
@@ -75,12 +76,15 @@ func (s *stock) take(ctx context.Context) (*blank, error) {
 		select {
 		case b := <-s.ready:
 			s.wanted <- struct{}{} // has room: b's is free
-			if b.alive() {
+			alive := b.alive()
+			if alive && b.era == s.era() {
 				return b, nil
 			}
-			s.log.Warn("a blank had ended before its use", "pid", b.proc.pid)
+			if !alive {
+				s.log.Warn("a blank had ended before its use", "pid", b.proc.pid)
+			}
 			if err := b.destroy(ctx); err != nil {
-				s.log.Error("a dead blank could not be removed", "error", err)
+				s.log.Error("a blank that was not used could not be removed", "error", err)
 			}
 		default:
 			return s.make(ctx)

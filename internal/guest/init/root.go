@@ -3,9 +3,8 @@ package guestinit
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path"
-	"strings"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -45,9 +44,7 @@ type rootBuilder struct {
 
 func (r *rootBuilder) build() error {
 	defer unix.Umask(unix.Umask(0))
-	for _, step := range []func() error{
-		r.begin, r.bindSources, r.fillRoot, r.devices, r.attachDisk, r.proc, r.enter,
-	} {
+	for _, step := range []func() error{r.begin, r.terminals, r.attachDisk, r.proc, r.enter} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -55,50 +52,40 @@ func (r *rootBuilder) build() error {
 	return nil
 }
 
-// begin cuts every tie to the mounts of the host and mounts the new root.
+// begin cuts every tie to the mounts of the host and mounts the new root: the
+// prepared one, or one that is made now.
 func (r *rootBuilder) begin() error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return wrap(err, "make private", "/")
+	if err := makePrivate(); err != nil {
+		return err
 	}
-	return wrap(unix.Mount("tmpfs", newRoot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=4m,nr_inodes=1024,mode=755"), "mount tmpfs on", newRoot)
+	s := r.setup
+	if !s.Prepared {
+		if err := mountRoot(newRoot); err != nil {
+			return err
+		}
+		files := append(slices.Clip(s.Files), protocol.Text{Path: s.DriverPath, Content: string(s.Driver)})
+		base := baseBuilder{at: newRoot, root: &protocol.Root{Binds: s.Binds, Links: s.Links, Files: files, Devices: s.Devices}}
+		return base.build()
+	}
+	if len(s.Binds)+len(s.Links)+len(s.Files)+len(s.Devices)+len(s.Driver) > 0 {
+		return errors.New("the setup asks for the prepared root and for another")
+	}
+	// A copy, because the mount itself came from a more powerful namespace and
+	// may not become the root. Its parts stay locked together, and read-only.
+	return wrap(unix.Mount(protocol.PreparedRoot, newRoot, "", unix.MS_BIND|unix.MS_REC, ""), "bind the prepared root at", newRoot)
+}
+
+func makePrivate() error {
+	return wrap(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), "make private", "/")
+}
+
+// mountRoot mounts a small file system for a root.
+func mountRoot(at string) error {
+	return wrap(unix.Mount("tmpfs", at, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=4m,nr_inodes=1024,mode=755"), "mount tmpfs on", at)
 }
 
 // in is the path of p while the new root is being made.
 func in(p string) string { return newRoot + path.Clean("/"+p) }
-
-func (r *rootBuilder) bindSources() error {
-	for _, b := range r.setup.Binds {
-		var st unix.Stat_t
-		if err := unix.Stat(b.Source, &st); err != nil {
-			if b.Optional && errors.Is(err, unix.ENOENT) {
-				continue
-			}
-			return wrap(err, "bind", b.Source)
-		}
-		if err := makeTarget(in(b.Target), st.Mode&unix.S_IFMT == unix.S_IFDIR); err != nil {
-			return err
-		}
-		if err := bind(b.Source, in(b.Target), unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// makeTarget makes what a mount needs to be put on.
-func makeTarget(target string, dir bool) error {
-	if dir {
-		return os.MkdirAll(target, 0o755)
-	}
-	if err := os.MkdirAll(path.Dir(target), 0o755); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(target, os.O_CREATE|os.O_RDONLY, 0o444)
-	if err != nil {
-		return err
-	}
-	return f.Close()
-}
 
 // bind binds source at target and below, and sets attributes on all of it.
 func bind(source, target string, attr uint64) error {
@@ -118,52 +105,9 @@ func setAttr(target string, attr uint64, flags uint) error {
 	return wrap(err, "set attributes of the mount at", target)
 }
 
-func (r *rootBuilder) fillRoot() error {
-	for _, dir := range []string{"/proc", "/sys", emptyDir, "/dev/pts", "/root", "/home"} {
-		if err := os.MkdirAll(in(dir), 0o755); err != nil {
-			return err
-		}
-	}
-	for _, l := range r.setup.Links {
-		if err := os.MkdirAll(path.Dir(in(l.Path)), 0o755); err != nil {
-			return err
-		}
-		if err := os.Symlink(l.Target, in(l.Path)); err != nil {
-			return err
-		}
-	}
-	for _, t := range r.setup.Files {
-		if err := writeText(newRoot, t); err != nil {
-			return err
-		}
-	}
-	return writeText(newRoot, protocol.Text{Path: r.setup.DriverPath, Content: string(r.setup.Driver), Mode: 0o444})
-}
-
-func (r *rootBuilder) devices() error {
-	for _, name := range r.setup.Devices {
-		if name == "" || strings.ContainsAny(name, "/\x00") {
-			return fmt.Errorf("%q is not the name of a device", name)
-		}
-		if err := makeTarget(in("/dev/"+name), false); err != nil {
-			return err
-		}
-		if err := unix.Mount("/dev/"+name, in("/dev/"+name), "", unix.MS_BIND, ""); err != nil {
-			return wrap(err, "bind device", name)
-		}
-	}
-	if err := unix.Mount("devpts", in("/dev/pts"), "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"); err != nil {
-		return wrap(err, "mount", "/dev/pts")
-	}
-	for _, l := range [][2]string{
-		{"pts/ptmx", "/dev/ptmx"}, {"/proc/self/fd", "/dev/fd"}, {"/proc/self/fd/0", "/dev/stdin"},
-		{"/proc/self/fd/1", "/dev/stdout"}, {"/proc/self/fd/2", "/dev/stderr"},
-	} {
-		if err := os.Symlink(l[0], in(l[1])); err != nil {
-			return err
-		}
-	}
-	return nil
+// terminals gives the sandbox pseudo-terminals of its own.
+func (r *rootBuilder) terminals() error {
+	return wrap(unix.Mount("devpts", in("/dev/pts"), "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"), "mount", "/dev/pts")
 }
 
 // attachDisk mounts the one writable file system and binds its directories.
@@ -180,9 +124,6 @@ func (r *rootBuilder) attachDisk() error {
 			if err := unix.Chown(dir, r.setup.UID, r.setup.GID); err != nil {
 				return wrap(err, "give to the interpreter's user", w.name)
 			}
-		}
-		if err := os.MkdirAll(in(w.target), 0o755); err != nil {
-			return err
 		}
 		if err := unix.Mount(dir, in(w.target), "", unix.MS_BIND, ""); err != nil {
 			return wrap(err, "bind the disk at", w.target)
@@ -241,6 +182,14 @@ func (r *rootBuilder) proc() error {
 
 // enter makes the new root the root and lets go of the old one.
 func (r *rootBuilder) enter() error {
+	if err := changeRoot(); err != nil {
+		return err
+	}
+	return setAttr("/", unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, 0)
+}
+
+// changeRoot makes newRoot the root of the mount namespace and detaches what was.
+func changeRoot() error {
 	if err := unix.Chdir(newRoot); err != nil {
 		return wrap(err, "enter", newRoot)
 	}
@@ -250,8 +199,5 @@ func (r *rootBuilder) enter() error {
 	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
 		return wrap(err, "detach", "the old root")
 	}
-	if err := unix.Chdir("/"); err != nil {
-		return wrap(err, "enter", "/")
-	}
-	return setAttr("/", unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, 0)
+	return wrap(unix.Chdir("/"), "enter", "/")
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"strconv"
 	"time"
 
@@ -81,26 +80,13 @@ func loopbackUp() error {
 	if err != nil {
 		return os.NewSyscallError("socket", err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	ifr, err := unix.NewIfreq("lo")
 	if err != nil {
 		return err
 	}
 	ifr.SetUint16(unix.IFF_UP)
 	return os.NewSyscallError("ioctl SIOCSIFFLAGS", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr))
-}
-
-// writeText writes a small file of the root.
-func writeText(root string, t protocol.Text) error {
-	full := path.Join(root, t.Path)
-	if err := os.MkdirAll(path.Dir(full), 0o755); err != nil {
-		return err
-	}
-	mode := os.FileMode(t.Mode)
-	if mode == 0 {
-		mode = 0o444
-	}
-	return os.WriteFile(full, []byte(t.Content), mode)
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

@@ -47,12 +47,12 @@ type State struct {
 // Setup tells a keeper what sandbox to build. It runs with the capabilities of
 // its own user namespace at that moment and loses them while it answers.
 type Setup struct {
-	Hostname string   `json:"hostname"`
-	Binds    []Bind   `json:"binds"`   // read-only, in order
-	Links    []Link   `json:"links"`   // symbolic links in the root
-	Files    []Text   `json:"files"`   // small files in the root (synthetic /etc)
-	Devices  []string `json:"devices"` // names under /dev to bind from the host
-	Mask     []string `json:"mask"`    // absolute paths covered by an empty file or directory
+	Hostname string `json:"hostname"`
+	// Prepared says that the root is the one that the launcher has prepared;
+	// then Root, Driver and DriverPath are empty.
+	Prepared bool `json:"prepared,omitempty"`
+	Root
+	Mask     []string `json:"mask"` // absolute paths covered by an empty file or directory
 	ReadOnly []string `json:"read_only"`
 	// DiskBytes and DiskInodes bound the one writable file system (workspace,
 	// /tmp, /var/tmp, /dev/shm). With DiskFD it is the mount passed as the
@@ -71,26 +71,6 @@ type Setup struct {
 	Limits     []Rlimit          `json:"limits"`
 	Seccomp    []byte            `json:"seccomp"` // classic BPF program, native byte order, 8 bytes an instruction
 	LingerMS   int64             `json:"linger_ms"`
-}
-
-// Bind is a read-only, nosuid, nodev bind mount of a host path.
-type Bind struct {
-	Source   string `json:"source"`
-	Target   string `json:"target"`
-	Optional bool   `json:"optional,omitempty"` // skip when the source is absent
-}
-
-// Link is a symbolic link Target -> Source.
-type Link struct {
-	Target string `json:"target"`
-	Path   string `json:"path"`
-}
-
-// Text is a small file of the root.
-type Text struct {
-	Path    string `json:"path"`
-	Content string `json:"content"`
-	Mode    uint32 `json:"mode"`
 }
 
 // Rlimit is one resource limit of the interpreter, soft and hard alike.

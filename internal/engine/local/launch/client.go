@@ -3,9 +3,11 @@ package launch
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -15,9 +17,12 @@ import (
 // Client starts keepers through a launcher process, which it starts when it is
 // needed and again when it has died. Its methods may be called at any time.
 type Client struct {
-	binary int // descriptor of the sealed memfd
+	binary int                  // descriptor of the sealed memfd
+	root   func() protocol.Root // what to prepare, without the placed files
 
 	mu     sync.Mutex
+	placed map[string]string // more files of the root, by path
+	era    int
 	cmd    *exec.Cmd
 	socket int // ours of the pair; -1 when there is no launcher
 	closed bool
@@ -33,13 +38,14 @@ type Keeper struct {
 }
 
 // NewClient prepares binary (the bytes of remuda-init) to be executed from
-// memory.
-func NewClient(binary []byte) (*Client, error) {
+// memory. root says, each time that a launcher is started, what the root of its
+// sandboxes holds.
+func NewClient(binary []byte, root func() protocol.Root) (*Client, error) {
 	fd, err := sealed(binary)
 	if err != nil {
 		return nil, err
 	}
-	return &Client{binary: fd, socket: -1}, nil
+	return &Client{binary: fd, root: root, placed: map[string]string{}, socket: -1}, nil
 }
 
 // sealed returns a memfd that holds content and can never be changed, so that a
@@ -86,6 +92,27 @@ func (c *Client) Pid() int {
 // Path names the program for an exec of this process.
 func (c *Client) Path() string { return fmt.Sprintf("/proc/self/fd/%d", c.binary) }
 
+// Place has a small file in the root of every sandbox cloned from now on. What
+// is prepared is never changed, so a new file takes a new launcher, which begins
+// a new era.
+func (c *Client) Place(path, content string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if have, ok := c.placed[path]; ok && have == content {
+		return
+	}
+	c.placed[path] = content
+	c.era++
+	c.reap()
+}
+
+// Era is how often the root has changed: a keeper of an earlier one lacks a file.
+func (c *Client) Era() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.era
+}
+
 // Start starts one keeper and returns its pid and a pidfd. It is a child of this
 // process.
 func (c *Client) Start(k Keeper) (pid, pidfd int, err error) {
@@ -130,13 +157,21 @@ func (c *Client) spawn() error {
 	}
 	theirs := os.NewFile(uintptr(pair[1]), "launcher")
 	defer func() { _ = theirs.Close() }()
+	root, err := c.describeRoot()
+	if err != nil {
+		_ = unix.Close(pair[0])
+		return err
+	}
+	defer func() { _ = root.Close() }()
 	cmd := &exec.Cmd{
 		Path: c.Path(),
 		Args: []string{protocol.KeeperArg0, protocol.LaunchArg},
 		// It allocates a few KB for each keeper and has nothing to collect.
 		Env:        []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=16MiB"},
 		Dir:        "/",
-		ExtraFiles: []*os.File{theirs},
+		ExtraFiles: []*os.File{theirs, root},
+		// Where it prepares the root; nothing of it shows on the machine.
+		SysProcAttr: &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS},
 	}
 	if err := cmd.Start(); err != nil {
 		_ = unix.Close(pair[0])
@@ -144,6 +179,27 @@ func (c *Client) spawn() error {
 	}
 	c.cmd, c.socket = cmd, pair[0]
 	return nil
+}
+
+// describeRoot writes what is to be prepared into a memfd.
+func (c *Client) describeRoot() (*os.File, error) {
+	root := c.root()
+	for path, content := range c.placed {
+		root.Files = append(root.Files, protocol.Text{Path: path, Content: content})
+	}
+	fd, err := unix.MemfdCreate("root", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make a memfd for the launcher: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "root")
+	_, err = f.Write(protocol.AppendMessage(nil, &root))
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("describe the root to the launcher: %w", err), f.Close())
+	}
+	return f, nil
 }
 
 // reap closes the socket, upon which the launcher ends, and waits for it.

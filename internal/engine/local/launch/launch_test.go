@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/remuda-run/remuda/internal/guest/protocol"
 )
 
 func TestWire(t *testing.T) {
@@ -54,7 +56,7 @@ func TestStartRefuses(t *testing.T) {
 	if _, _, err := start(0, request{}, []int{1}); err == nil {
 		t.Error("a keeper was started without its descriptors")
 	}
-	c, err := NewClient([]byte("no program"))
+	c, err := NewClient([]byte("no program"), func() protocol.Root { return protocol.Root{} })
 	if err != nil {
 		t.Fatal(err)
 	}

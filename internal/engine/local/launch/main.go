@@ -3,6 +3,7 @@ package launch
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"syscall"
 
@@ -16,11 +17,13 @@ const Namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | u
 	unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
 
 // Main runs the launcher until its socket is closed and returns its exit code.
-func Main() int {
+// prepare turns the process's mount namespace into one to clone keepers from.
+func Main(prepare func(*protocol.Root) error) int {
 	unix.CloseOnExec(socketFD)
-	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	null, err := begin(prepare)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "launcher: open /dev/null:", err)
+		fmt.Fprintln(os.Stderr, "launcher:", err)
+		refuse(err)
 		return 1
 	}
 	for {
@@ -32,6 +35,58 @@ func Main() int {
 			fmt.Fprintln(os.Stderr, "launcher:", err)
 			return 1
 		}
+	}
+}
+
+// begin does what comes before the first keeper and returns the null device,
+// which is out of sight afterwards.
+func begin(prepare func(*protocol.Root) error) (null int, err error) {
+	root, err := readRoot(rootFD)
+	if err != nil {
+		return -1, err
+	}
+	if null, err = unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
+		return -1, fmt.Errorf("open /dev/null: %w", err)
+	}
+	own, err := os.Readlink("/proc/self/ns/mnt")
+	if err != nil {
+		return -1, err
+	}
+	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", os.Getppid()))
+	if err != nil {
+		return -1, err
+	}
+	if own == theirs {
+		return -1, errors.New("it was not started in a mount namespace of its own: this program is started by remuda only")
+	}
+	if err := prepare(root); err != nil {
+		return -1, fmt.Errorf("prepare the root of sandboxes: %w", err)
+	}
+	return null, nil
+}
+
+// readRoot reads what the root is to hold from a memfd.
+func readRoot(fd int) (*protocol.Root, error) {
+	f := os.NewFile(uintptr(fd), "root")
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(f)
+	if err != nil {
+		return nil, fmt.Errorf("read the description of the root: %w", err)
+	}
+	root := &protocol.Root{}
+	if err := protocol.Decode(b, root); err != nil {
+		return nil, fmt.Errorf("read the description of the root: %w", err)
+	}
+	return root, nil
+}
+
+// refuse answers the first request with why there is no launcher.
+func refuse(why error) {
+	var req request
+	fds, err := receive(socketFD, &req)
+	closeAll(fds)
+	if err == nil {
+		_ = send(socketFD, reply{Error: why.Error()}) // it is on stderr as well
 	}
 }
 

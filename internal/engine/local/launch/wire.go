@@ -11,6 +11,9 @@ import (
 // socketFD is where the launcher finds its end of the socketpair.
 const socketFD = 3
 
+// rootFD is where it finds the description of the root it is to prepare.
+const rootFD = 4
+
 // maxMessage bounds a request and a reply.
 const maxMessage = 4096
 
