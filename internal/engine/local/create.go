@@ -111,10 +111,7 @@ func (i *Instance) become(ctx context.Context, b *blank, driver guest.Program, b
 	if err := b.group.Limit(limitsOf(i.spec.Resources)); err != nil {
 		return err
 	}
-	setup, err := e.setup(ctx, i.spec, in, quota)
-	if err != nil {
-		return err
-	}
+	setup := e.setup(i.spec, driver, quota)
 	created := time.Since(begun)
 	if i.disk != nil {
 		err = b.conn.sendWithFD(protocol.TypeSetup, setup, i.disk.mount)
