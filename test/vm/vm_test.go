@@ -25,8 +25,8 @@ var suites = []struct {
 	minutes int
 	minimum int // top-level tests that must have passed
 }{
-	{"internal/engine/local", 12, 0},
-	{"test/vm/smoke", 8, 1},
+	{"internal/engine/local", 15, 3},
+	{"test/vm/smoke", 8, 8},
 }
 
 // TestMachine boots the machine, runs every suite in it and judges the report.

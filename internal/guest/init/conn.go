@@ -229,7 +229,9 @@ func (k *keeper) flushConn() {
 			c.out = nil
 		}
 	}
-	if wait := len(c.out) > 0; wait != c.waiting {
+	// A file that is being read may have more to send than the queue held, also
+	// when the server took all of it at once.
+	if wait := len(c.out) > 0 || len(k.files.downloads) > 0; wait != c.waiting {
 		c.waiting = wait
 		events := uint32(unix.EPOLLIN)
 		if wait {

@@ -47,7 +47,8 @@ func TestLimits(t *testing.T) {
 		stdout       string
 	}{
 		{"memory", "x = bytearray(400 << 20)\nprint('still here')", "error", "memory", ""},
-		{"processes", "import os, signal\nn = 0\ntry:\n    while True:\n        if os.fork() == 0:\n            signal.pause()\n        n += 1\nexcept BlockingIOError:\n    print('refused', 0 < n < 40)\n", "success", "", "refused True\n"},
+		// A few more than 40, because the first process of the sandbox has its own.
+		{"processes", "import os, signal\nn = 0\ntry:\n    while True:\n        if os.fork() == 0:\n            signal.pause()\n        n += 1\nexcept BlockingIOError:\n    print('refused', 30 < n < 50)\n", "success", "", "refused True\n"},
 		{"time", "while True: pass", "timeout", "time", ""},
 		{"disk", "f = open('big', 'wb')\ntry:\n    while True: f.write(bytes(1 << 20)); f.flush()\nexcept OSError as e:\n    print(e.errno, f.tell() >> 20 <= 32)\n", "success", "", "28 True\n"},
 	}
