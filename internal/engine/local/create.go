@@ -114,10 +114,10 @@ func (i *Instance) become(ctx context.Context, b *blank, driver guest.Program, b
 	setup := e.setup(i.spec, driver, quota)
 	created := time.Since(begun)
 	if i.disk != nil {
-		err = b.conn.sendWithFD(protocol.TypeSetup, setup, i.disk.mount)
+		err = b.conn.sendWithFD(protocol.TypeSetup, &setup, i.disk.mount)
 		i.disk.passed()
 	} else {
-		err = b.conn.send(protocol.TypeSetup, setup)
+		err = b.conn.send(protocol.TypeSetup, &setup)
 	}
 	if err != nil {
 		return fmt.Errorf("send the setup: %w", err)

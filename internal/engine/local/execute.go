@@ -53,7 +53,8 @@ func (i *Instance) Execute(ctx context.Context, req engine.Request, sink engine.
 	// Not in the loop below: the sink may be waiting.
 	stop := context.AfterFunc(ctx, func() { i.end(remuda.KilledByCancel, "the caller went away") })
 	defer stop()
-	if err := i.blank.conn.send(protocol.TypeExecute, frameOf(req)); err != nil {
+	frame := frameOf(req)
+	if err := i.blank.conn.send(protocol.TypeExecute, &frame); err != nil {
 		i.kill() // the loop ends when the sandbox has
 	}
 	sent := time.Since(begun)
@@ -130,7 +131,7 @@ func (i *Instance) deliver(r *run, sink engine.Sink) error {
 			}
 			if n := len(records); n > 0 {
 				// Nobody misses the acknowledgement when the keeper has died.
-				_ = i.blank.conn.send(protocol.TypeAck, protocol.Ack{ID: r.id, Seq: records[n-1].Seq})
+				_ = i.blank.conn.send(protocol.TypeAck, &protocol.Ack{ID: r.id, Seq: records[n-1].Seq})
 				continue
 			}
 			if over {
@@ -250,7 +251,7 @@ func (i *Instance) Interrupt(_ context.Context, by remuda.KilledBy, grace time.D
 		return nil
 	}
 	r.after(grace+killSlack, func() { i.end(by, "it did not end when it was interrupted") })
-	err := i.blank.conn.send(protocol.TypeInterrupt, protocol.Interrupt{ID: r.id, By: string(by), GraceMS: grace.Milliseconds()})
+	err := i.blank.conn.send(protocol.TypeInterrupt, &protocol.Interrupt{ID: r.id, By: string(by), GraceMS: grace.Milliseconds()})
 	if err != nil {
 		i.kill() // it has ended, or it does not listen
 	}

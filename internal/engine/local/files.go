@@ -185,7 +185,7 @@ func (w workspace) call(ctx context.Context, into *spool, req protocol.FileReque
 		return nil, w.inst.lost(nil)
 	}
 	req.Req = call.req
-	if err := w.inst.blank.conn.send(protocol.TypeFile, req); err != nil {
+	if err := w.inst.blank.conn.send(protocol.TypeFile, &req); err != nil {
 		w.inst.files.abandon(call)
 		return nil, w.inst.lost(err)
 	}
@@ -249,7 +249,7 @@ func (w workspace) send(ctx context.Context, path string, content io.Reader, lim
 		return nil, w.inst.lost(nil)
 	}
 	conn := w.inst.blank.conn
-	err = conn.send(protocol.TypeFile, protocol.FileRequest{Req: call.req, Op: "write", Path: path, Limit: limit})
+	err = conn.send(protocol.TypeFile, &protocol.FileRequest{Req: call.req, Op: "write", Path: path, Limit: limit})
 	buf := make([]byte, protocol.FileChunk)
 	for err == nil {
 		n, readErr := io.ReadFull(content, buf)

@@ -105,7 +105,7 @@ func (i *Instance) SetLinger(_ context.Context, d time.Duration) error {
 	if i.engine.opts.Ephemeral {
 		d = 0
 	}
-	if err := i.blank.conn.send(protocol.TypeLinger, protocol.Linger{LingerMS: d.Milliseconds()}); err != nil {
+	if err := i.blank.conn.send(protocol.TypeLinger, &protocol.Linger{LingerMS: d.Milliseconds()}); err != nil {
 		return i.lost(err)
 	}
 	return nil

@@ -3,7 +3,6 @@ package local
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -52,7 +51,7 @@ func (k *keeperConn) hello(ctx context.Context) error {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = k.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if err := k.send(protocol.TypeHello, protocol.Hello{Version: protocol.Version}); err != nil {
+	if err := k.send(protocol.TypeHello, &protocol.Hello{Version: protocol.Version}); err != nil {
 		return err
 	}
 	t, payload, err := k.read()
@@ -72,8 +71,8 @@ func (k *keeperConn) hello(ctx context.Context) error {
 // errProtocol is wrapped by every error about what a keeper may not send.
 var errProtocol = errors.New("the keeper broke the protocol")
 
-func decode(payload []byte, into any) error {
-	if err := json.Unmarshal(payload, into); err != nil {
+func decode(payload []byte, into protocol.Message) error {
+	if err := protocol.Decode(payload, into); err != nil {
 		return fmt.Errorf("%w: %w", errProtocol, err)
 	}
 	return nil
@@ -93,13 +92,12 @@ func (k *keeperConn) read() (protocol.Type, []byte, error) {
 	return protocol.Read(k.in, nil, maxFromKeeper)
 }
 
-// send writes a frame with a JSON payload.
-func (k *keeperConn) send(t protocol.Type, message any) error {
-	payload, err := json.Marshal(message)
-	if err != nil {
-		return fmt.Errorf("encode frame: %w", err)
-	}
-	return k.sendRaw(t, payload)
+// send writes a frame with a message.
+func (k *keeperConn) send(t protocol.Type, message protocol.Message) error {
+	k.sending.Lock()
+	defer k.sending.Unlock()
+	k.out = protocol.AppendFrame(k.out[:0], t, message)
+	return k.write()
 }
 
 // sendRaw writes a frame.
@@ -107,6 +105,11 @@ func (k *keeperConn) sendRaw(t protocol.Type, payload []byte) error {
 	k.sending.Lock()
 	defer k.sending.Unlock()
 	k.out = protocol.Append(k.out[:0], t, payload)
+	return k.write()
+}
+
+// write writes k.out. The caller holds the lock.
+func (k *keeperConn) write() error {
 	_, err := k.conn.Write(k.out)
 	if cap(k.out) > 1<<20 {
 		k.out = nil
@@ -115,12 +118,8 @@ func (k *keeperConn) sendRaw(t protocol.Type, payload []byte) error {
 }
 
 // sendWithFD writes a frame and passes a descriptor with it.
-func (k *keeperConn) sendWithFD(t protocol.Type, message any, fd int) error {
-	payload, err := json.Marshal(message)
-	if err != nil {
-		return fmt.Errorf("encode frame: %w", err)
-	}
-	frame := protocol.Append(nil, t, payload)
+func (k *keeperConn) sendWithFD(t protocol.Type, message protocol.Message, fd int) error {
+	frame := protocol.AppendFrame(nil, t, message)
 	k.sending.Lock()
 	defer k.sending.Unlock()
 	// The descriptor comes with the first bytes; the rest may not fit into the

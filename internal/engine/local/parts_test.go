@@ -273,15 +273,15 @@ func TestMalformedFrames(t *testing.T) {
 		running string
 	}{
 		{"unknown type", 99, nil, "a"},
-		{"server's type", protocol.TypeExecute, []byte("{}"), "a"},
+		{"server's type", protocol.TypeExecute, nil, "a"},
 		{"output while nothing runs", protocol.TypeOutput, out(1, 1), ""},
 		{"output of no stream", protocol.TypeOutput, out(1, 7), "a"},
 		{"output out of order", protocol.TypeOutput, out(2, 1), "a"},
 		{"short output", protocol.TypeOutput, []byte("x"), "a"},
-		{"end of another", protocol.TypeEnd, []byte(`{"id":"b"}`), "a"},
-		{"end with another count", protocol.TypeEnd, []byte(`{"id":"a","last_seq":3}`), "a"},
-		{"end that is no JSON", protocol.TypeEnd, []byte(`{`), "a"},
-		{"reply to nothing", protocol.TypeFileReply, []byte(`{"req":1}`), "a"},
+		{"end of another", protocol.TypeEnd, protocol.AppendMessage(nil, &protocol.End{ID: "b"}), "a"},
+		{"end with another count", protocol.TypeEnd, protocol.AppendMessage(nil, &protocol.End{ID: "a", LastSeq: 3}), "a"},
+		{"malformed end", protocol.TypeEnd, []byte(`{`), "a"},
+		{"reply to nothing", protocol.TypeFileReply, protocol.AppendMessage(nil, &protocol.FileReply{Req: 1}), "a"},
 		{"data for nothing", protocol.TypeFileData, protocol.AppendFileData(nil, 1, nil), "a"},
 		{"short data", protocol.TypeFileData, []byte("x"), "a"},
 	}
@@ -317,8 +317,8 @@ func testInstance(running string) *Instance {
 
 func FuzzHandle(f *testing.F) {
 	f.Add(byte(protocol.TypeOutput), protocol.AppendOutput(nil, 1, 1, []byte("x")))
-	f.Add(byte(protocol.TypeEnd), []byte(`{"id":"a","state":"success"}`))
-	f.Add(byte(protocol.TypeFileReply), []byte(`{"req":1,"entries":[{}]}`))
+	f.Add(byte(protocol.TypeEnd), protocol.AppendMessage(nil, &protocol.End{ID: "a", State: "success"}))
+	f.Add(byte(protocol.TypeFileReply), protocol.AppendMessage(nil, &protocol.FileReply{Req: 1, Entries: make([]protocol.FileEntry, 1)}))
 	f.Fuzz(func(_ *testing.T, kind byte, payload []byte) {
 		_ = testInstance("a").handle(protocol.Type(kind), payload)
 	})

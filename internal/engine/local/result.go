@@ -1,6 +1,7 @@
 package local
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -54,7 +55,10 @@ func ended(res *engine.Result, end *protocol.End) {
 	res.Usage.Wall = time.Duration(end.WallUS) * time.Microsecond
 	res.Timings["run"] = res.Usage.Wall
 	if end.HasValue {
-		res.Value = &remuda.Value{JSON: end.ValueJSON, Text: end.ValueText, Rich: end.Rich}
+		res.Value = &remuda.Value{Text: end.ValueText, Rich: end.Rich}
+		if json.Valid(end.ValueJSON) { // the keeper has checked it, and could be wrong
+			res.Value.JSON = end.ValueJSON
+		}
 	}
 	if end.ErrType != "" || end.ErrText != "" || end.Traceback != "" {
 		res.Error = &remuda.ScriptError{Type: end.ErrType, Message: end.ErrText, Traceback: end.Traceback}

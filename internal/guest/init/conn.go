@@ -1,9 +1,7 @@
 package guestinit
 
 import (
-	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"time"
 
@@ -167,17 +165,20 @@ func (k *keeper) dispatch(t protocol.Type, p []byte) bool {
 	return false
 }
 
-// decode parses a JSON payload for a handler.
-func decode[T any](p []byte, handle func(T) bool) bool {
+// decode parses a payload for a handler, which may keep no byte slice of it.
+func decode[T any, M interface {
+	*T
+	protocol.Message
+}](p []byte, handle func(T) bool) bool {
 	var v T
-	return json.Unmarshal(p, &v) == nil && handle(v)
+	return protocol.Decode(p, M(&v)) == nil && handle(v)
 }
 
 // hello greets a server, telling what is here, and sends again what the last
 // one did not acknowledge.
 func (k *keeper) hello(h protocol.Hello) bool {
 	if h.Version != protocol.Version {
-		k.send(protocol.TypeFailed, protocol.Failed{Stage: "hello", Error: "the keeper speaks version " + itoa(protocol.Version) + " of the protocol and the server version " + itoa(h.Version)})
+		k.send(protocol.TypeFailed, &protocol.Failed{Stage: "hello", Error: "the keeper speaks version " + itoa(protocol.Version) + " of the protocol and the server version " + itoa(h.Version)})
 		k.conn.closing = true
 		k.exitAt = time.Now().Add(time.Second)
 		return true
@@ -187,24 +188,18 @@ func (k *keeper) hello(h protocol.Hello) bool {
 	if r := k.run; r != nil {
 		s.Execution, s.NextSeq = r.id, r.oldest()
 	}
-	k.send(protocol.TypeState, s)
+	k.send(protocol.TypeState, &s)
 	k.resend()
 	return true
 }
 
-// send queues a JSON frame for the server; without one it is dropped, which is
+// send queues a frame for the server; without one it is dropped, which is
 // right for everything but output and End, which are held elsewhere.
-func (k *keeper) send(t protocol.Type, v any) {
+func (k *keeper) send(t protocol.Type, m protocol.Message) {
 	if k.conn == nil {
 		return
 	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if e.Encode(v) != nil {
-		return // our own types always marshal
-	}
-	k.conn.out = protocol.Append(k.conn.out, t, b.Bytes())
+	k.conn.out = protocol.AppendFrame(k.conn.out, t, m)
 }
 
 // flushConn writes as much of the queue as the socket takes.

@@ -29,9 +29,11 @@ func TestGarbageFromTheServerClosesTheConnection(t *testing.T) {
 	t.Parallel()
 	s := ready(t, remuda.LanguagePython, func(set *protocol.Setup) { set.LingerMS = 60_000 })
 	frame := func(typ protocol.Type, payload string) []byte { return protocol.Append(nil, typ, []byte(payload)) }
+	setupAgain := protocol.AppendFrame(nil, protocol.TypeSetup, &protocol.Setup{})
+	noSuchOperation := protocol.AppendFrame(nil, protocol.TypeFile, &protocol.FileRequest{Op: "chmod", Path: "x"})
 	for _, b := range [][]byte{
-		frame(200, ""), frame(protocol.TypeSetup, "{}"), frame(protocol.TypeExecute, "{"), frame(protocol.TypeFileData, "x"),
-		frame(protocol.TypeFileData, "\x00\x00\x00\x07data"), frame(protocol.TypeFile, `{"op":"chmod","path":"x"}`), {0xff, 0xff, 0xff, 0xff, 1},
+		frame(200, ""), setupAgain, frame(protocol.TypeExecute, "{"), frame(protocol.TypeFileData, "x"),
+		frame(protocol.TypeFileData, "\x00\x00\x00\x07data"), noSuchOperation, {0xff, 0xff, 0xff, 0xff, 1},
 	} {
 		c := s.connect()
 		expect[protocol.State](c, protocol.TypeState)

@@ -338,9 +338,9 @@ func entry(name string, st fs.FileInfo) protocol.FileEntry {
 }
 
 // reply makes the answer, with the code that an error deserves.
-func reply(req uint32, entries []protocol.FileEntry, err error, name string) protocol.FileReply {
+func reply(req uint32, entries []protocol.FileEntry, err error, name string) *protocol.FileReply {
 	if err == nil {
-		return protocol.FileReply{Req: req, Entries: entries}
+		return &protocol.FileReply{Req: req, Entries: entries}
 	}
 	code, text := codeInternal, err.Error()
 	var own *fileError
@@ -359,7 +359,7 @@ func reply(req uint32, entries []protocol.FileEntry, err error, name string) pro
 		errors.Is(err, fs.ErrExist), errors.Is(err, fs.ErrPermission), escapes(err):
 		code, text = codeInvalid, name+" cannot be used: "+err.Error()
 	}
-	return protocol.FileReply{Req: req, Code: code, Error: text}
+	return &protocol.FileReply{Req: req, Code: code, Error: text}
 }
 
 // escapes reports whether os.Root refused a path because a link in it leads out

@@ -1,7 +1,6 @@
 package guestinit_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 	"syscall"
@@ -148,10 +148,9 @@ func (s *sandbox) connect() *client {
 
 func (c *client) send(t protocol.Type, v any) {
 	c.t.Helper()
-	p, err := json.Marshal(v)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	m := reflect.New(reflect.TypeOf(v))
+	m.Elem().Set(reflect.ValueOf(v))
+	p := protocol.AppendMessage(nil, m.Interface().(protocol.Message))
 	if err := protocol.Write(c.conn, t, p); err != nil {
 		c.t.Fatalf("send frame %d: %v", t, err)
 	}
@@ -176,7 +175,7 @@ func expect[T any](c *client, want protocol.Type) T {
 	if got != want {
 		c.t.Fatalf("frame %d %.300s, want %d", got, p, want)
 	}
-	if err := json.Unmarshal(p, &v); err != nil {
+	if err := protocol.Decode(p, any(&v).(protocol.Message)); err != nil {
 		c.t.Fatal(err)
 	}
 	return v
@@ -285,7 +284,7 @@ func (c *client) tryCollect(id string, each func(seq int64, data []byte)) (r res
 				c.send(protocol.TypeAck, protocol.Ack{ID: id, Seq: seq})
 			}
 		case protocol.TypeEnd:
-			if err := json.Unmarshal(p, &r.End); err != nil {
+			if err := protocol.Decode(p, &r.End); err != nil {
 				return r, err
 			}
 			if r.ID != id {

@@ -185,7 +185,7 @@ func (k *keeper) tick() {
 
 // fatal reports that the sandbox could not be made and ends the program.
 func (k *keeper) fatal(stage string, err error) {
-	k.send(protocol.TypeFailed, protocol.Failed{Stage: stage, Error: err.Error()})
+	k.send(protocol.TypeFailed, &protocol.Failed{Stage: stage, Error: err.Error()})
 	killAll()
 	k.exitAt = time.Now().Add(time.Second) // the frame is written by then, or never
 	if k.conn != nil {

@@ -68,7 +68,7 @@ func (k *keeper) setUp(s protocol.Setup) bool {
 func (k *keeper) driverReady(version string) {
 	s := k.setup
 	s.ready = true
-	k.send(protocol.TypeReady, protocol.Ready{Version: version, TimingsUS: map[string]int64{
+	k.send(protocol.TypeReady, &protocol.Ready{Version: version, TimingsUS: map[string]int64{
 		"fence":       s.forked.Sub(s.started).Microseconds(),
 		"interpreter": time.Since(s.forked).Microseconds(),
 	}})

@@ -3,6 +3,8 @@ package protocol
 import (
 	"encoding/binary"
 	"errors"
+	"strings"
+	"unicode/utf8"
 )
 
 // ErrMalformed is returned for bytes that are not the message they should be.
@@ -116,7 +118,21 @@ func (c *coder) bytes(v *[]byte) {
 	}
 }
 
+// string is text: what is not UTF-8 is replaced when it is written and refused
+// when it is read.
 func (c *coder) string(v *string) {
+	if c.writing && !utf8.ValidString(*v) {
+		valid := strings.ToValidUTF8(*v, "\uFFFD")
+		v = &valid
+	}
+	if c.raw(v); !utf8.ValidString(*v) {
+		*v = ""
+		c.fail()
+	}
+}
+
+// raw is a string of any bytes.
+func (c *coder) raw(v *string) {
 	if c.writing {
 		n := uint64(len(*v))
 		c.uint(&n)

@@ -9,7 +9,7 @@ import (
 
 // Version is the protocol's version. A keeper and a server that do not have the
 // same one refuse each other with a Failed frame that says so.
-const Version = 1
+const Version = 2
 
 // MaxFrame bounds the payload of any frame, in bytes.
 const MaxFrame = 64 << 20
@@ -26,6 +26,14 @@ func Append(b []byte, t Type, payload []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(payload)))
 	b = append(b, byte(t))
 	return append(b, payload...)
+}
+
+// AppendFrame appends a whole frame with a message to b.
+func AppendFrame(b []byte, t Type, m Message) []byte {
+	at := len(b)
+	b = AppendMessage(append(b, 0, 0, 0, 0, byte(t)), m)
+	binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-HeaderLen))
+	return b
 }
 
 // Write writes one frame with a single Write call.

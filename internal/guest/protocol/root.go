@@ -31,7 +31,7 @@ type Link struct {
 // Text is a small file of the root.
 type Text struct {
 	Path    string `json:"path"`
-	Content string `json:"content"`
+	Content string `json:"content"` // any bytes
 	Mode    uint32 `json:"mode"`
 }
 
@@ -48,7 +48,7 @@ func linkFields(c *coder, l *Link) {
 
 func textFields(c *coder, t *Text) {
 	c.string(&t.Path)
-	c.string(&t.Content)
+	c.raw(&t.Content)
 	c.uint32(&t.Mode)
 }
 
