@@ -114,7 +114,7 @@ func start(t testing.TB) *sandbox {
 	defer f.Close()
 	s := &sandbox{t: t, socket: socket, exited: make(chan struct{})}
 	s.cmd = exec.Command(program)
-	s.cmd.Env = []string{"GOMAXPROCS=2"}
+	s.cmd.Env = []string{"GOMAXPROCS=1"}
 	s.cmd.Stderr = os.Stderr
 	s.cmd.ExtraFiles = []*os.File{f}
 	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 700000, Size: 65536}}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"runtime"
 	"runtime/debug"
 
 	"golang.org/x/sys/unix"
@@ -16,9 +15,6 @@ const listenFD = 3
 // Main runs the keeper until it has nothing to keep, and returns the exit
 // status. The caller has locked the goroutine to the process's first thread.
 func Main() int {
-	if runtime.GOMAXPROCS(0) > 2 {
-		runtime.GOMAXPROCS(2)
-	}
 	debug.SetGCPercent(50)
 	unix.Umask(0o022)
 	// Whatever the engine's process had open is not for the interpreter.

@@ -4,7 +4,7 @@ import "time"
 
 // How an engine starts a keeper. The binary is executed from a sealed memfd in
 // fresh user, mount, pid, net, ipc, uts and cgroup namespaces, as uid and gid 0
-// of its user namespace with every capability there, without environment, with
+// of its user namespace with every capability there, with nothing but GOMAXPROCS in its environment, with
 // argv [KeeperArg0], /dev/null as stdin and stdout, and a pipe or /dev/null as
 // stderr (for a panic's last words only). It does nothing before Setup, so that
 // the engine can admit it to its cgroup and protect it from the OOM killer (its
