@@ -32,8 +32,8 @@ func fill(t *rapid.T, v reflect.Value) {
 	case reflect.Uint8, reflect.Uint32, reflect.Uint64:
 		v.SetUint(rapid.Uint64Max(1<<v.Type().Bits()-1).Draw(t, "uint"))
 	case reflect.Struct:
-		for i := range v.NumField() {
-			fill(t, v.Field(i))
+		for _, f := range v.Fields() {
+			fill(t, f)
 		}
 	case reflect.Slice:
 		for range rapid.IntRange(0, 4).Draw(t, "length") {
