@@ -54,6 +54,9 @@ type Spec struct {
 	Environment string
 	Resources   remuda.Resources
 	Env         map[string]string
+	// Background says that nobody waits for the instance: until its first
+	// execution it gives way to others on a busy processor.
+	Background bool
 	// Linger is how long the sandbox outlives its server's connection before it
 	// ends itself; 0 ends it at once.
 	Linger time.Duration

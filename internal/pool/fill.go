@@ -108,7 +108,9 @@ func (p *Pool) held(now time.Time) time.Duration {
 func (p *Pool) startWarm(run context.Context, h *herd) {
 	ctx, cancel := context.WithTimeout(run, p.set.StartTimeout)
 	defer cancel()
-	inst, err := p.engine.Create(ctx, spec(h))
+	wanted := spec(h)
+	wanted.Background = true
+	inst, err := p.engine.Create(ctx, wanted)
 	stopping := run.Err() != nil // a start that we ended ourselves has not failed
 	if !stopping {
 		p.metrics.Start(true, err)

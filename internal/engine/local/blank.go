@@ -57,6 +57,9 @@ func (e *Engine) makeBlank(ctx context.Context) (_ *blank, err error) {
 	if b.group, err = e.herd.Create(b.name); err != nil {
 		return nil, err
 	}
+	if err := b.group.Yield(true); err != nil {
+		return nil, err
+	}
 	b.socket = e.dir.socket(b.name)
 	listener, err := listen(e.dir.run, b.name+".sock")
 	if err != nil {

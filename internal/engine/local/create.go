@@ -111,6 +111,12 @@ func (i *Instance) become(ctx context.Context, b *blank, driver guest.Program, b
 	if err := b.group.Limit(limitsOf(i.spec.Resources)); err != nil {
 		return err
 	}
+	if !i.spec.Background {
+		if err := b.group.Yield(false); err != nil {
+			return err
+		}
+	}
+	i.yields = i.spec.Background
 	setup := e.setup(i.spec, driver, quota)
 	created := time.Since(begun)
 	if i.disk != nil {

@@ -42,6 +42,12 @@ func (i *Instance) Execute(ctx context.Context, req engine.Request, sink engine.
 		return engine.Result{}, err
 	}
 	defer i.finish(r)
+	if i.yields { // until now nobody waited for it
+		if err := i.blank.group.Yield(false); err != nil {
+			return engine.Result{}, remuda.Internal("giving a sandbox its share of the processor", err)
+		}
+		i.yields = false
+	}
 	before, err := i.blank.group.Usage()
 	if err != nil {
 		return engine.Result{}, remuda.Internal("reading what a sandbox used", err)

@@ -27,6 +27,7 @@ type Instance struct {
 	oom      *os.File   // memory events (v1), or nil
 	metadata bool       // a metadata file was begun
 	timings  remuda.Timings
+	yields   bool // its cgroup gives way to others; changed by the one execution at a time
 
 	done    chan struct{}
 	readers sync.WaitGroup // the goroutine that reads frames, and the memory watcher

@@ -1,10 +1,16 @@
 package cgroup
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestParseField(t *testing.T) {
@@ -112,4 +118,82 @@ func TestCPUQuota(t *testing.T) {
 			t.Errorf("%g cores: %d of %d", cores, quota, period)
 		}
 	}
+}
+
+// testHerd is a herd of the test's own.
+func testHerd(t *testing.T) *Herd {
+	t.Helper()
+	h, err := Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	herd, err := h.Open("/", fmt.Sprintf("remuda-test-%d", os.Getpid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := herd.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	return herd
+}
+
+// spinOnOneCore starts an endless loop in the group, on the first core that
+// there is.
+func spinOnOneCore(t *testing.T, g *Group) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", "while :; do :; done")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = cmd.Wait() }() // killed with its group
+	var all, one unix.CPUSet
+	if err := unix.SchedGetaffinity(cmd.Process.Pid, &all); err != nil {
+		t.Fatal(err)
+	}
+	for cpu := 0; one.Count() == 0; cpu++ {
+		if all.IsSet(cpu) {
+			one.Set(cpu)
+		}
+	}
+	if err := errors.Join(unix.SchedSetaffinity(cmd.Process.Pid, &one), g.Admit(cmd.Process.Pid)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A group that yields must get less of a busy processor than one that does not.
+func TestYield(t *testing.T) {
+	t.Parallel()
+	herd := testHerd(t)
+	var spent [2]time.Duration
+	for round := range 5 { // others use the machine too: one clear round is enough
+		var groups [2]*Group
+		for i := range groups {
+			g, err := herd.Create(fmt.Sprintf("yield-%d-%d", round, i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			groups[i] = g
+			if err := g.Yield(i == 0); err != nil {
+				t.Fatal(err)
+			}
+			spinOnOneCore(t, g)
+		}
+		time.Sleep(time.Second) // what is measured is the share of a time
+		for i, g := range groups {
+			u, err := g.Usage()
+			if err != nil {
+				t.Fatal(err)
+			}
+			spent[i] = u.CPU
+			if err := errors.Join(g.Empty(t.Context()), g.Remove()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if spent[1] > 0 && 2*spent[0] < spent[1] {
+			return
+		}
+	}
+	t.Errorf("the group that yields used %v, the other one %v", spent[0], spent[1])
 }

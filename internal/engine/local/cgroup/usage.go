@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,7 +21,31 @@ type field struct {
 // usageFiles is the table of names of one version. Paths are made by the backend.
 type usageFiles struct {
 	cpu, peak, oomKills, pidsMax field
+	weight                       weightFile
 	dir                          func(path, file string) string
+}
+
+// weightFile is where a group's share of a busy processor is set, and its values
+// for work that somebody waits for and work that nobody does.
+type weightFile struct{ file, normal, yield string }
+
+// Yield makes the group give way to others on a busy processor, or not any more.
+// A group is made without yielding.
+func (g *Group) Yield(on bool) error {
+	table := g.backend.files()
+	value := table.weight.normal
+	if on {
+		value = table.weight.yield
+	}
+	f, err := os.OpenFile(table.dir(g.path, table.weight.file), os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("set weight of cgroup %s: %w", g.path, err)
+	}
+	_, err = f.WriteString(value)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("set weight of cgroup %s: %w", g.path, err)
+	}
+	return nil
 }
 
 // usageReader keeps the files open: a read is then one system call.
