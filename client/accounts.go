@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 )
 
@@ -15,13 +16,19 @@ func (c *Client) CreateToken(ctx context.Context, in TokenCreate) (TokenCreated,
 // CreateTokenBasic makes a token with a name and password. organization (id or
 // name) may be empty: the user's first.
 func (c *Client) CreateTokenBasic(ctx context.Context, user, password, organization string, in TokenCreate) (TokenCreated, error) {
+	return callBasic[TokenCreated](ctx, c, http.MethodPost, "/v1/tokens", in, user, password, organization)
+}
+
+// callBasic does a JSON exchange with a name and password instead of the token.
+func callBasic[Out any](ctx context.Context, c *Client, method, path string, in any, user, password, organization string) (Out, error) {
+	var none Out
 	body, err := json.Marshal(in)
 	if err != nil {
-		return TokenCreated{}, err
+		return none, fmt.Errorf("encode the request: %w", err)
 	}
-	r, err := c.request(ctx, http.MethodPost, "/v1/tokens", nil, bytes.NewReader(body))
+	r, err := c.request(ctx, method, path, nil, bytes.NewReader(body))
 	if err != nil {
-		return TokenCreated{}, err
+		return none, err
 	}
 	r.Header.Set("Content-Type", "application/json")
 	r.SetBasicAuth(user, password)
@@ -30,9 +37,9 @@ func (c *Client) CreateTokenBasic(ctx context.Context, user, password, organizat
 	}
 	resp, err := c.send(r)
 	if err != nil {
-		return TokenCreated{}, err
+		return none, err
 	}
-	return decode[TokenCreated](resp)
+	return decode[Out](resp)
 }
 
 // ListTokens returns a page of tokens, without their secrets.
@@ -95,7 +102,13 @@ func (c *Client) GetUser(ctx context.Context, ref string) (User, error) {
 	return call[User](ctx, c, http.MethodGet, at("users", ref), nil, nil)
 }
 
-// UpdateUser changes a user's password or disables the user.
+// ChangePassword gives a user another password, with the present one. It is the
+// way to change one's own: a token cannot.
+func (c *Client) ChangePassword(ctx context.Context, user, present, next string) (User, error) {
+	return callBasic[User](ctx, c, http.MethodPatch, at("users", user), UserUpdate{Password: &next}, user, present, "")
+}
+
+// UpdateUser changes another user's password, or disables or enables the user.
 func (c *Client) UpdateUser(ctx context.Context, ref string, in UserUpdate) (User, error) {
 	return call[User](ctx, c, http.MethodPatch, at("users", ref), nil, in)
 }

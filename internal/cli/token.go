@@ -78,27 +78,46 @@ func (c *command) remoteForToken(user, organization string) (*remote, error) {
 	return c.remoteAs(loaded.Config, user, password, organization)
 }
 
-// readPassword asks on the terminal without an echo, or takes the first line of
-// standard input. A password is never an argument: those are visible to all.
+// readPassword reads one password.
 func (c *command) readPassword(what string) (string, error) {
-	if f, ok := c.Stdin.(*os.File); ok && isTerminal(f) {
-		_, _ = fmt.Fprintf(c.Stderr, "%s: ", what)
-		raw, err := term.ReadPassword(int(f.Fd()))
-		_, _ = fmt.Fprintln(c.Stderr)
-		if err != nil {
-			return "", &remuda.Error{Code: remuda.CodeInvalid, Message: "cannot read the " + what, Cause: err.Error()}
-		}
-		return string(raw), nil
-	}
-	raw, err := readLimit(c.Stdin, 4096, "the "+what+" on standard input")
+	passwords, err := c.readPasswords(what)
 	if err != nil {
 		return "", err
 	}
-	line, _, _ := strings.Cut(string(raw), "\n")
-	if line == "" {
-		return "", usageError("no %s on standard input", "type it on a terminal, or pipe it in as one line", what)
+	return passwords[0], nil
+}
+
+// readPasswords asks for each on the terminal without an echo, or takes the first
+// lines of standard input. A password is never an argument: those are visible to
+// all.
+func (c *command) readPasswords(whats ...string) ([]string, error) {
+	passwords := make([]string, 0, len(whats))
+	if f, ok := c.Stdin.(*os.File); ok && isTerminal(f) {
+		for _, what := range whats {
+			_, _ = fmt.Fprintf(c.Stderr, "%s: ", what)
+			raw, err := term.ReadPassword(int(f.Fd()))
+			_, _ = fmt.Fprintln(c.Stderr)
+			if err != nil {
+				return nil, &remuda.Error{Code: remuda.CodeInvalid, Message: "cannot read the " + what, Cause: err.Error()}
+			}
+			passwords = append(passwords, string(raw))
+		}
+		return passwords, nil
 	}
-	return strings.TrimSuffix(line, "\r"), nil
+	raw, err := readLimit(c.Stdin, 4096, "the "+strings.Join(whats, " and the ")+" on standard input")
+	if err != nil {
+		return nil, err
+	}
+	rest := string(raw)
+	for _, what := range whats {
+		var line string
+		line, rest, _ = strings.Cut(rest, "\n")
+		if line == "" {
+			return nil, usageError("no %s on standard input", "type it on a terminal, or pipe it in as a line", what)
+		}
+		passwords = append(passwords, strings.TrimSuffix(line, "\r"))
+	}
+	return passwords, nil
 }
 
 func (c *command) tokenList() *cobra.Command {

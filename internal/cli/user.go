@@ -11,7 +11,7 @@ import (
 )
 
 func (c *command) userCommand() *cobra.Command {
-	return c.clientGroup("user", "Manage the accounts of the site", c.userCreate(), c.userList(), c.userUpdate(), c.whoami())
+	return c.clientGroup("user", "Manage the accounts of the site", c.userCreate(), c.userList(), c.userUpdate(), c.userPassword(), c.whoami())
 }
 
 func (c *command) userCreate() *cobra.Command {
@@ -65,7 +65,7 @@ func (c *command) userList() *cobra.Command {
 func (c *command) userUpdate() *cobra.Command {
 	var password, disable, enable bool
 	cmd := &cobra.Command{
-		Use: "update NAME", Short: "Change a password, disable or enable an account", Args: cobra.ExactArgs(1),
+		Use: "update NAME", Short: "Change another user's password, disable or enable an account", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if disable && enable || !password && !disable && !enable {
 				return usageError("it is not clear what to change", "give --password, --disable or --enable")
@@ -96,6 +96,33 @@ func (c *command) userUpdate() *cobra.Command {
 	cmd.Flags().BoolVar(&disable, "disable", false, "refuse its password and its tokens from now on")
 	cmd.Flags().BoolVar(&enable, "enable", false, "undo --disable")
 	return cmd
+}
+
+func (c *command) userPassword() *cobra.Command {
+	return &cobra.Command{
+		Use: "password NAME", Short: "Change your own password", Args: cobra.ExactArgs(1),
+		Long: "Change your own password. The present one is asked for first; if standard input is no terminal it has the\n" +
+			"present one on its first line and the new one on its second. No token is needed.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			loaded, err := c.settings()
+			if err != nil {
+				return err
+			}
+			remote, err := c.connect(loaded.Config)
+			if err != nil {
+				return err
+			}
+			passwords, err := c.readPasswords("present password of "+args[0], "new password of "+args[0])
+			if err != nil {
+				return err
+			}
+			u, err := remote.ChangePassword(cmd.Context(), args[0], passwords[0], passwords[1])
+			if err != nil {
+				return err
+			}
+			return c.printUser(u)
+		},
+	}
 }
 
 func (c *command) whoami() *cobra.Command {

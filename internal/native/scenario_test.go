@@ -172,6 +172,7 @@ func TestCredentials(t *testing.T) {
 		{name: "store is down", request: "GET /v1/runtimes", header: []string{"Authorization", "Bearer broken"}, status: 500},
 		{name: "password elsewhere", request: "GET /v1/runtimes", header: []string{"Authorization", basic}, status: 401, never: []string{"Basic realm"}},
 		{name: "password", request: "POST /v1/tokens", body: token, header: []string{"Authorization", basic, "Remuda-Organization", "acme"}, status: 201, want: []string{`"token":"the-secret"`, `"expires_at":"2026-12-31T23:00:00Z"`}},
+		{name: "own password", request: "PATCH /v1/users/ada", body: `{"password":"of my own choice"}`, header: []string{"Authorization", basic}, status: 200, want: []string{`"name":"ada"`}},
 		{name: "wrong organization", request: "POST /v1/tokens", body: token, header: []string{"Authorization", basic, "Remuda-Organization", "other"}, status: 401, want: []string{"Basic realm"}},
 		{name: "wrong password", request: "POST /v1/tokens", body: token, header: []string{"Authorization", "Basic YWRhOng="}, status: 401, want: []string{"Bearer realm", "Basic realm"}},
 		{name: "token with a token", request: "POST /v1/tokens", body: `{"name":"x","expires_at":null}`, status: 201, want: []string{`"expires_at":null`, `"scope":"write"`}, asked: []any{"x", remuda.ScopeWrite, (*time.Time)(nil)}},

@@ -93,7 +93,7 @@ func (s *Service) UpdateUser(ctx context.Context, p remuda.Principal, ref string
 	if self && password != nil && p.Token != "" {
 		return remuda.User{}, &remuda.Error{
 			Code: remuda.CodeForbidden, Message: "a token cannot change its own user's password",
-			Remedy: "send the request with the user name and the present password (Basic)",
+			Remedy: "send the request with the user name and the present password (HTTP Basic); `remuda user password` does",
 		}
 	}
 	hash := ""
