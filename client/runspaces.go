@@ -77,7 +77,8 @@ func (c *Client) WriteFile(ctx context.Context, runspace, name string, content i
 	return decode[FileEntry](resp)
 }
 
-// DeleteFile deletes a file, or a directory with all that is in it.
+// DeleteFile deletes a file or an empty directory. A directory that is not empty
+// is refused (invalid), and so is a path that leads out of the workspace.
 func (c *Client) DeleteFile(ctx context.Context, runspace, name string) error {
 	return c.remove(ctx, filePath(runspace, name))
 }
