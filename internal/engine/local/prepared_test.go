@@ -110,14 +110,10 @@ func TestPreparedRootCannotBeWritten(t *testing.T) {
 // TestNewDriverReplacesBlanks has the root change between the making of a blank
 // and its use.
 func TestNewDriverReplacesBlanks(t *testing.T) {
-	e := open(t, Options{Blanks: -1})
-	e.stock.ready = make(chan *blank, 1)
-	e.stock.wanted = make(chan struct{}, 1)
-	stale, err := e.makeBlank(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.stock.ready <- stale
+	e := open(t, Options{Blanks: 1})
+	e.stock.fill()
+	stale := <-e.stock.ready
+	e.stock.ready <- stale // has room: no other one was asked for
 	e.launcher.Place("/run/remuda/more", "text")
 	e.launcher.Place("/run/remuda/more", "text") // changes nothing
 	inst, err := e.Create(t.Context(), engine.Spec{ID: remuda.NewInstanceID(), Language: remuda.LanguageBash, Resources: remuda.Resources{CPU: 1, MemoryMB: 64, DiskMB: 8, Pids: 16}})
