@@ -31,7 +31,7 @@ func WithHTTPClient(h *http.Client) Option { return func(c *Client) { c.http = h
 // WithUserAgent sets the User-Agent header.
 func WithUserAgent(agent string) Option { return func(c *Client) { c.agent = agent } }
 
-// New makes a client of the server at address ("http://127.0.0.1:7700"). The
+// New makes a client of the server at address ("http://127.0.0.1:8080"). The
 // token may be empty for CreateTokenBasic, ChangePassword and the calls that need none.
 func New(address, token string, options ...Option) (*Client, error) {
 	u, err := url.Parse(address)

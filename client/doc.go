@@ -1,6 +1,6 @@
 // Package client talks to a Remuda server over its native API, /v1.
 //
-//	c, err := client.New("http://127.0.0.1:7700", token)
+//	c, err := client.New("http://127.0.0.1:8080", token)
 //	ex, err := c.Run(ctx, client.ExecutionCreate{Runtime: "python", Script: &script}, os.Stdout, os.Stderr)
 //
 // Errors that the server reports are *Problem. The types are those generated

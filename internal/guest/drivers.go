@@ -9,8 +9,9 @@ import (
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
-// The drivers. The Python driver is two files: the part that every start
-// compiles, and the part that is compiled when a script first needs it.
+// The drivers. The Python driver is two files: the part that every start runs
+// (the local engine compiles it ahead), and the part that is compiled when a
+// script first needs it.
 var (
 	//go:embed drivers/driver.py
 	pythonCore string
@@ -24,10 +25,11 @@ var (
 	bashLoop string
 )
 
-// Program is a driver ready to be put into a Setup frame.
+// Program is a driver ready to be put into the prepared root of sandboxes, or
+// into a Setup frame without one.
 type Program struct {
-	Source []byte   // of the driver, for Setup.Driver
-	Path   string   // where it goes in the sandbox, for Setup.DriverPath
+	Source []byte   // of the driver, or what an engine compiled it to
+	Path   string   // where it goes in the sandbox
 	Argv   []string // that starts it, for Setup.Argv
 }
 

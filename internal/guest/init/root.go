@@ -95,8 +95,7 @@ func bind(source, target string, attr uint64) error {
 	return setAttr(target, attr, unix.AT_RECURSIVE)
 }
 
-// setAttr adds attributes to a mount. Kernels before 5.12 cannot do it for a
-// whole tree; there the mount itself is remounted and a tree is refused.
+// setAttr adds attributes to a mount, with AT_RECURSIVE to all below it too.
 func setAttr(target string, attr uint64, flags uint) error {
 	if attr == 0 {
 		return nil
