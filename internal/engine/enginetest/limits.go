@@ -173,6 +173,9 @@ sum(itertools.repeat(1))
 `
 
 // It looks at signals now and then.
+// loopTime is enough for a slow machine to come to the loop.
+const loopTime = 4 * time.Second
+
 const loopInRegexp = `
 import re
 print("spinning", flush=True)
@@ -211,8 +214,8 @@ func limitAttempts() []attempt {
 		{name: "inodes on an image", resources: small(128, 100, 24), request: engine.Request{Script: inodeBomb}, state: remuda.ExecutionError, by: remuda.KilledByDisk, says: "stopped 28"},
 		{name: "sparse file", resources: small(256, 16, 24), request: engine.Request{Script: sparse}, state: remuda.ExecutionSuccess, says: "['EFBIG', 'EFBIG', 'EFBIG']"},
 		{name: "descriptors", resources: small(256, 16, 24), request: engine.Request{Script: descriptorBomb}, state: remuda.ExecutionSuccess, says: "stopped 24"},
-		{name: "C loop", resources: small(256, 16, 24), request: engine.Request{Script: loopInC, Timeout: time.Second}, state: remuda.ExecutionTimeout, by: remuda.KilledByTime, says: "spinning", dead: true},
-		{name: "polite C loop", resources: small(256, 16, 24), request: engine.Request{Script: loopInRegexp, Timeout: time.Second}, state: remuda.ExecutionTimeout, by: remuda.KilledByTime, says: "spinning", mayDie: true},
+		{name: "C loop", resources: small(256, 16, 24), request: engine.Request{Script: loopInC, Timeout: loopTime}, state: remuda.ExecutionTimeout, by: remuda.KilledByTime, says: "spinning", dead: true},
+		{name: "polite C loop", resources: small(256, 16, 24), request: engine.Request{Script: loopInRegexp, Timeout: loopTime}, state: remuda.ExecutionTimeout, by: remuda.KilledByTime, says: "spinning", mayDie: true},
 		{name: "output flood", resources: small(128, 16, 24), request: engine.Request{Script: "while True: print('x' * 1000)", OutputLimit: out}, state: remuda.ExecutionError, by: remuda.KilledByOutput, dead: true, check: atLimit(out)},
 		{name: "long line", resources: small(256, 16, 24), request: engine.Request{Script: "import sys\nfor _ in range(1 << 10): sys.stdout.write('x' * (1 << 20))", OutputLimit: out}, state: remuda.ExecutionError, by: remuda.KilledByOutput, dead: true, check: atLimit(out)},
 		{name: "binary", resources: small(256, 16, 24), request: engine.Request{Script: "import sys\nfor _ in range(40): sys.stdout.buffer.write(bytes(range(256)))"}, state: remuda.ExecutionSuccess, check: func(o outcome) {
