@@ -28,7 +28,7 @@ func (s *Service) broken(ctx context.Context, r *run, inst engine.Instance, err 
 	case res.Dead:
 		res.Reason = "the sandbox ended while it ran: " + exit.Reason
 	default:
-		res.Reason = "the sandbox could not run it: " + public(err)
+		res.Reason = "the sandbox could not run it: " + remuda.Public(err)
 	}
 	s.log.Warn("an execution was cut off", "execution", r.id, "instance", inst.ID(), "state", res.State, "killed_by", res.KilledBy, "request", r.p.RequestID, "error", err)
 	return res
@@ -94,7 +94,7 @@ func (s *Service) finish(r *run, res engine.Result) {
 	was := r.row.State
 	row := r.final(res, bytes)
 	if outErr != nil {
-		row.State, row.Reason = remuda.ExecutionError, "its output could not be stored: "+public(outErr)
+		row.State, row.Reason = remuda.ExecutionError, "its output could not be stored: "+remuda.Public(outErr)
 	}
 	folded := r.birth.fold()
 	err := persist(s.store, func(tx *store.Tx) error {
@@ -197,7 +197,7 @@ func (s *Service) unrecorded(r *run, row remuda.Execution, rest []remuda.OutputR
 	s.log.Error("the end of an execution could not be recorded", "execution", r.id, "state", row.State, "recorded_before", known, "request", r.p.RequestID, "error", err)
 	r.mu.Lock()
 	r.err = &remuda.Error{
-		Code: remuda.CodeUnavailable, Message: fmt.Sprintf("execution %s could not be recorded", r.id), Cause: public(err),
+		Code: remuda.CodeUnavailable, Message: fmt.Sprintf("execution %s could not be recorded", r.id), Cause: remuda.Public(err),
 		Remedy: "it may have run; look for it when the server can write again, and submit it once more if it is not there", RetryAfterSeconds: 5, Err: err,
 	}
 	if known {
@@ -222,18 +222,5 @@ func (o *output) end(rest []remuda.OutputRecord) {
 	defer o.mu.Unlock()
 	if n := len(rest); n > 0 {
 		o.publish(rest[n-1].Seq)
-	}
-}
-
-// public is the part of err that a user may read.
-func public(err error) string {
-	e, ok := errors.AsType[*remuda.Error](err)
-	switch {
-	case !ok:
-		return "internal error; the server's log says more"
-	case e.Cause != "":
-		return e.Message + ": " + e.Cause
-	default:
-		return e.Message
 	}
 }

@@ -138,7 +138,7 @@ func (s *Service) notStarted(r *run, err error) engine.Result {
 		return engine.Result{State: remuda.ExecutionCanceled, KilledBy: remuda.KilledByCancel, Reason: reason + " before it started"}
 	}
 	s.log.Error("no instance for an execution", "execution", r.id, "runtime", r.row.Runtime, "generation", r.row.Generation, "request", r.p.RequestID, "error", err)
-	return engine.Result{State: remuda.ExecutionError, Reason: "no instance could be started: " + public(err)}
+	return engine.Result{State: remuda.ExecutionError, Reason: "no instance could be started: " + remuda.Public(err)}
 }
 
 // execute places the files and runs the script.
@@ -192,7 +192,7 @@ func writeFiles(ctx context.Context, inst engine.Instance, files []remuda.File) 
 
 // notPlaced is the result of a run whose files could not be written.
 func notPlaced(inst engine.Instance, err error) engine.Result {
-	res := engine.Result{State: remuda.ExecutionError, Reason: "its files could not be placed in the workspace: " + public(err), Dead: !inst.Alive()}
+	res := engine.Result{State: remuda.ExecutionError, Reason: "its files could not be placed in the workspace: " + remuda.Public(err), Dead: !inst.Alive()}
 	if remuda.CodeOf(err) == remuda.CodeTooLarge {
 		res.KilledBy = remuda.KilledByDisk
 	}

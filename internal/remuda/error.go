@@ -98,3 +98,17 @@ func CodeOf(err error) Code {
 	}
 	return CodeInternal
 }
+
+// Public is the part of err that a user may read: what happened and why, of an
+// error of ours, and nothing of any other.
+func Public(err error) string {
+	e, ok := errors.AsType[*Error](err)
+	switch {
+	case !ok:
+		return "internal error; the server's log says more"
+	case e.Cause != "":
+		return e.Message + ": " + e.Cause
+	default:
+		return e.Message
+	}
+}

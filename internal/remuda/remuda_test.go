@@ -138,6 +138,14 @@ func TestErrorKeepsItsPrivateCauseOutOfTheMessage(t *testing.T) {
 	if strings.Contains(e.Message, "fire") {
 		t.Errorf("the public message %q shows the private cause", e.Message)
 	}
+	for _, err := range []error{cause, err} {
+		if strings.Contains(Public(err), "fire") {
+			t.Errorf("the public part %q shows the private cause", Public(err))
+		}
+	}
+	if got := Public(fmt.Errorf("run: %w", &Error{Message: "it is full", Cause: "all slots are in use", Err: cause})); got != "it is full: all slots are in use" {
+		t.Errorf("the public part is %q", got)
+	}
 	if CodeOf(nil) != "" || CodeOf(cause) != CodeInternal {
 		t.Error("CodeOf is wrong for nil or a foreign error")
 	}

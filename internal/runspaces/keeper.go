@@ -22,7 +22,7 @@ const releaseTimeout = 10 * time.Second
 func (s *Service) keep(r *runspace) {
 	if err := s.prepare(r); err != nil {
 		s.log.Info("runspace could not be prepared", "runspace", r.id, "error", err)
-		r.end(ending{state: remuda.RunspaceError, reason: public(err)})
+		r.end(ending{state: remuda.RunspaceError, reason: remuda.Public(err)})
 	} else {
 		s.watch(r)
 	}
@@ -68,7 +68,7 @@ func (s *Service) initialize(ctx context.Context, r *runspace, inst engine.Insta
 		Timeout: r.lease.Definition().ExecTimeout, OutputLimit: 1 << 20,
 	}, last.add)
 	if err != nil {
-		return &remuda.Error{Code: remuda.CodeOf(err), Message: "the init script could not be run", Cause: public(err), Err: err}
+		return &remuda.Error{Code: remuda.CodeOf(err), Message: "the init script could not be run", Cause: remuda.Public(err), Err: err}
 	}
 	r.mu.Lock()
 	r.used = true
@@ -127,7 +127,7 @@ func (s *Service) ready(r *runspace, inst engine.Instance) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.set.PrepareTimeout)
 	defer cancel()
 	if err := s.store.Write(ctx, func(tx *store.Tx) error { return tx.UpdateRunspace(ctx, row) }); err != nil {
-		return &remuda.Error{Code: remuda.CodeOf(err), Message: "it could not be recorded as ready", Cause: public(err), Err: err}
+		return &remuda.Error{Code: remuda.CodeOf(err), Message: "it could not be recorded as ready", Cause: remuda.Public(err), Err: err}
 	}
 	r.mu.Lock()
 	r.row, r.inst = row, inst
@@ -238,17 +238,4 @@ func (s *Service) record(r *runspace, row remuda.Runspace) error {
 	}
 	s.log.Error("the end of a runspace could not be recorded", "runspace", r.id, "error", err)
 	return err
-}
-
-// public is the part of err that a user may read.
-func public(err error) string {
-	e, ok := errors.AsType[*remuda.Error](err)
-	switch {
-	case !ok:
-		return "internal error; the server's log says more"
-	case e.Cause != "":
-		return e.Message + ": " + e.Cause
-	default:
-		return e.Message
-	}
 }
