@@ -43,7 +43,13 @@ type box struct {
 // create makes an instance that is destroyed with the test.
 func create(t *testing.T, e engine.Engine, language remuda.Language, r remuda.Resources) box {
 	t.Helper()
-	inst, err := e.Create(t.Context(), spec(language, r))
+	return createFrom(t, e, spec(language, r))
+}
+
+// createFrom is create with a spec of the test's own.
+func createFrom(t *testing.T, e engine.Engine, s engine.Spec) box {
+	t.Helper()
+	inst, err := e.Create(t.Context(), s)
 	if err != nil {
 		t.Fatalf("create: %v", err)
 	}
@@ -64,8 +70,8 @@ func spec(language remuda.Language, r remuda.Resources) engine.Spec {
 	}
 }
 
-// both runs an attempt in a cold instance and in one that waited while another
-// one lived and died.
+// both runs an attempt in a cold instance and in one that was made in the
+// background, as pools do, and waited while another one lived and died.
 func both(t *testing.T, e engine.Engine, r remuda.Resources, attempt func(box)) {
 	t.Helper()
 	t.Run("cold", func(t *testing.T) {
@@ -74,7 +80,9 @@ func both(t *testing.T, e engine.Engine, r remuda.Resources, attempt func(box)) 
 	})
 	t.Run("warm", func(t *testing.T) {
 		t.Parallel()
-		waiting := create(t, e, remuda.LanguagePython, r)
+		s := spec(remuda.LanguagePython, r)
+		s.Background = true
+		waiting := createFrom(t, e, s)
 		other := create(t, e, remuda.LanguagePython, resources)
 		other.run("print(1)").wants(remuda.ExecutionSuccess, remuda.KilledByNothing)
 		if err := other.Destroy(t.Context()); err != nil {

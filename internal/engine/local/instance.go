@@ -130,9 +130,7 @@ func (i *Instance) end(by remuda.KilledBy, reason string) {
 		i.cause = cause{by: by, reason: reason}
 	}
 	i.mu.Unlock()
-	if err := i.blank.proc.kill(); err != nil {
-		i.engine.log.Error("a sandbox could not be killed", "instance", i.spec.ID, "error", err)
-	}
+	i.kill()
 }
 
 // read handles the keeper's frames until the connection ends.
