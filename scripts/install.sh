@@ -50,6 +50,7 @@ for group in "$@"; do
 		need libc6-dev /usr/include/stdlib.h
 		need curl /usr/bin/curl
 		need procps /usr/bin/ps
+		need mount /usr/bin/mount
 		need "libpython$(python_version)-testsuite" "/usr/lib/python$(python_version)/test/test_json/__init__.py"
 		;;
 	vm)

@@ -41,7 +41,7 @@ chmod 755 "$tmp/kernel-hook"
 mkdir -p "$tmp/out" "$tmp/kernel"
 export KERNEL_DIR=$tmp/kernel OUT_DIR=$tmp/out
 TMPDIR=$tmp mmdebstrap --quiet --mode=root --variant=apt \
-	--include=python3,nodejs,e2fsprogs,kmod,procps,ca-certificates \
+	--include=python3,nodejs,e2fsprogs,kmod,mount,procps \
 	--dpkgopt='path-exclude=/usr/share/doc/*' \
 	--dpkgopt='path-exclude=/usr/share/locale/*' \
 	--dpkgopt='path-exclude=/usr/share/man/*' \
