@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// Version is the protocol's version. A keeper and a server that do not have the
-// same one refuse each other with a Failed frame that says so.
+// Version is the protocol's version. A keeper refuses a server that has another
+// one with a Failed frame that says so.
 const Version = 2
 
 // MaxFrame bounds the payload of any frame, in bytes.
