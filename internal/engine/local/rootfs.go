@@ -33,8 +33,10 @@ var boundEtc = []string{
 // or file of /etc that is new or was replaced only after a restart of the server.
 func hostRoot() protocol.Root {
 	files := syntheticEtc()
-	for _, language := range []remuda.Language{remuda.LanguageNode, remuda.LanguageBash} {
-		// Python's is compiled for each interpreter and placed when it is first used.
+	for _, language := range remuda.Languages() {
+		if language == remuda.LanguagePython {
+			continue // compiled for each interpreter, and placed when it is first used
+		}
 		if driver, err := guest.Driver(language, ""); err == nil {
 			files = append(files, protocol.Text{Path: driver.Path, Content: string(driver.Source)})
 		}
