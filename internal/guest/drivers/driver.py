@@ -212,7 +212,8 @@ def execute(main, flags, name, source, args, env, parameters):
         if value is None:
             return (b"ok", b"0", b"", b"", b"", b"", b"", b"")
         kind = type(value)
-        if kind is int or kind is bool:
+        # Python refuses to write an int of very many digits; described() copes.
+        if kind is bool or kind is int and value.bit_length() < 2000:
             text = repr(value).encode()
             return (b"ok", b"0", b"v", text if kind is int else text.lower(), text, b"", b"", b"")
         return late("described")(value)

@@ -58,7 +58,8 @@ __remuda_next() {
   builtin eval "$__remuda_int"
 }
 
-# __remuda_end reports a script that ran to its end, after its EXIT trap.
+# __remuda_end reports a script that ran to its end, after its EXIT trap. 9 is the
+# script's stderr; the loop calls it with another one if the script has closed it.
 __remuda_end() {
   set +euvx
   builtin trap -p >/proc/self/fd/4 # a file in memory; $(...) would fork

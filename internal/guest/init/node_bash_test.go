@@ -96,6 +96,13 @@ func TestBash(t *testing.T) {
 			{script("echo $$ >/workspace/pid; exit 0"), want{}},
 			{script("[[ $$ == $(</workspace/pid) ]] && echo same"), want{stdout: "same\n"}},
 		}},
+		{"stderr closed", []step{
+			{script("exec 2>&-; false"), fail(1, "line 1: false")},
+			{script("trap 'echo bye' EXIT; true"), want{stdout: "bye\n"}},
+			{script("exec 1>&-; echo x; x=3"), want{}},
+			{script("[[ $x == 3 ]]; exit 5"), fail(5, "status 5")},
+			{script("exit $x"), fail(3, "status 3")},
+		}},
 		{"errors", []step{
 			{script("true\nfoo\necho on"), want{stdout: "on\n", stderr: "<script>: line 2: foo: command not found\n"}},
 			{script("true\nfalse"), fail(1, "line 2: false")},

@@ -29,6 +29,8 @@ func TestPython(t *testing.T) {
 			{script("'\\ud800'"), want{json: `"\ud800"`, text: `\ud800`}},
 			{script("a = []; a.append(a); a"), want{text: "[[...]]"}},
 			{script("10**5000 and 7"), want{json: "7"}},
+			{script("10**5000"), want{text: "<repr() of this int raised ValueError: Exceeds the limit (4300 digits) for integer string conversion; use sys.set_int_max_str_digits() to increase the limit>"}},
+			{script("2**64"), want{json: "18446744073709551616", text: "18446744073709551616"}},
 			{script("class X:\n def __repr__(self): raise ValueError('no')\nX()"), want{text: "<repr() of this X raised ValueError: no>"}},
 		}},
 		{"return", []step{
