@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"math"
 	"time"
 	"unicode/utf8"
 
@@ -56,8 +57,13 @@ func instantOrNull(t *time.Time) *time.Time {
 	return &u
 }
 
+// duration keeps what is more than 0 more than 0: no time at all means the default.
 func duration(seconds float64) time.Duration {
-	return time.Duration(seconds * float64(time.Second))
+	d := time.Duration(math.Round(seconds * float64(time.Second)))
+	if d == 0 && seconds > 0 {
+		return 1
+	}
+	return d
 }
 
 func orEmpty(m map[string]string) api.Env {

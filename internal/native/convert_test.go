@@ -118,3 +118,15 @@ func TestFileTypes(t *testing.T) {
 		}
 	}
 }
+
+// TestShortDurationIsNotNone wants a limit too short to tell to stay a limit.
+func TestShortDurationIsNotNone(t *testing.T) {
+	t.Parallel()
+	for seconds, want := range map[float64]time.Duration{
+		0: 0, 1e-300: 1, 1e-10: 1, 1e-9: 1, 0.3: 300 * time.Millisecond, 1.1: 1100 * time.Millisecond, 604800: 168 * time.Hour,
+	} {
+		if got := duration(seconds); got != want {
+			t.Errorf("duration(%v) = %v, want %v", seconds, got, want)
+		}
+	}
+}
