@@ -81,8 +81,13 @@ func (i *Instance) limits(res *engine.Result, end *protocol.End, grown cgroup.Us
 	case failed && grown.PidsMax > 0:
 		res.KilledBy, res.Reason = remuda.KilledByPids, fmt.Sprintf("it needed more than its %d processes and threads", r.Pids)
 	case failed && end.DiskFull:
-		res.KilledBy, res.Reason = remuda.KilledByDisk, fmt.Sprintf("it filled its disk of %d MiB", r.DiskMB)
+		res.KilledBy, res.Reason = remuda.KilledByDisk, diskReason(r)
 	}
+}
+
+// diskReason names both quotas: the sandbox tells that one is used up, not which.
+func diskReason(r remuda.Resources) string {
+	return fmt.Sprintf("it filled its disk of %d MiB and %d files", r.DiskMB, quotaOf(r).inodes)
 }
 
 // died says how an execution ended whose sandbox did not live to say it.
