@@ -114,6 +114,7 @@ func TestNewDriverReplacesBlanks(t *testing.T) {
 	e.stock.fill()
 	stale := <-e.stock.ready
 	e.stock.ready <- stale // has room: no other one was asked for
+	era := e.launcher.Era()
 	e.launcher.Place("/run/remuda/more", "text")
 	e.launcher.Place("/run/remuda/more", "text") // changes nothing
 	inst, err := e.Create(t.Context(), engine.Spec{ID: remuda.NewInstanceID(), Language: remuda.LanguageBash, Resources: remuda.Resources{CPU: 1, MemoryMB: 64, DiskMB: 8, Pids: 16}})
@@ -124,7 +125,7 @@ func TestNewDriverReplacesBlanks(t *testing.T) {
 		t.Error("a blank without the new file was used or is left")
 	}
 	res, err := inst.Execute(t.Context(), engine.Request{ID: remuda.NewExecutionID(), Script: `test "$(</run/remuda/more)" = text`}, nil)
-	if err != nil || res.State != remuda.ExecutionSuccess || e.launcher.Era() != 1 {
+	if err != nil || res.State != remuda.ExecutionSuccess || e.launcher.Era() != era+1 {
 		t.Errorf("%+v, %v, era %d", res, err, e.launcher.Era())
 	}
 	if err := inst.Destroy(t.Context()); err != nil {

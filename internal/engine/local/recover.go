@@ -48,8 +48,27 @@ func (e *Engine) Recover(ctx context.Context) ([]remuda.InstanceID, error) {
 	if err := e.dir.sweep(); err != nil {
 		return ids, remuda.Internal("clearing what an earlier server left", err)
 	}
+	e.placeDrivers(ctx)
 	e.stock.fill()
 	return ids, nil
+}
+
+// placeDrivers puts what can be known ahead into the prepared root, before any
+// blank is made: a root that changes later makes the blanks of the old one
+// useless. What is not ready now is placed when it is first asked for.
+func (e *Engine) placeDrivers(ctx context.Context) {
+	if e.opts.Ephemeral {
+		return // one script: it pays for its own language only
+	}
+	found, err := e.versions.list(ctx, remuda.LanguagePython)
+	if err != nil {
+		return // Create says why
+	}
+	for _, in := range found {
+		if _, err := e.driver(ctx, remuda.LanguagePython, in); err != nil {
+			e.log.Warn("a driver could not be prepared", "interpreter", in.Path, "error", err)
+		}
+	}
 }
 
 // leftovers reads the metadata files. A file that does not hold metadata is of a
