@@ -102,7 +102,9 @@ func (s *Store) writeNow(ctx context.Context, p *Pending) (done bool, err error)
 		return false, nil
 	}
 	s.waiting.Add(1)
-	s.runGroup(p, nil)
+	// Alone: the writer may hold a write that it took from the queue and waits for
+	// us with. One that was queued after that must not run before it.
+	s.runGroup(p, nil, func(int) (*Pending, bool) { return nil, false })
 	return true, p.err
 }
 
@@ -139,21 +141,21 @@ func (s *Store) runWriter() {
 	group := make([]*Pending, 0, maxGroup)
 	for p := range s.queue {
 		s.writing.Lock()
-		group = s.runGroup(p, group[:0])
+		group = s.runGroup(p, group[:0], s.next)
 		s.writing.Unlock()
 		clear(group) // keep no closures alive while idle
 	}
 }
 
-// runGroup runs first and everything that is queued by now in one transaction
-// and answers them all. The caller holds writing.
-func (s *Store) runGroup(first *Pending, group []*Pending) []*Pending {
+// runGroup runs first and what next gives in one transaction and answers them
+// all. The caller holds writing.
+func (s *Store) runGroup(first *Pending, group []*Pending, next func(have int) (*Pending, bool)) []*Pending {
 	if err := s.writer.command(context.Background(), s.backend.beginWrite()); err != nil {
 		return s.failGroup(append(group, first), "starting to write", err)
 	}
 	tx := &Tx{c: s.writer, s: s, writable: true}
 	run := s.runFirst
-	for p, more := first, true; more; p, more = s.next(len(group)) {
+	for p, more := first, true; more; p, more = next(len(group)) {
 		group = append(group, p)
 		if !p.state.CompareAndSwap(pendingQueued, pendingStarted) {
 			continue // given up by its caller, who has the answer already

@@ -128,6 +128,27 @@ func testOrder(in subject) {
 	}
 }
 
+// A write that waits for its outcome must not overtake one that the same caller
+// queued before it, however many others write.
+func testOrderOfOne(in subject) {
+	t, b := in.t, in.b
+	f := newFixture(t, b)
+	var callers sync.WaitGroup
+	for range 8 {
+		callers.Go(func() {
+			for range 40 {
+				e := newExecution(f.org)
+				f.Begin(func(tx *store.Tx) error { return tx.InsertExecution(context.Background(), e) })
+				if err := f.Write(t.Context(), func(tx *store.Tx) error { return tx.UpdateExecution(context.Background(), e) }); err != nil {
+					t.Errorf("the second write did not find what the first one wrote: %v", err)
+					return
+				}
+			}
+		})
+	}
+	callers.Wait()
+}
+
 // blockWriter holds the writer until release is called.
 func (f *fixture) blockWriter() (blocked *store.Pending, release func()) {
 	f.t.Helper()

@@ -52,6 +52,7 @@ func Run(t *testing.T, b Backend) {
 		"GroupOfWrites":     testGroup,
 		"IgnoredError":      testIgnoredError,
 		"Order":             testOrder,
+		"OrderOfOne":        testOrderOfOne,
 		"Canceled":          testCanceled,
 		"Snapshot":          testSnapshot,
 		"Close":             testClose,
