@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -201,6 +202,7 @@ func (s *Service) unrecorded(r *run, row remuda.Execution, rest []remuda.OutputR
 		Remedy: "it may have run; look for it when the server can write again, and submit it once more if it is not there", RetryAfterSeconds: 5, Err: err,
 	}
 	if known {
+		row.Timings = maps.Clone(row.Timings) // the sweeper will write to its own
 		r.unsaved = &unsaved{row: row, rest: rest, at: time.Now()}
 	}
 	r.mu.Unlock()
