@@ -89,7 +89,7 @@ func TestGeneratedTypesAreCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(tool); err != nil {
-		t.Skip("no .bin/oapi-codegen: make tools installs it")
+		t.Skip("no .bin/oapi-codegen: make generate installs it")
 	}
 	dir := t.TempDir()
 	out, config := filepath.Join(dir, "types.gen.go"), filepath.Join(dir, "config.yaml")

@@ -90,13 +90,9 @@ func (m *measurement) run(ctx context.Context, dir string) error {
 		return err
 	}
 	m.report.IdleMB = idle
-	for name, cached := range map[string]int{"bench-cold": 0, "bench-warm": 8} {
-		body := map[string]any{"name": name, "language": "python", "pool": map[string]any{"min_cached": cached, "max_cached": cached}}
-		if cached == 0 { // the warm one is made later, so that filling it does not disturb the rest
-			if err := m.server.call(ctx, http.MethodPost, "/v1/runtimes", body, nil); err != nil {
-				return err
-			}
-		}
+	body := map[string]any{"name": "bench-cold", "language": "python", "pool": map[string]any{"min_cached": 0, "max_cached": 0}}
+	if err := m.server.call(ctx, http.MethodPost, "/v1/runtimes", body, nil); err != nil {
+		return err
 	}
 	others := peers(ctx, dir)
 	m.pairedLoop(ctx, others)
