@@ -54,12 +54,33 @@ type Spec struct {
 	Environment string
 	Resources   remuda.Resources
 	Env         map[string]string
+	// Preload lists modules that a template of this generation imports.
+	Preload []string
+	Egress  remuda.Egress
 	// Background says that nobody waits for the instance: until its first
 	// execution it gives way to others on a busy processor.
 	Background bool
 	// Linger is how long the sandbox outlives its server's connection before it
 	// ends itself; 0 ends it at once.
 	Linger time.Duration
+}
+
+// Retirer is an Engine that keeps something for a generation between its
+// instances, such as a template.
+type Retirer interface {
+	// Retire lets go of it. Instances live on; creating another one of that
+	// generation afterwards is allowed, only slower.
+	Retire(key remuda.GenerationKey)
+}
+
+// Narrower is an Instance whose fence can be narrowed while it waits or runs.
+type Narrower interface {
+	// Narrow lowers the limits that are not 0. It fails, and changes nothing,
+	// where a limit cannot be lowered on an instance that exists.
+	Narrow(ctx context.Context, limits remuda.Resources) error
+	// SetEgress replaces what may be reached. Connections to what may not be
+	// reached any more are cut within a second.
+	SetEgress(ctx context.Context, egress remuda.Egress) error
 }
 
 // Instance is one sandbox with one interpreter. It runs one execution at a time;

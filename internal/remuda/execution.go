@@ -42,6 +42,11 @@ type ExecutionRequest struct {
 	Env        map[string]string
 	Timeout    time.Duration // 0 is the runtime's; never above it
 	Files      []File        // written to the workspace first
+	// Limits narrows the runtime's resources for a one-shot execution; fields
+	// that are 0 stay the runtime's. Above the runtime's is an error.
+	Limits Resources
+	// Egress narrows the runtime's egress for a one-shot execution; nil leaves it.
+	Egress *Egress
 }
 
 // File is a file to be placed in the workspace before a run.
@@ -61,6 +66,7 @@ type Execution struct {
 	Instance     InstanceID // "" until started
 	Generation   int
 	Fresh        bool // the instance was never used before this execution
+	Warm         bool // the instance was ready before the request came
 	State        ExecutionState
 	ExitCode     *int   // of the script, once it ended by itself
 	Value        *Value // last expression or returned value; nil if none

@@ -2,6 +2,8 @@ package remuda
 
 import (
 	"maps"
+	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -20,6 +22,35 @@ func Languages() []Language { return []Language{LanguagePython, LanguageNode, La
 
 // EnvironmentHost is the built-in environment: the machine's own /usr, read-only.
 const EnvironmentHost = "host"
+
+// Isolation is the class of fence around an instance.
+type Isolation string
+
+// The classes of isolation.
+const (
+	// IsolationProcess is namespaces, cgroups and a system call filter of the
+	// machine's own kernel.
+	IsolationProcess Isolation = "process"
+	// IsolationGVisor is a kernel of its own in user space (runsc).
+	IsolationGVisor Isolation = "gvisor"
+)
+
+// Isolations lists every class, the default first.
+func Isolations() []Isolation { return []Isolation{IsolationProcess, IsolationGVisor} }
+
+// Egress is what may be reached from an instance. The zero value is nothing.
+type Egress struct {
+	CIDRs []netip.Prefix // IPv4 and IPv6
+	Names []string       // host names, lower case, without a final dot; our extension
+}
+
+// None reports whether nothing may be reached.
+func (e Egress) None() bool { return len(e.CIDRs) == 0 && len(e.Names) == 0 }
+
+// Clone returns a copy that shares nothing with e.
+func (e Egress) Clone() Egress {
+	return Egress{CIDRs: slices.Clone(e.CIDRs), Names: slices.Clone(e.Names)}
+}
 
 // Resources are the limits of one instance of a runtime. All are always on.
 type Resources struct {
@@ -47,11 +78,18 @@ type Definition struct {
 	ExecTimeout time.Duration // wall-clock limit of one execution; whole seconds on the wire
 	Pool        PoolBounds
 	Env         map[string]string // environment of every instance
+	// Preload lists modules that the generation's template imports before it is
+	// forked from. Only languages that can fork have it.
+	Preload   []string
+	Isolation Isolation // "" is IsolationProcess
+	Egress    Egress    // nothing by default
 }
 
 // Clone returns a copy that shares nothing with d.
 func (d Definition) Clone() Definition {
 	d.Env = maps.Clone(d.Env)
+	d.Preload = slices.Clone(d.Preload)
+	d.Egress = d.Egress.Clone()
 	return d
 }
 
@@ -86,4 +124,7 @@ type RuntimePatch struct {
 	MinCached   *int
 	MaxCached   *int
 	Env         map[string]string // replaces the whole map when not nil
+	Preload     *[]string
+	Isolation   *Isolation
+	Egress      *Egress
 }
