@@ -2,7 +2,6 @@ package enginetest
 
 import (
 	"encoding/json"
-	"fmt"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -147,23 +146,8 @@ func (b box) refuses(attempts []syscallAttempt, want ...unix.Errno) {
 // sweep makes every system call there is, with no arguments to speak of, each in
 // a child of its own (K24). Whatever they do, the sandbox and its keeper go on.
 func sweep(b box) {
-	got := b.do(engine.Request{Timeout: patience, Script: fmt.Sprintf(`
-import ctypes, os, signal, json
-libc = ctypes.CDLL(None, use_errno=True)
-made = 0
-for n in range(0, 480):
-    if n in (%d, %d): continue  # fork and vfork return twice
-    pid = os.fork()
-    if pid == 0:
-        signal.alarm(1)
-        libc.syscall(ctypes.c_long(n), *[ctypes.c_long(0)] * 6)
-        os._exit(0)
-    # SIGSTOP and the like leave a child that never ends.
-    os.waitpid(pid, 0)
-    made += 1
-print("made", made)
-`, forkNumber, vforkNumber)})
-	got.ok().says("made 4")
+	got := b.do(engine.Request{Timeout: patience, Script: Sweep()})
+	got.ok().says("made 5")
 	b.run("print('alive')").ok().says("alive")
 	if !b.Alive() {
 		b.t.Error("the instance is not alive")
