@@ -14,6 +14,11 @@ const (
 	TypeRun   byte = 1 // init to driver: Run
 	TypeReady byte = 2 // driver to init: one field, the interpreter's version
 	TypeDone  byte = 3 // driver to init: Done
+	// Of a template's driver.
+	TypeTemplate byte = 4 // init to driver: Template
+	TypePrepared byte = 5 // driver to init: one field, why there can be no template, empty if there is one
+	TypeFork     byte = 6 // init to driver: nothing
+	TypeForked   byte = 7 // driver to init: one field, the child's process number
 )
 
 // MaxFrame bounds what a driver may send in one frame.
@@ -121,7 +126,7 @@ func Next(buf []byte) (t byte, payload, rest []byte, ok bool, err error) {
 		return 0, nil, buf, false, nil
 	}
 	n := binary.BigEndian.Uint32(buf)
-	if n > MaxFrame || buf[4] < TypeReady || buf[4] > TypeDone {
+	if n > MaxFrame || !fromDriver(buf[4]) {
 		return 0, nil, buf, false, fmt.Errorf("%w: type %d with %d bytes", ErrGarbage, buf[4], n)
 	}
 	end := headerLen + int(n)
@@ -129,6 +134,11 @@ func Next(buf []byte) (t byte, payload, rest []byte, ok bool, err error) {
 		return 0, nil, buf, false, nil
 	}
 	return buf[4], buf[headerLen:end], buf[end:], true, nil
+}
+
+// fromDriver reports whether a type is a driver's to send.
+func fromDriver(t byte) bool {
+	return t == TypeReady || t == TypeDone || t == TypePrepared || t == TypeForked
 }
 
 // Done is how a run ended by the driver's word.

@@ -39,7 +39,19 @@ func (m *Setup) fields(c *coder) {
 	})
 	c.bytes(&m.Seccomp)
 	c.int64(&m.LingerMS)
+	template := m.Template != nil
+	if c.bool(&template); template && !c.bad {
+		if !c.writing {
+			m.Template = &Template{}
+		}
+		list(c, &m.Template.Preload, stringField)
+		c.bytes(&m.Template.Seccomp)
+	}
 }
+
+func (*Fork) fields(*coder) {}
+
+func (m *Forked) fields(c *coder) { c.int(&m.User) }
 
 func (m *Ready) fields(c *coder) {
 	dict(c, &m.TimingsUS, (*coder).int64)

@@ -19,6 +19,7 @@ const (
 	TypeFile      Type = 6 // FileRequest
 	TypeFileData  Type = 7 // binary, both ways: see FileData
 	TypeLinger    Type = 8 // Linger
+	TypeFork      Type = 9 // Fork; after Hello, on a connection of its own to a template's keeper
 )
 
 // Frames from the keeper to the server.
@@ -29,6 +30,7 @@ const (
 	TypeOutput    Type = 68 // binary: see Output
 	TypeEnd       Type = 69 // End of an execution
 	TypeFileReply Type = 70 // FileReply
+	TypeForked    Type = 71 // Forked; the answer to Fork, with a pidfd
 )
 
 // Hello opens a connection. A newer connection replaces an older one.
@@ -71,6 +73,31 @@ type Setup struct {
 	Limits     []Rlimit          `json:"limits"`
 	Seccomp    []byte            `json:"seccomp"` // classic BPF program, native byte order, 8 bytes an instruction
 	LingerMS   int64             `json:"linger_ms"`
+	// Template makes the sandbox a template: its interpreter runs no script, but
+	// instances are forked from it. Nil for an instance. For an instance that was
+	// forked only DiskFD, with its mount, and LingerMS mean anything.
+	Template *Template `json:"template,omitempty"`
+}
+
+// Template says what a template imports and what its children lose.
+type Template struct {
+	Preload []string `json:"preload"` // modules, in order
+	// Seccomp is the filter that a child adds to the template's: together they
+	// are the one of every other instance.
+	Seccomp []byte `json:"seccomp"`
+}
+
+// Fork asks a template's keeper for an instance. The connection that it comes on
+// is that instance's from then on; Setup follows once the server has put the
+// process in its place.
+type Fork struct{}
+
+// Forked answers Fork. The instance's first process waits, in namespaces of its
+// own, for Setup. A pidfd of it comes with the frame.
+type Forked struct {
+	// User is what the first process's user 0 is in the template's user
+	// namespace; 1000 is the number after it.
+	User int `json:"user"`
 }
 
 // Rlimit is one resource limit of the interpreter, soft and hard alike.

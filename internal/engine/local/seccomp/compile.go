@@ -3,6 +3,7 @@ package seccomp
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 
@@ -40,11 +41,30 @@ func machineOf(goarch string) (machine, error) {
 // Program returns the filter of this machine in the form that the kernel takes:
 // eight bytes an instruction, native byte order.
 func Program() ([]byte, error) {
+	return assemble(func(m machine) []bpf.Instruction { return m.compile(m.answers(rules()), notThere) })
+}
+
+// Template returns the filter of a template, which differs from Program's in
+// that its children can be made and can finish their own fence: one clone with
+// exactly the given flags, mounts, a cgroup namespace, one more filter.
+func Template(cloneFlags uint32) ([]byte, error) {
+	return assemble(func(m machine) []bpf.Instruction {
+		return m.compile(m.answers(templateRules(cloneFlags)), notThere)
+	})
+}
+
+// Child returns the filter that a template's child adds. It takes away what
+// Template allows, so that both together answer as Program does.
+func Child() ([]byte, error) {
+	return assemble(func(m machine) []bpf.Instruction { return m.compile(m.only(childRules()), Allow) })
+}
+
+func assemble(compile func(machine) []bpf.Instruction) ([]byte, error) {
 	m, err := machineOf(runtime.GOARCH)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := bpf.Assemble(m.compile())
+	raw, err := bpf.Assemble(compile(m))
 	if err != nil {
 		return nil, fmt.Errorf("assemble the system call filter: %w", err)
 	}
@@ -77,9 +97,9 @@ type span struct {
 	rule rule
 }
 
-// compile makes the whole program.
-func (m machine) compile() []bpf.Instruction {
-	tree := search(m.spans())
+// compile makes the whole program; otherwise is for numbers without an answer.
+func (m machine) compile(answers map[uint32]rule, otherwise Action) []bpf.Instruction {
+	tree := search(spans(answers, otherwise))
 	head := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: offArch, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: m.arch, SkipTrue: 1},
@@ -90,15 +110,14 @@ func (m machine) compile() []bpf.Instruction {
 }
 
 // spans covers every 32-bit number. x32 calls come after all the others and so
-// belong to the last span, which refuses.
-func (m machine) spans() []span {
-	answers := m.answers()
+// belong to the last span, which in a whole filter refuses.
+func spans(answers map[uint32]rule, otherwise Action) []span {
 	numbers := make([]uint32, 0, len(answers))
 	for n := range answers {
 		numbers = append(numbers, n)
 	}
 	slices.Sort(numbers)
-	spans := []span{{rule: rule{otherwise: notThere}}}
+	spans := []span{{rule: rule{otherwise: otherwise}}}
 	add := func(from uint32, r rule) {
 		last := &spans[len(spans)-1]
 		if len(r.clauses) == 0 && len(last.rule.clauses) == 0 && r.otherwise == last.rule.otherwise {
@@ -112,7 +131,7 @@ func (m machine) spans() []span {
 	}
 	for _, n := range numbers {
 		add(n, answers[n])
-		add(n+1, rule{otherwise: notThere})
+		add(n+1, rule{otherwise: otherwise})
 	}
 	return merge(spans)
 }
@@ -130,26 +149,28 @@ func merge(spans []span) []span {
 	return merged
 }
 
-// answers are the rules of every number that is not simply unknown.
-func (m machine) answers() map[uint32]rule {
-	byName := map[string]uint32{}
-	for _, c := range m.numbers {
-		byName[c.name] = c.number
-	}
-	answers := map[uint32]rule{}
-	set := func(name string, r rule) {
-		if n, ok := byName[name]; ok && n < x32Bit {
-			answers[n] = r
-		}
-	}
+// answers are the rules of every number that is not simply unknown. special are
+// those by name that differ from the lists.
+func (m machine) answers(special map[string]rule) map[uint32]rule {
+	byName := make(map[string]rule, len(allowed)+len(dangerous))
 	for _, name := range allowed {
-		set(name, rule{otherwise: Allow})
+		byName[name] = rule{otherwise: Allow}
 	}
 	for _, name := range dangerous {
-		set(name, rule{otherwise: refused})
+		byName[name] = rule{otherwise: refused}
 	}
-	for name, r := range rules() {
-		set(name, r)
+	maps.Copy(byName, special)
+	return m.only(byName)
+}
+
+// only gives rules their numbers. A name that the machine does not have is left
+// out.
+func (m machine) only(byName map[string]rule) map[uint32]rule {
+	answers := map[uint32]rule{}
+	for _, c := range m.numbers {
+		if r, ok := byName[c.name]; ok && c.number < x32Bit {
+			answers[c.number] = r
+		}
 	}
 	return answers
 }

@@ -20,11 +20,16 @@ type filter struct {
 
 func newFilter(t testing.TB, goarch string) filter {
 	t.Helper()
+	return compiled(t, goarch, func(m machine) []bpf.Instruction { return m.compile(m.answers(rules()), notThere) })
+}
+
+func compiled(t testing.TB, goarch string, compile func(machine) []bpf.Instruction) filter {
+	t.Helper()
 	m, err := machineOf(goarch)
 	if err != nil {
 		t.Fatal(err)
 	}
-	vm, err := bpf.NewVM(m.compile())
+	vm, err := bpf.NewVM(compile(m))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +87,7 @@ func TestEveryNumber(t *testing.T) {
 	t.Parallel()
 	for _, goarch := range machines {
 		f := newFilter(t, goarch)
-		answers := f.answers()
+		answers := f.answers(rules())
 		args := make([]uint64, 6)
 		for n := range uint32(2048) {
 			if got, want := f.run(t, f.arch, n, args...), interpret(answers, n, args); got != want {
@@ -106,7 +111,7 @@ func TestCompiler(t *testing.T) {
 	t.Parallel()
 	for _, goarch := range machines {
 		f := newFilter(t, goarch)
-		answers := f.answers()
+		answers := f.answers(rules())
 		ruled := []uint32{}
 		for n, r := range answers {
 			if len(r.clauses) > 0 {
@@ -215,14 +220,14 @@ func TestProgram(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw, err := bpf.Assemble(m.compile())
+		raw, err := bpf.Assemble(m.compile(m.answers(rules()), notThere))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(raw) > 1024 {
 			t.Errorf("%s: %d instructions; the kernel takes 4096, and long is slow", goarch, len(raw))
 		}
-		if depth := depth(m.compile(), 0); depth > 128 { // prctl, at its last option
+		if depth := depth(m.compile(m.answers(rules()), notThere), 0); depth > 128 { // prctl, at its last option
 			t.Errorf("%s: %d instructions on the longest way", goarch, depth)
 		}
 	}

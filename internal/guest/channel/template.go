@@ -1,0 +1,102 @@
+package channel
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+)
+
+// Template turns a driver that has not run anything into a template.
+type Template struct {
+	Preload []string // modules to import, in order
+	// Parts are lists of system calls that children make: see Call.
+	Parts [][]Call
+}
+
+// Call is one system call, as a driver is to make it.
+type Call struct {
+	What string // said when it fails
+	Args []Arg  // the number first
+}
+
+// Arg is an argument of a call.
+type Arg struct {
+	kind byte
+	text string
+}
+
+// Int is a number.
+func Int(n int64) Arg { return Arg{'i', strconv.FormatInt(n, 10)} }
+
+// Bytes is the address of a copy of b, with a NUL after it.
+func Bytes(b []byte) Arg { return Arg{'b', string(b)} }
+
+// Filter is the address of a struct sock_fprog with a classic BPF program.
+func Filter(program []byte) Arg { return Arg{'f', string(program)} }
+
+// Message is the address of a struct msghdr with room for one byte and eight
+// descriptors.
+func Message() Arg { return Arg{'m', ""} }
+
+// Append appends the whole Template frame to b: the number of modules and the
+// modules; for each part the number of its calls; for each call what it is, the
+// number of its arguments, and for each of these its kind and itself as one field.
+func (t *Template) Append(b []byte) []byte {
+	return appendFrame(b, TypeTemplate, func(b []byte) []byte {
+		b = AppendField(b, strconv.Itoa(len(t.Preload)))
+		for _, m := range t.Preload {
+			b = AppendField(b, m)
+		}
+		for _, part := range t.Parts {
+			b = AppendField(b, strconv.Itoa(len(part)))
+			for _, c := range part {
+				b = AppendField(AppendField(b, c.What), strconv.Itoa(len(c.Args)))
+				for _, a := range c.Args {
+					b = AppendField(b, string(a.kind)+a.text)
+				}
+			}
+		}
+		return b
+	})
+}
+
+// AppendFork appends a Fork frame.
+func AppendFork(b []byte) []byte {
+	return appendFrame(b, TypeFork, func(b []byte) []byte { return b })
+}
+
+func appendFrame(b []byte, t byte, payload func([]byte) []byte) []byte {
+	start := len(b)
+	b = payload(append(b, 0, 0, 0, 0, t))
+	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start-headerLen))
+	return b
+}
+
+// ParsePrepared reads the payload of a Prepared frame: why there can be no
+// template, or nothing.
+func ParsePrepared(p []byte) (refusal string, err error) {
+	f, err := Fields(p)
+	if err != nil {
+		return "", err
+	}
+	if len(f) != 1 || len(f[0]) > MaxLine {
+		return "", fmt.Errorf("%w: a prepared with %d fields", ErrGarbage, len(f))
+	}
+	return text(f[0]), nil
+}
+
+// ParseForked reads the payload of a Forked frame.
+func ParseForked(p []byte) (pid int, err error) {
+	f, err := Fields(p)
+	if err != nil {
+		return 0, err
+	}
+	if len(f) != 1 {
+		return 0, fmt.Errorf("%w: a forked with %d fields", ErrGarbage, len(f))
+	}
+	pid, err = strconv.Atoi(string(f[0]))
+	if err != nil || pid <= 1 || len(f[0]) > 11 {
+		return 0, fmt.Errorf("%w: a forked without a process", ErrGarbage)
+	}
+	return pid, nil
+}
