@@ -1,7 +1,8 @@
 // Command remuda-init is the first process of a sandbox and its keeper. It is
 // started by an engine inside new namespaces with a listening socket as
 // descriptor 3; see internal/guest/PROTOCOL.md. With the argument "launch" it is
-// the engine's launcher (package engine/local/launch). It is of no use by hand.
+// the engine's launcher (package engine/local/launch), with "contained" it has a
+// container around it already, made by an OCI runtime (package engine/oci). It is of no use by hand.
 package main
 
 import (
@@ -21,6 +22,9 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == protocol.LaunchArg {
 		runtime.UnlockOSThread()
 		os.Exit(launch.Main(guestinit.Prepare))
+	}
+	if len(os.Args) == 2 && os.Args[1] == protocol.ContainedArg {
+		os.Exit(guestinit.MainContained())
 	}
 	os.Exit(guestinit.Main())
 }

@@ -338,6 +338,8 @@ func lastPID() int {
 	}
 	_, number, _ := strings.Cut(strings.TrimSpace(string(data)), "/")
 	_, number, _ = strings.Cut(number, " ")
-	n, _ := strconv.Atoi(number)
-	return n
+	if n, _ := strconv.Atoi(number); n > 0 {
+		return n
+	}
+	return lastListedPID() // a kernel that does not say it, such as gVisor's
 }

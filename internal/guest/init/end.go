@@ -38,6 +38,9 @@ func (k *keeper) finish() {
 	default:
 		e.State = stateError
 	}
+	if e.State == stateError && e.KilledBy == "" {
+		k.blameProcesses(e)
+	}
 	if e.Reason == "" && r.by == killedByCancel {
 		e.Reason = "canceled"
 	}

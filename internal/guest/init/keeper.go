@@ -33,7 +33,9 @@ type keeper struct {
 	lingerAt time.Time // when to give up waiting for a server; zero: do not
 	exitAt   time.Time // when to leave after the interpreter is gone; zero: do not
 	primed   bool
-	done     bool
+	// contained says that an OCI runtime has made the sandbox around us.
+	contained bool
+	done      bool
 }
 
 func newKeeper(listen int) (*keeper, error) {

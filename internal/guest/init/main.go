@@ -14,12 +14,17 @@ const listenFD = 3
 
 // Main runs the keeper until it has nothing to keep, and returns the exit
 // status. The caller has locked the goroutine to the process's first thread.
-func Main() int {
+func Main() int { return run(newKeeper) }
+
+// MainContained is Main for a keeper with protocol.ContainedArg.
+func MainContained() int { return run(newContainedKeeper) }
+
+func run(start func(fd int) (*keeper, error)) int {
 	debug.SetGCPercent(50)
 	unix.Umask(0o022)
 	// Whatever the engine's process had open is not for the interpreter.
 	_ = unix.CloseRange(listenFD, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
-	k, err := newKeeper(listenFD)
+	k, err := start(listenFD)
 	if err == nil {
 		err = k.loop()
 	}

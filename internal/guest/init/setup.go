@@ -18,7 +18,10 @@ type setupState struct {
 	uid, gid int
 	started  time.Time // Setup came
 	forked   time.Time // the interpreter was started
-	ready    bool      // its driver has spoken
+	// processes is the limit of the interpreter's user where no cgroup has it; 0
+	// is none.
+	processes uint64
+	ready     bool // its driver has spoken
 }
 
 // stage is a step of the way from a Setup frame to a fenced interpreter.
@@ -44,18 +47,23 @@ func (k *keeper) setUp(s protocol.Setup) bool {
 		disk, k.conn.rights = k.conn.rights[0], k.conn.rights[1:]
 	}
 	r := rootBuilder{setup: &s, disk: disk}
-	for _, st := range []stage{
+	stages := []stage{
 		{"cgroup namespace", func() error { return unix.Unshare(unix.CLONE_NEWCGROUP) }},
 		{"loopback", loopbackUp},
 		{"hostname", func() error { return unix.Sethostname([]byte(s.Hostname)) }},
 		{"root", r.build},
+	}
+	if k.contained {
+		stages = []stage{{"root", func() error { return k.completeRoot(&s) }}}
+	}
+	for _, st := range append(stages, []stage{
 		{"files", k.files.open},
 		{"fence", func() error { return fence(s.Seccomp) }},
 		{"interpreter", func() error { return k.startDriver(&s) }},
 		{"privileges", dropPrivileges},
 		{"threads", startThreads},
 		{"reaper", k.startReaper},
-	} {
+	}...) {
 		if err := st.do(); err != nil {
 			k.fatal(st.name, err)
 			return true

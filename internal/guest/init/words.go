@@ -14,6 +14,7 @@ const (
 
 	killedByNothing = ""
 	killedByTime    = "time"
+	killedByPids    = "pids"
 	killedByOutput  = "output"
 	killedByCancel  = "cancel"
 	killedByPolicy  = "policy"

@@ -12,7 +12,7 @@ func TestWords(t *testing.T) {
 	for ours, theirs := range map[string]string{
 		languageBash: string(remuda.LanguageBash), stateSuccess: string(remuda.ExecutionSuccess), stateError: string(remuda.ExecutionError),
 		stateTimeout: string(remuda.ExecutionTimeout), stateCanceled: string(remuda.ExecutionCanceled),
-		killedByNothing: string(remuda.KilledByNothing), killedByTime: string(remuda.KilledByTime), killedByOutput: string(remuda.KilledByOutput),
+		killedByNothing: string(remuda.KilledByNothing), killedByTime: string(remuda.KilledByTime), killedByPids: string(remuda.KilledByPids), killedByOutput: string(remuda.KilledByOutput),
 		killedByCancel: string(remuda.KilledByCancel), killedByPolicy: string(remuda.KilledByPolicy),
 		codeInvalid: string(remuda.CodeInvalid), codeNotFound: string(remuda.CodeNotFound), codeTooLarge: string(remuda.CodeTooLarge),
 		codeExhausted: string(remuda.CodeExhausted), codeInternal: string(remuda.CodeInternal),

@@ -20,6 +20,13 @@ import "time"
 const (
 	KeeperArg0 = "remuda-init"
 	LaunchArg  = "launch"
+	// ContainedArg makes a keeper that is the first process of a container of an
+	// OCI runtime. Its namespaces, hostname, network and read-only root are made
+	// before it starts: of a Setup it heeds the disk, the masks, and what
+	// concerns the interpreter. Descriptor ListenFD is not a listening socket
+	// but the server's connection itself; there is no other one after it, and
+	// no LockFD.
+	ContainedArg = "contained"
 )
 
 // Descriptors that a keeper inherits. It makes both close-on-exec.
@@ -30,6 +37,10 @@ const (
 	// as long as it lives and never uses it.
 	LockFD = 4
 )
+
+// ContainedDisk is an empty directory of the root that a contained keeper uses
+// while it distributes the writable file system.
+const ContainedDisk = "/run/remuda/disk"
 
 // FirstConnection is how long a keeper waits for its very first connection. Before
 // Setup is done it exits when that time passes or a connection ends: a server
