@@ -8,7 +8,7 @@ const net = require('net');
 const path = require('path');
 const util = require('util');
 const vm = require('vm');
-const { createRequire } = require('module');
+const Module = require('module');
 const { Writable } = require('stream');
 
 const CHANNEL = 3;
@@ -99,6 +99,7 @@ function start(flags, name, source, args, env, parameters) {
       source = fs.readFileSync(base, 'utf8').replace(/^\uFEFF/, '');
     }
     process.argv = [process.execPath, run.name, ...args];
+    run.base = base;
     asModule(base, flags.includes('c'));
     if (run.final) {
       process.removeListener('SIGINT', onInterrupt);
@@ -129,7 +130,7 @@ function bind(parameters) {
 }
 
 function asModule(file, isFile) {
-  const require = createRequire(file);
+  const require = Module.createRequire(file);
   const module = { exports: {}, id: '.', filename: file, loaded: false, children: [], paths: [], require };
   require.main = module;
   Object.assign(globalThis, { require, module, exports: module.exports });
@@ -161,7 +162,25 @@ function freshOutput() {
   }
 }
 
+// importFrom returns the import() of code in that file. A CommonJS module has one
+// in every version of node. Its text names the file, because V8 would give equal
+// texts the first one's import().
+function importFrom(file) {
+  const module = new Module(file);
+  module._compile(`${JSON.stringify(file)}; module.exports = (...args) => import(args[0], args[1])`, file);
+  return module.exports;
+}
+
+// Code of a vm.Script can import() from node 20.12 and 21.7 on, by this constant.
+// Before that, and in the inspector of any version, it calls a function of ours.
 const dynamicImport = vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER;
+const SLOT = Symbol.for('remuda'), IMPORT = Symbol.for('remuda.import');
+const TEXT_OR_IMPORT = /\/\/.*|\/\*[^]*?\*\/|'(?:\\[^]|[^'\\\n])*'|"(?:\\[^]|[^"\\\n])*"|`(?:\\[^]|[^`\\])*`|(?<![.\w$])import\s*\(/g;
+
+function callImport(source, run) {
+  globalThis[IMPORT] = importFrom(run.base);
+  return source.replace(TEXT_OR_IMPORT, (m) => (m.startsWith('import') ? 'globalThis[Symbol.for("remuda.import")](' : m));
+}
 
 // evaluate runs a script in the main context and returns its completion value.
 // What a plain script may not hold is tried in other forms: an `await`, and names
@@ -170,6 +189,7 @@ const dynamicImport = vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER;
 function evaluate(source, run) {
   if (!run.final && /^(let|const|class)\b/m.test(source)) return evaluateREPL(source, run);
   const options = { filename: run.name, importModuleDynamically: dynamicImport };
+  if (!dynamicImport && source.includes('import')) source = callImport(source, run);
   let script;
   try {
     script = new vm.Script(source, options);
@@ -193,7 +213,6 @@ function evaluateFunction(source, options, original) {
   throw original;
 }
 
-const SLOT = Symbol.for('remuda'), IMPORT = Symbol.for('remuda.import');
 let session;
 
 function evaluateREPL(source, run) {
@@ -211,11 +230,7 @@ function evaluateREPL(source, run) {
     session.post('Runtime.releaseObject', { objectId: r.objectId });
     return value;
   };
-  // The inspector cannot import(); a script of ours can.
-  if (/\bawait\s+import\s*\(/.test(source)) {
-    globalThis[IMPORT] ??= new vm.Script('(name) => import(name)', { importModuleDynamically: dynamicImport, filename: WORKSPACE + 'script.js' }).runInThisContext();
-    source = source.replace(/\bawait\s+import\s*\(/g, 'await globalThis[Symbol.for("remuda.import")](');
-  }
+  if (source.includes('import')) source = callImport(source, run);
   globalThis[SLOT] = () => post('Runtime.evaluate', { expression: `${source}\n//# sourceURL=${run.name}`, replMode: true, awaitPromise: true });
   const call = new vm.Script('globalThis[Symbol.for("remuda")]()', { filename: __filename });
   return call.runInThisContext({ breakOnSigint: !run.final }).then(async (r) => {

@@ -31,7 +31,17 @@ func TestNode(t *testing.T) {
 			{script("if (d) return d * 2"), want{json: "10"}},
 			{script("const e = await 6\nreturn e"), want{json: "6"}},
 			{script("require('path').join('a', 'b')"), want{json: `"a/b"`}},
+		}},
+		{"dynamic import", []step{
 			{script("(await import('node:os')).EOL"), want{json: `"\n"`}},
+			{script("import('node:os').then((os) => os.EOL)"), want{json: `"\n"`}},
+			{script("const fs = require('fs')\nfor (const d of ['node_modules/bare', 'sub']) fs.mkdirSync(d, { recursive: true })\nfs.writeFileSync('node_modules/bare/index.js', 'module.exports = 1'); fs.writeFileSync('here.mjs', 'export default 2'); fs.writeFileSync('sub/there.mjs', 'export default 3')\nfs.writeFileSync('sub/main.js', 'import(\"./there.mjs\").then((m) => m.default + 1)') // it's import('x')\nfs.writeFileSync('sub/waits.js', 'const m = await import(\"./there.mjs\"); m.default')"), want{}},
+			{script("(await import('bare')).default + (await import('./here.mjs')).default"), want{json: "3"}},
+			{script("import('./here.mjs').then((m) => m.default)"), want{json: "2"}},
+			{script("const later = import('./here.mjs');\n/it's/.test('');\n(await later).default + `import(` + await import('./here.mjs').then((m) => m.default)"), want{json: `"2import(2"`}},
+			{protocol.Execute{CodeFile: "sub/main.js"}, want{json: "4"}},
+			{protocol.Execute{CodeFile: "sub/waits.js"}, want{json: "3"}},
+			{script("import('./nowhere.mjs')"), want{state: "error", code: 1, errType: "Error", errText: "Cannot find module '/workspace/nowhere.mjs'"}},
 		}},
 		{"errors", []step{
 			{script("function g() {\n  throw new TypeError('bad')\n}\ng()"), fail("TypeError", "bad", "<script>:2\n  throw new TypeError('bad')\n  ^\n\nTypeError: bad\n    at g (<script>:2:9)\n    at <script>:4:1\n")},
