@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"strings"
 	"syscall"
 
 	"github.com/remuda-run/remuda/internal/config"
@@ -21,7 +22,7 @@ type endpoint struct {
 // be served in the clear. The name is resolved here once and the listener gets
 // the number, so that what was checked is what is bound.
 func resolveEndpoint(c config.Config) (endpoint, error) {
-	addr, err := net.ResolveTCPAddr("tcp", c.Listen)
+	addr, err := net.ResolveTCPAddr("tcp", withoutLocalhost(c.Listen))
 	if err != nil {
 		return endpoint{}, &remuda.Error{
 			Code: remuda.CodeInvalid, Message: "cannot listen on " + c.Listen, Cause: err.Error(),
@@ -55,6 +56,18 @@ func resolveEndpoint(c config.Config) (endpoint, error) {
 		e.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 	}
 	return e, nil
+}
+
+// withoutLocalhost puts the loopback address in the place of localhost and of the
+// names under it. RFC 6761 (6.3) keeps them from resolvers: a machine without
+// them in /etc/hosts would ask a server, which may know them not, or wrongly.
+func withoutLocalhost(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	name := strings.ToLower(strings.TrimSuffix(host, "."))
+	if err != nil || name != "localhost" && !strings.HasSuffix(name, ".localhost") {
+		return address
+	}
+	return net.JoinHostPort("127.0.0.1", port)
 }
 
 func describeAddress(a *net.TCPAddr) string {
