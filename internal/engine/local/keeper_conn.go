@@ -60,7 +60,13 @@ func (k *keeperConn) hello(ctx context.Context) error {
 	}
 	switch t {
 	case protocol.TypeState:
-		return decode(payload, &k.state)
+		if err := decode(payload, &k.state); err != nil {
+			return err
+		}
+		if k.state.Version != protocol.Version {
+			return fmt.Errorf("%w: it answers in version %d and this server speaks version %d", errProtocol, k.state.Version, protocol.Version)
+		}
+		return nil
 	case protocol.TypeFailed:
 		return failure(payload)
 	default:

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +20,7 @@ import (
 type Client struct {
 	binary int                  // descriptor of the sealed memfd
 	root   func() protocol.Root // what to prepare, without the placed files
+	answer time.Duration        // how long the launcher may take for one keeper
 
 	mu     sync.Mutex
 	placed map[string]string // more files of the root, by path
@@ -27,6 +29,10 @@ type Client struct {
 	socket int // ours of the pair; -1 when there is no launcher
 	closed bool
 }
+
+// answerTime is how long a launcher may take to start a keeper. The first one
+// waits for the root to be prepared as well, on a machine that may be busy.
+const answerTime = time.Minute
 
 // Keeper says what one keeper is to be started with. The descriptors stay the
 // caller's.
@@ -45,7 +51,7 @@ func NewClient(binary []byte, root func() protocol.Root) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{binary: fd, root: root, placed: map[string]string{}, socket: -1}, nil
+	return &Client{binary: fd, root: root, answer: answerTime, placed: map[string]string{}, socket: -1}, nil
 }
 
 // sealed returns a memfd that holds content and can never be changed, so that a
@@ -135,9 +141,12 @@ func (c *Client) Start(k Keeper) (pid, pidfd int, err error) {
 	err = send(c.socket, req, fds...)
 	var got []int
 	if err == nil {
+		err = readable(c.socket, c.answer)
+	}
+	if err == nil {
 		got, err = receive(c.socket, &ans)
 	}
-	if err != nil { // the launcher has died; the next Start makes another
+	if err != nil { // the launcher has died or hangs; the next Start makes another
 		closeAll(got)
 		c.reap()
 		return 0, -1, fmt.Errorf("ask the launcher: %w", err)

@@ -3,7 +3,9 @@ package launch
 import (
 	"errors"
 	"os"
+	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -72,5 +74,30 @@ func TestStartRefuses(t *testing.T) {
 	c.Close()
 	if _, _, err := c.Start(Keeper{CgroupFD: -1}); err == nil {
 		t.Error("a closed client starts keepers")
+	}
+}
+
+// TestHungLauncher has a program in the launcher's place that runs and answers
+// nothing.
+func TestHungLauncher(t *testing.T) {
+	t.Parallel()
+	yes, err := os.ReadFile("/usr/bin/yes") // busy with any arguments
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := NewClient(yes, func() protocol.Root { return protocol.Root{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.answer = 50 * time.Millisecond
+	for range 2 { // the second one gets a launcher of its own
+		_, _, err := c.Start(Keeper{Stderr: 2, Listen: 2, Lock: 2, CgroupFD: -1})
+		if err == nil || !strings.Contains(err.Error(), "did not answer within 50ms") {
+			t.Errorf("got %v", err)
+		}
+		if state := c.cmd.ProcessState; state == nil || c.Pid() != 0 {
+			t.Errorf("the hung launcher is still there: %v", state)
+		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -80,6 +82,23 @@ func receive(fd int, message any) ([]int, error) {
 		return fds, fmt.Errorf("decode message: %w", err)
 	}
 	return fds, nil
+}
+
+// readable waits until there is something to receive, which may be the end.
+func readable(fd int, atMost time.Duration) error {
+	for until := time.Now().Add(atMost); ; {
+		left := time.Until(until)
+		if left <= 0 {
+			return fmt.Errorf("it did not answer within %s", atMost)
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return os.NewSyscallError("poll", err)
+		}
+		if n > 0 {
+			return nil
+		}
+	}
 }
 
 func rights(oob []byte) ([]int, error) {

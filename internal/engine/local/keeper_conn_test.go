@@ -1,0 +1,64 @@
+package local
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/remuda-run/remuda/internal/guest/protocol"
+)
+
+// TestKeeperOfAnotherVersion has one answer Hello that does not refuse by itself.
+func TestKeeperOfAnotherVersion(t *testing.T) {
+	t.Parallel()
+	for version, accepted := range map[int]bool{protocol.Version: true, protocol.Version + 1: false, 0: false} {
+		k, keeper := keeperPair(t)
+		answered := make(chan error, 1)
+		go func() {
+			if _, _, err := protocol.Read(keeper, nil, protocol.MaxFrame); err != nil {
+				answered <- err
+				return
+			}
+			_, err := keeper.Write(protocol.AppendFrame(nil, protocol.TypeState, &protocol.State{Version: version}))
+			answered <- err
+		}()
+		err := k.hello(t.Context())
+		if e := <-answered; e != nil {
+			t.Fatalf("the keeper's end: %v", e)
+		}
+		if accepted {
+			if err != nil {
+				t.Errorf("version %d: %v", version, err)
+			}
+			continue
+		}
+		if !errors.Is(err, errProtocol) || !strings.Contains(err.Error(), "version "+strconv.Itoa(version)) {
+			t.Errorf("version %d: got %v, want it refused by its number", version, err)
+		}
+	}
+}
+
+// keeperPair is a connection to nobody yet and its other end.
+func keeperPair(t *testing.T) (*keeperConn, net.Conn) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ends [2]net.Conn
+	for i, fd := range fds {
+		f := os.NewFile(uintptr(fd), "pair")
+		if ends[i], err = net.FileConn(f); err != nil {
+			t.Fatal(err)
+		}
+		_ = f.Close()
+		t.Cleanup(func() { _ = ends[i].Close() })
+	}
+	return &keeperConn{conn: ends[0].(*net.UnixConn), in: bufio.NewReader(ends[0])}, ends[1]
+}
