@@ -108,19 +108,26 @@ func TestPreparedRootCannotBeWritten(t *testing.T) {
 }
 
 // TestNewDriverReplacesBlanks has the root change between the making of a blank
-// and its use.
+// and its use. Whoever creates does not wait for the end of the old one.
 func TestNewDriverReplacesBlanks(t *testing.T) {
 	e := open(t, Options{Blanks: 1})
 	e.stock.fill()
 	stale := <-e.stock.ready
 	e.stock.ready <- stale // has room: no other one was asked for
 	era := e.launcher.Era()
+	isCreated := make(chan struct{})
+	e.stock.destroy = func(b *blank, ctx context.Context) error {
+		<-isCreated
+		return b.destroy(ctx)
+	}
 	e.launcher.Place("/run/remuda/more", "text")
 	e.launcher.Place("/run/remuda/more", "text") // changes nothing
 	inst, err := e.Create(t.Context(), engine.Spec{ID: remuda.NewInstanceID(), Language: remuda.LanguageBash, Resources: remuda.Resources{CPU: 1, MemoryMB: 64, DiskMB: 8, Pids: 16}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	close(isCreated)
+	e.stock.useless.Wait()
 	if inst.(*Instance).blank == stale || !stale.proc.exited() {
 		t.Error("a blank without the new file was used or is left")
 	}

@@ -15,16 +15,22 @@ type stock struct {
 	size int
 	era  func() int // blanks of an earlier one are of no use
 
+	destroy func(*blank, context.Context) error
+
 	ready  chan *blank
 	wanted chan struct{} // capacity size: how many are to be made
 	start  sync.Once
 	cancel context.CancelFunc // ends the maker
 	maker  sync.WaitGroup
+
+	mu      sync.Mutex
+	closed  bool           // close waits for what is destroyed, and for nothing new
+	useless sync.WaitGroup // blanks that are being destroyed
 }
 
 func newStock(size int, log *slog.Logger, maker func(context.Context) (*blank, error), era func() int) *stock {
 	return &stock{
-		log: log, make: maker, size: size, era: era, cancel: func() {},
+		log: log, make: maker, size: size, era: era, destroy: (*blank).destroy, cancel: func() {},
 		ready: make(chan *blank, size), wanted: make(chan struct{}, size),
 	}
 }
@@ -70,7 +76,8 @@ func (s *stock) run(ctx context.Context) {
 	}
 }
 
-// take returns a blank, from stock if there is one.
+// take returns a blank, from stock if there is one. Somebody waits for it, so
+// what it finds useless is destroyed meanwhile.
 func (s *stock) take(ctx context.Context) (*blank, error) {
 	for {
 		select {
@@ -83,13 +90,27 @@ func (s *stock) take(ctx context.Context) (*blank, error) {
 			if !alive {
 				s.log.Warn("a blank had ended before its use", "pid", b.proc.pid)
 			}
-			if err := b.destroy(ctx); err != nil {
-				s.log.Error("a blank that was not used could not be removed", "error", err)
-			}
+			s.discard(b)
 		default:
 			return s.make(ctx)
 		}
 	}
+}
+
+// discard destroys a blank in the background; after close at once.
+func (s *stock) discard(b *blank) {
+	end := func() {
+		if err := s.destroy(b, context.Background()); err != nil {
+			s.log.Error("a blank that was not used could not be removed", "error", err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		end()
+		return
+	}
+	s.useless.Go(end)
 }
 
 // close ends the maker and destroys the stock.
@@ -97,11 +118,15 @@ func (s *stock) close() error {
 	s.start.Do(func() {}) // fill does nothing from here on
 	s.cancel()
 	s.maker.Wait()
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.useless.Wait()
 	var errs []error
 	for {
 		select {
 		case b := <-s.ready:
-			errs = append(errs, b.destroy(context.Background()))
+			errs = append(errs, s.destroy(b, context.Background()))
 		default:
 			return errors.Join(errs...)
 		}
