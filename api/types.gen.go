@@ -80,6 +80,24 @@ func (e HealthStatus) Valid() bool {
 	}
 }
 
+// Defines values for Isolation.
+const (
+	IsolationGvisor  Isolation = "gvisor"
+	IsolationProcess Isolation = "process"
+)
+
+// Valid indicates whether the value is a known member of the Isolation enum.
+func (e Isolation) Valid() bool {
+	switch e {
+	case IsolationGvisor:
+		return true
+	case IsolationProcess:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for KilledBy.
 const (
 	KilledByCancel KilledBy = "cancel"
@@ -278,13 +296,30 @@ func (e Scope) Valid() bool {
 	}
 }
 
+// Egress What may be reached from an instance. Empty lists are nothing, which is the default.
+type Egress struct {
+	// Cidrs Ranges of addresses, IPv4 and IPv6, such as 10.1.0.0/16 or 2001:db8::/32. A single address is a /32 or /128.
+	Cidrs []string `json:"cidrs,omitempty"`
+
+	// Names Host names in lower case without a final dot, such as api.example.org, or *.example.org for every name below it.
+	Names []string `json:"names,omitempty"`
+}
+
+// EgressList What may be reached from an instance.
+type EgressList struct {
+	Cidrs []string `json:"cidrs"`
+	Names []string `json:"names"`
+}
+
 // Env Environment variables.
 type Env map[string]string
 
 // Execution defines model for Execution.
 type Execution struct {
-	CreatedAt time.Time  `json:"created_at"`
-	EndedAt   *time.Time `json:"ended_at"`
+	// ColdReason What of the request kept it from a warm instance; null when nothing did (a dry pool is no such reason).
+	ColdReason *string    `json:"cold_reason"`
+	CreatedAt  time.Time  `json:"created_at"`
+	EndedAt    *time.Time `json:"ended_at"`
 
 	// Error The exception that the script did not handle; null if none.
 	Error *ScriptError `json:"error"`
@@ -304,6 +339,9 @@ type Execution struct {
 
 	// KilledBy null when nothing killed it.
 	KilledBy *KilledBy `json:"killed_by"`
+
+	// Narrowed What the request lowered below its runtime's: cpu, memory_mb, disk_mb, pids, egress. It holds for warm and cold instances alike.
+	Narrowed []string `json:"narrowed"`
 
 	// OutputBytes Bytes of output that were kept.
 	OutputBytes int64 `json:"output_bytes"`
@@ -334,6 +372,9 @@ type Execution struct {
 
 	// Value What the script evaluated to; null if nothing.
 	Value *Value `json:"value"`
+
+	// Warm The instance was ready before the request came.
+	Warm bool `json:"warm"`
 }
 
 // ExecutionCreate Exactly one of `script` and `code_file`; at most one of `stdin` and `stdin_base64`.
@@ -344,9 +385,21 @@ type ExecutionCreate struct {
 	// CodeFile Path of the program in the workspace, instead of `script`.
 	CodeFile *string `json:"code_file,omitempty"`
 
+	// Egress What of the runtime's egress this execution may reach; absent is all of it, two empty lists nothing.
+	Egress *Egress `json:"egress,omitempty"`
+
 	// Env Environment variables.
 	Env   Env          `json:"env,omitempty"`
 	Files []FileCreate `json:"files,omitempty"`
+
+	// Identity For whom the script runs, as the caller says: a user of the calling application, say. It gives
+	// no rights. The script finds it as JSON of this form in the environment variable
+	// REMUDA_IDENTITY, which nothing else can set; the subject is in the audit log.
+	Identity *Identity `json:"identity,omitempty"`
+
+	// Limits Limits lower than the runtime's, for this execution. One above the runtime's is an error,
+	// never clamped.
+	Limits *ResourcesUpdate `json:"limits,omitempty"`
 
 	// Parameters JSON values bound to names in the script.
 	Parameters map[string]json.RawMessage `json:"parameters,omitempty"`
@@ -431,6 +484,17 @@ type Health struct {
 // HealthStatus defines model for Health.Status.
 type HealthStatus string
 
+// Identity For whom the script runs, as the caller says: a user of the calling application, say. It gives
+// no rights. The script finds it as JSON of this form in the environment variable
+// REMUDA_IDENTITY, which nothing else can set; the subject is in the audit log.
+type Identity struct {
+	// Labels Names that begin with `remuda` are reserved.
+	Labels map[string]string `json:"labels,omitempty"`
+
+	// Subject At most 256 bytes, no control characters.
+	Subject *string `json:"subject,omitempty"`
+}
+
 // Interpreter defines model for Interpreter.
 type Interpreter struct {
 	Language Language `json:"language"`
@@ -445,6 +509,10 @@ type InterpreterList struct {
 	Items []Interpreter `json:"items"`
 	Next  *string       `json:"next"`
 }
+
+// Isolation The class of fence around an instance: `process` is namespaces, cgroups and a system call
+// filter of the machine's own kernel, `gvisor` a kernel of its own in user space.
+type Isolation string
 
 // KilledBy What ended a script that did not end by itself, or which limit made it fail.
 type KilledBy string
@@ -657,6 +725,11 @@ type RunspaceExecutionCreate struct {
 	Env   Env          `json:"env,omitempty"`
 	Files []FileCreate `json:"files,omitempty"`
 
+	// Identity For whom the script runs, as the caller says: a user of the calling application, say. It gives
+	// no rights. The script finds it as JSON of this form in the environment variable
+	// REMUDA_IDENTITY, which nothing else can set; the subject is in the audit log.
+	Identity *Identity `json:"identity,omitempty"`
+
 	// Parameters JSON values bound to names in the script.
 	Parameters map[string]json.RawMessage `json:"parameters,omitempty"`
 
@@ -687,6 +760,9 @@ type Runtime struct {
 	CreatedAt   time.Time `json:"created_at"`
 	Description string    `json:"description"`
 
+	// Egress What may be reached from an instance.
+	Egress EgressList `json:"egress"`
+
 	// Env Environment variables.
 	Env Env `json:"env"`
 
@@ -700,13 +776,20 @@ type Runtime struct {
 	Generation int `json:"generation"`
 
 	// Global Built in; every organization may use it and none may change it.
-	Global   bool     `json:"global"`
-	Id       string   `json:"id"`
-	Language Language `json:"language"`
-	Name     string   `json:"name"`
+	Global bool   `json:"global"`
+	Id     string `json:"id"`
+
+	// Isolation The class of fence around an instance: `process` is namespaces, cgroups and a system call
+	// filter of the machine's own kernel, `gvisor` a kernel of its own in user space.
+	Isolation Isolation `json:"isolation"`
+	Language  Language  `json:"language"`
+	Name      string    `json:"name"`
 
 	// Pool How many warm, never-used instances are kept.
 	Pool Pool `json:"pool"`
+
+	// Preload Modules that are imported before an instance is handed out.
+	Preload []string `json:"preload"`
 
 	// Resources Limits of one instance. All are always on.
 	Resources Resources `json:"resources"`
@@ -720,6 +803,9 @@ type Runtime struct {
 type RuntimeCreate struct {
 	Description *string `json:"description,omitempty"`
 
+	// Egress What may be reached from an instance. Empty lists are nothing, which is the default.
+	Egress *Egress `json:"egress,omitempty"`
+
 	// Env Environment variables.
 	Env Env `json:"env,omitempty"`
 
@@ -727,12 +813,18 @@ type RuntimeCreate struct {
 	Environment *string `json:"environment,omitempty"`
 
 	// ExecTimeoutS Wall-clock limit of one execution.
-	ExecTimeoutS *int     `json:"exec_timeout_s,omitempty"`
-	Language     Language `json:"language"`
+	ExecTimeoutS *int `json:"exec_timeout_s,omitempty"`
+
+	// Isolation `process` when absent.
+	Isolation *Isolation `json:"isolation,omitempty"`
+	Language  Language   `json:"language"`
 
 	// Name Unique in the organization.
-	Name      string           `json:"name"`
-	Pool      *PoolUpdate      `json:"pool,omitempty"`
+	Name string      `json:"name"`
+	Pool *PoolUpdate `json:"pool,omitempty"`
+
+	// Preload Modules to import before an instance is handed out, such as json or xml.dom; python only. What they do at import is shared by all instances that are forked from it.
+	Preload   []string         `json:"preload,omitempty"`
 	Resources *ResourcesUpdate `json:"resources,omitempty"`
 
 	// Version Version of the interpreter, such as 3.11; none is the machine's default.
@@ -749,15 +841,25 @@ type RuntimeList struct {
 type RuntimeUpdate struct {
 	Description *string `json:"description,omitempty"`
 
+	// Egress Replaces both lists.
+	Egress *Egress `json:"egress,omitempty"`
+
 	// Env Environment variables.
-	Env          *Env      `json:"env,omitempty"`
-	Environment  *string   `json:"environment,omitempty"`
-	ExecTimeoutS *int      `json:"exec_timeout_s,omitempty"`
-	Language     *Language `json:"language,omitempty"`
+	Env          *Env    `json:"env,omitempty"`
+	Environment  *string `json:"environment,omitempty"`
+	ExecTimeoutS *int    `json:"exec_timeout_s,omitempty"`
+
+	// Isolation The class of fence around an instance: `process` is namespaces, cgroups and a system call
+	// filter of the machine's own kernel, `gvisor` a kernel of its own in user space.
+	Isolation *Isolation `json:"isolation,omitempty"`
+	Language  *Language  `json:"language,omitempty"`
 
 	// Name Unique in the organization.
-	Name      *string          `json:"name,omitempty"`
-	Pool      *PoolUpdate      `json:"pool,omitempty"`
+	Name *string     `json:"name,omitempty"`
+	Pool *PoolUpdate `json:"pool,omitempty"`
+
+	// Preload Modules to import before an instance is handed out, such as json or xml.dom; python only. What they do at import is shared by all instances that are forked from it.
+	Preload   *[]string        `json:"preload,omitempty"`
 	Resources *ResourcesUpdate `json:"resources,omitempty"`
 	Version   *string          `json:"version,omitempty"`
 }

@@ -4,6 +4,10 @@ import "github.com/remuda-run/remuda/api"
 
 // Wire types of the API, as api/openapi.yaml describes them field by field.
 type (
+	// Egress is the schema Egress.
+	Egress = api.Egress
+	// EgressList is the schema EgressList.
+	EgressList = api.EgressList
 	// Env is the schema Env.
 	Env = api.Env
 	// Execution is the schema Execution.
@@ -24,10 +28,14 @@ type (
 	FileList = api.FileList
 	// Health is the schema Health.
 	Health = api.Health
+	// Identity is the schema Identity.
+	Identity = api.Identity
 	// Interpreter is the schema Interpreter.
 	Interpreter = api.Interpreter
 	// InterpreterList is the schema InterpreterList.
 	InterpreterList = api.InterpreterList
+	// Isolation is the schema Isolation.
+	Isolation = api.Isolation
 	// KilledBy is the schema KilledBy.
 	KilledBy = api.KilledBy
 	// Language is the schema Language.

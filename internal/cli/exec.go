@@ -193,6 +193,10 @@ func (c *command) printExecution(ex api.Execution) error {
 			"id", ex.Id, "state", string(ex.State), "reason", orDash(deref(ex.Reason)), "killed by", orDash(string(deref(ex.KilledBy))),
 			"runtime", fmt.Sprintf("%s, generation %d", ex.RuntimeName, ex.Generation), "runspace", orDash(deref(ex.Runspace)),
 			"instance", orDash(deref(ex.Instance)), "fresh", strconv.FormatBool(ex.Fresh),
+			"warm", strconv.FormatBool(ex.Warm), "narrowed", orDash(strings.Join(ex.Narrowed, " ")),
+		}
+		if ex.ColdReason != nil {
+			cells = append(cells, "cold because", *ex.ColdReason)
 		}
 		if ex.ExitCode != nil {
 			cells = append(cells, "exit code", strconv.Itoa(*ex.ExitCode))

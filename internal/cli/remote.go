@@ -297,11 +297,18 @@ func (r *remote) submit(ctx context.Context, runtime, runspace string, s *script
 	for _, f := range s.files {
 		in.Files = append(in.Files, api.FileCreate{Path: f.Path, ContentBase64: f.Content})
 	}
+	if s.subject != "" {
+		in.Identity = &api.Identity{Subject: &s.subject}
+	}
 	if runspace == "" {
+		in.Egress = s.egress
+		if l := s.limits; l != (remuda.Resources{}) {
+			in.Limits = &api.ResourcesUpdate{Cpu: optional(l.CPU), MemoryMb: optional(l.MemoryMB), DiskMb: optional(l.DiskMB), Pids: optional(l.Pids)}
+		}
 		return r.CreateExecution(ctx, in, 0)
 	}
 	return r.CreateRunspaceExecution(ctx, runspace, api.RunspaceExecutionCreate{
 		Args: in.Args, Parameters: in.Parameters, StdinBase64: in.StdinBase64, CodeFile: in.CodeFile, Script: in.Script,
-		Env: in.Env, TimeoutS: in.TimeoutS, Files: in.Files,
+		Env: in.Env, TimeoutS: in.TimeoutS, Files: in.Files, Identity: in.Identity,
 	}, 0)
 }

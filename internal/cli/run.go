@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"syscall"
@@ -20,7 +21,9 @@ type runFlags struct {
 	scriptFlags
 
 	runtime   string
-	resources remuda.Resources // of a sandbox in this process
+	resources remuda.Resources // of a sandbox in this process, or at most so much on a server
+	egress    []string
+	noEgress  bool
 }
 
 func (c *command) runCommand() *cobra.Command {
@@ -43,10 +46,12 @@ func (c *command) runCommand() *cobra.Command {
 	}
 	f.add(cmd.Flags())
 	cmd.Flags().StringVarP(&f.runtime, "runtime", "r", "", "runtime by name or id; without a server: python, node or bash")
-	cmd.Flags().Float64Var(&f.resources.CPU, "cpu", 0, "cores, without a server only (default 1)")
-	cmd.Flags().IntVar(&f.resources.MemoryMB, "memory-mb", 0, "MiB of memory, without a server only (default 512)")
-	cmd.Flags().IntVar(&f.resources.DiskMB, "disk-mb", 0, "MiB of workspace and /tmp, without a server only (default 256)")
-	cmd.Flags().IntVar(&f.resources.Pids, "pids", 0, "processes and threads, without a server only (default 128)")
+	cmd.Flags().Float64Var(&f.resources.CPU, "cpu", 0, "cores; on a server at most the runtime's (default: the runtime's, 1 without a server)")
+	cmd.Flags().IntVar(&f.resources.MemoryMB, "memory-mb", 0, "MiB of memory, as --cpu (default without a server 512)")
+	cmd.Flags().IntVar(&f.resources.DiskMB, "disk-mb", 0, "MiB of workspace and /tmp, as --cpu (default without a server 256); needs a cold start")
+	cmd.Flags().IntVar(&f.resources.Pids, "pids", 0, "processes and threads, as --cpu (default without a server 128)")
+	cmd.Flags().StringSliceVar(&f.egress, "egress", nil, "on a server: of what the runtime may reach, only these ranges of addresses and host names (may be repeated)")
+	cmd.Flags().BoolVar(&f.noEgress, "no-egress", false, "on a server: reach nothing that --egress does not give")
 	c.addSettings(cmd.Flags(), config.GroupClient, config.GroupEngine)
 	return cmd
 }
@@ -70,8 +75,10 @@ func (c *command) run(ctx context.Context, f *runFlags, args []string) error {
 	if loaded.Config.URL == "" {
 		return c.runLocal(ctx, loaded.Config, f, s)
 	}
-	if f.resources != (remuda.Resources{}) {
-		return usageError("--cpu, --memory-mb, --disk-mb and --pids are for runs without a server", "the runtime on the server says what a script may use: see `remuda runtime update --help`")
+	s.limits = f.resources
+	if len(f.egress) > 0 || f.noEgress {
+		e := egressOf(f.egress)
+		s.egress = &e
 	}
 	return c.runRemote(ctx, loaded.Config, f.runtime, "", s)
 }
@@ -82,12 +89,22 @@ func (c *command) runLocal(ctx context.Context, conf config.Config, f *runFlags,
 	if !slices.Contains(remuda.Languages(), language) {
 		return usageError("-r %q is not a language, and no server is configured that could know a runtime of that name", "give -r python, node or bash, or set REMUDA_URL and REMUDA_TOKEN", f.runtime)
 	}
+	if len(f.egress) > 0 {
+		return usageError("--egress needs a server", "a sandbox of this process reaches nothing; set REMUDA_URL and REMUDA_TOKEN for a runtime that does")
+	}
 	if r := f.resources; r.CPU < 0 || r.MemoryMB < 0 || r.DiskMB < 0 || r.Pids < 0 {
 		return usageError("a limit is negative", "leave it out for the default")
 	}
 	definition := runtimes.WithDefaults(remuda.Definition{Name: f.runtime, Language: language, Resources: f.resources})
 	if s.timeout > 0 {
 		definition.ExecTimeout = s.timeout
+	}
+	if s.subject != "" {
+		raw, err := json.Marshal(remuda.Identity{Subject: s.subject})
+		if err != nil {
+			return err
+		}
+		s.env[remuda.EnvIdentity] = string(raw)
 	}
 	run := app.LocalRun{
 		Definition: definition, Files: s.files,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,8 +32,9 @@ type runtimeFlags struct {
 	cpu                                               float64
 	memory, disk, pids, minCached, maxCached          int
 	timeout                                           time.Duration
-	env                                               []string
-	noEnv                                             bool
+	env, preload, egress                              []string
+	isolation                                         string
+	noEnv, noPreload, noEgress                        bool
 }
 
 func (f *runtimeFlags) add(flags *pflag.FlagSet) {
@@ -49,6 +51,9 @@ func (f *runtimeFlags) add(flags *pflag.FlagSet) {
 	flags.IntVar(&f.minCached, "min-cached", 0, "warm instances kept even when nobody asks")
 	flags.IntVar(&f.maxCached, "max-cached", 0, "most warm instances")
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "environment variable `K=V` of every instance (may be repeated)")
+	flags.StringSliceVar(&f.preload, "preload", nil, "python modules to import before an instance is handed out, like json,numpy (may be repeated)")
+	flags.StringVar(&f.isolation, "isolation", "", "class of fence: process (default) or gvisor")
+	flags.StringSliceVar(&f.egress, "egress", nil, "what may be reached: ranges of addresses and host names, like 10.1.0.0/16,api.example.org (may be repeated; default nothing)")
 }
 
 // definition is the file with the flags that were given laid over it. Its type
@@ -87,6 +92,13 @@ func (f *runtimeFlags) definition(c *command, flags *pflag.FlagSet) (api.Runtime
 		}
 		assign(given("min-cached"), &d.Pool.MinCached, f.minCached)
 		assign(given("max-cached"), &d.Pool.MaxCached, f.maxCached)
+	}
+	assign(given("isolation"), &d.Isolation, api.Isolation(f.isolation))
+	if len(f.preload) > 0 || f.noPreload {
+		assign(true, &d.Preload, f.preload)
+	}
+	if len(f.egress) > 0 || f.noEgress {
+		assign(true, &d.Egress, egressOf(f.egress))
 	}
 	if len(f.env) > 0 || f.noEnv {
 		env, err := c.readEnv(f.env)
@@ -156,6 +168,7 @@ func (c *command) runtimeCreate() *cobra.Command {
 			rt, err := remote.CreateRuntime(cmd.Context(), api.RuntimeCreate{
 				Name: *d.Name, Language: *d.Language, Description: d.Description, Version: d.Version, Environment: d.Environment,
 				ExecTimeoutS: d.ExecTimeoutS, Resources: d.Resources, Pool: d.Pool, Env: deref(d.Env),
+				Preload: deref(d.Preload), Isolation: d.Isolation, Egress: d.Egress,
 			})
 			if err != nil {
 				return err
@@ -195,7 +208,22 @@ func (c *command) runtimeUpdate() *cobra.Command {
 	f.add(cmd.Flags())
 	cmd.Flags().StringVar(&f.name, "name", "", "new name")
 	cmd.Flags().BoolVar(&f.noEnv, "no-env", false, "remove every environment variable that --env does not give")
+	cmd.Flags().BoolVar(&f.noPreload, "no-preload", false, "preload nothing that --preload does not give")
+	cmd.Flags().BoolVar(&f.noEgress, "no-egress", false, "let nothing be reached that --egress does not give")
 	return cmd
+}
+
+// egressOf tells ranges of addresses, which have a slash, from names.
+func egressOf(list []string) api.Egress {
+	var e api.Egress
+	for _, item := range list {
+		if strings.Contains(item, "/") {
+			e.Cidrs = append(e.Cidrs, item)
+		} else {
+			e.Names = append(e.Names, item)
+		}
+	}
+	return e
 }
 
 func (c *command) runtimeList() *cobra.Command {
@@ -299,6 +327,8 @@ func (c *command) printRuntime(rt api.Runtime) error {
 			"generation", strconv.Itoa(rt.Generation), "cpu", fmt.Sprint(rt.Resources.Cpu), "memory", mib(rt.Resources.MemoryMb),
 			"disk", mib(rt.Resources.DiskMb), "pids", strconv.Itoa(rt.Resources.Pids), "timeout", seconds(rt.ExecTimeoutS),
 			"warm", fmt.Sprintf("%d to %d instances", rt.Pool.MinCached, rt.Pool.MaxCached), "environment variables", envText(rt.Env),
+			"preload", orDash(strings.Join(rt.Preload, " ")), "isolation", string(rt.Isolation),
+			"egress", orDash(strings.Join(slices.Concat(rt.Egress.Cidrs, rt.Egress.Names), " ")),
 			"built in", strconv.FormatBool(rt.Global), "created", ago(time.Now(), rt.CreatedAt), "updated", ago(time.Now(), rt.UpdatedAt))
 	})
 }

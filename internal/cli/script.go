@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/remuda-run/remuda/api"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
@@ -25,6 +26,7 @@ type scriptFlags struct {
 	params  []string
 	files   []string
 	timeout time.Duration
+	subject string
 }
 
 func (f *scriptFlags) add(flags *pflag.FlagSet) {
@@ -33,6 +35,7 @@ func (f *scriptFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&f.params, "param", "p", nil, "parameter `name=JSON`, bound to that name in the script (may be repeated)")
 	flags.StringArrayVar(&f.files, "file", nil, "put a local file into the workspace first: `PATH[:NAME]`, the name is the file's own when absent (may be repeated)")
 	flags.DurationVar(&f.timeout, "timeout", 0, "wall-clock limit, like 10s (default and upper bound: the runtime's)")
+	flags.StringVar(&f.subject, "subject", "", "for whom the script runs; it finds this as JSON in REMUDA_IDENTITY")
 	// As python and docker do: what follows the script belongs to the script.
 	flags.SetInterspersed(false)
 }
@@ -48,11 +51,14 @@ type script struct {
 	stdin      []byte
 	files      []remuda.File
 	timeout    time.Duration
+	subject    string           // of the identity; "" is none
+	limits     remuda.Resources // of a server's runtime, lowered
+	egress     *api.Egress
 }
 
 // readScript turns flags and arguments into a script.
 func (c *command) readScript(f *scriptFlags, args []string) (*script, error) {
-	s := &script{timeout: f.timeout}
+	s := &script{timeout: f.timeout, subject: f.subject}
 	if f.timeout < 0 {
 		return nil, usageError("--timeout %s is negative", "write it like 10s or 1m30s", f.timeout)
 	}

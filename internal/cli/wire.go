@@ -13,7 +13,7 @@ import (
 func wireExecution(ex remuda.Execution) api.Execution {
 	w := api.Execution{
 		Id: string(ex.ID), State: api.ExecutionState(ex.State), Runtime: string(ex.Runtime), RuntimeName: ex.RuntimeName,
-		Instance: optional(string(ex.Instance)), Generation: ex.Generation, Fresh: ex.Fresh, Owner: string(ex.Owner),
+		Instance: optional(string(ex.Instance)), Generation: ex.Generation, Fresh: ex.Fresh, Narrowed: []string{}, Owner: string(ex.Owner),
 		ExitCode: ex.ExitCode, KilledBy: optional(api.KilledBy(ex.KilledBy)), Reason: optional(ex.Reason),
 		Usage: api.Usage{
 			CpuS: ex.Usage.CPU.Seconds(), WallS: ex.Usage.Wall.Seconds(), PeakMemoryMb: float64(ex.Usage.PeakMemory) / (1 << 20),

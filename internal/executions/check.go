@@ -84,6 +84,7 @@ func (c *checker) check(req remuda.ExecutionRequest) {
 	c.parameters(req.Parameters)
 	c.fields = append(c.fields, runtimes.CheckEnv("env", req.Env)...)
 	c.files(req.Files)
+	c.identity(req.Identity)
 }
 
 func (c *checker) args(args []string) {
@@ -147,6 +148,26 @@ func (c *checker) timeout(asked time.Duration, def remuda.Definition) {
 		c.add("timeout_s", "must not be negative")
 	case asked > def.ExecTimeout:
 		c.add("timeout_s", "is %s, above the runtime's limit of %s; ask for less, or change exec_timeout_s of the runtime", asked, def.ExecTimeout)
+	}
+}
+
+// within checks what may be at most the runtime's.
+func (c *checker) within(req remuda.ExecutionRequest, def remuda.Definition) {
+	c.timeout(req.Timeout, def)
+	c.fields = append(c.fields, runtimes.CheckLimits("limits", req.Limits, def.Resources)...)
+	if req.Egress != nil {
+		c.fields = append(c.fields, runtimes.CheckNarrowedEgress(*req.Egress, def.Egress)...)
+	}
+}
+
+// notNarrowed refuses what only a one-shot execution can have.
+func (c *checker) notNarrowed(req remuda.ExecutionRequest) {
+	const why = "is for one-shot executions only: what runs in a runspace has the fence of its instance"
+	if req.Limits != (remuda.Resources{}) {
+		c.add("limits", why)
+	}
+	if req.Egress != nil {
+		c.add("egress", why)
 	}
 }
 

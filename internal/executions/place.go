@@ -18,6 +18,9 @@ type place interface {
 	// start returns the instance and how long it took to get it. After an error
 	// there is nothing to release.
 	start(ctx context.Context) (engine.Instance, remuda.Timings, error)
+	// warmth says whether the instance was there before the request, and what of
+	// the request ruled that out. Meaningful once it is started.
+	warmth() (warm bool, cold string)
 	// env is what every script in this place sees beside its runtime's variables.
 	env() map[string]string
 	// killOnTimeout says whether the sandbox may go when the time is up.
@@ -31,7 +34,11 @@ type place interface {
 // oneShot is a fresh instance that is destroyed after its one run.
 type oneShot struct{ lease *pool.Lease }
 
-func (o oneShot) ready() (now, fresh bool) { return o.lease.Warm(), true }
+func (o oneShot) ready() (now, fresh bool) {
+	return o.lease.Warm() && len(o.lease.Narrowed()) == 0, true
+}
+
+func (o oneShot) warmth() (warm bool, cold string) { return o.lease.Warm(), o.lease.ColdReason() }
 
 func (o oneShot) start(ctx context.Context) (engine.Instance, remuda.Timings, error) {
 	inst, err := o.lease.Start(ctx)
@@ -46,7 +53,8 @@ func (o oneShot) release(runspaces.Outcome) { o.lease.Release() }
 // inRunspace is the instance of a runspace.
 type inRunspace struct{ hold *runspaces.Hold }
 
-func (r inRunspace) ready() (now, fresh bool) { return true, r.hold.Fresh }
+func (r inRunspace) ready() (now, fresh bool)       { return true, r.hold.Fresh }
+func (inRunspace) warmth() (warm bool, cold string) { return true, "" }
 
 func (r inRunspace) start(context.Context) (engine.Instance, remuda.Timings, error) {
 	return r.hold.Instance, remuda.Timings{"lease": 0}, nil

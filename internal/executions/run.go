@@ -72,6 +72,9 @@ func (s *Service) begin(r *run) {
 	if row.Runspace != "" {
 		details["runspace"] = string(row.Runspace)
 	}
+	if who := r.req.Identity; who != nil && who.Subject != "" {
+		details["subject"] = who.Subject
+	}
 	r.submitted = entry(r.p, row.ID, details)
 	r.birth = &birth{store: s.store, write: func(tx *store.Tx) error {
 		if err := tx.InsertExecution(context.Background(), row); err != nil {
@@ -91,9 +94,11 @@ func (s *Service) begin(r *run) {
 func (r *run) running(inst engine.Instance, timings remuda.Timings) {
 	maps.Copy(r.timings, timings)
 	now := timestamp()
+	warm, cold := r.place.warmth()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.row.State, r.row.Instance, r.row.StartedAt, r.row.Fresh = remuda.ExecutionRunning, inst.ID(), &now, r.fresh
+	r.row.Warm, r.row.ColdReason = warm, cold
 	r.got = inst
 }
 
@@ -176,7 +181,7 @@ func (s *Service) execute(r *run, inst engine.Instance) engine.Result {
 func (s *Service) request(r *run, timeout time.Duration) engine.Request {
 	return engine.Request{
 		ID: r.id, Script: r.req.Script, CodeFile: r.req.CodeFile, Args: r.req.Args, Parameters: r.req.Parameters,
-		Stdin: r.req.Stdin, Env: merge(r.place.env(), r.req.Env), Timeout: timeout,
+		Stdin: r.req.Stdin, Env: withIdentity(merge(r.place.env(), r.req.Env), r.req.Identity), Timeout: timeout,
 		OutputLimit: s.set.OutputLimit, KillOnTimeout: r.place.killOnTimeout(),
 	}
 }

@@ -35,7 +35,7 @@ type Runspaces interface {
 
 // Pool hands out instances.
 type Pool interface {
-	Reserve(runtime remuda.RuntimeID) (*pool.Lease, error)
+	Reserve(claim pool.Claim) (*pool.Lease, error)
 }
 
 // Service is the executions of every organization. Make it with New, call
@@ -92,6 +92,7 @@ func (s *Service) place(ctx context.Context, r *run) error {
 	var c checker
 	c.check(r.req)
 	if r.req.Runspace != "" {
+		c.notNarrowed(r.req)
 		if def, ok := s.runspaces.Definition(r.p, r.req.Runspace); ok {
 			c.timeout(r.req.Timeout, def)
 		}
@@ -113,7 +114,7 @@ func (s *Service) place(ctx context.Context, r *run) error {
 func (s *Service) placeOneShot(r *run, c *checker) error {
 	rt, err := s.runtimes.Resolve(r.p, r.req.Runtime)
 	if err == nil {
-		c.timeout(r.req.Timeout, rt.Definition)
+		c.within(r.req, rt.Definition)
 	}
 	if wrong := c.err(); wrong != nil {
 		return wrong
@@ -121,14 +122,15 @@ func (s *Service) placeOneShot(r *run, c *checker) error {
 	if err != nil {
 		return err
 	}
-	lease, err := s.pool.Reserve(rt.ID)
+	lease, err := s.pool.Reserve(pool.Claim{Runtime: rt.ID, Organization: r.p.Organization, Limits: r.req.Limits, Egress: r.req.Egress})
 	if err != nil {
 		return err
 	}
 	r.place, r.def = oneShot{lease}, lease.Definition()
 	r.row.Runtime, r.row.RuntimeName, r.row.Generation = rt.ID, r.def.Name, lease.Generation().Number
+	r.row.Narrowed = lease.Narrowed()
 	// The runtime may have changed between the two looks at it.
-	if c.timeout(r.req.Timeout, r.def); c.err() != nil {
+	if c.within(r.req, r.def); c.err() != nil {
 		lease.Release()
 		return c.err()
 	}

@@ -66,6 +66,14 @@ func duration(seconds float64) time.Duration {
 	return d
 }
 
+// orNone makes nil an empty list: a list is [] on the wire.
+func orNone(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
 func orEmpty(m map[string]string) api.Env {
 	if m == nil {
 		return api.Env{}
@@ -87,7 +95,7 @@ func oneLine(v any) ([]byte, error) {
 func executionRequest(b api.ExecutionCreate) (remuda.ExecutionRequest, error) {
 	req := remuda.ExecutionRequest{
 		Runtime: b.Runtime, Script: value(b.Script), CodeFile: value(b.CodeFile), Args: b.Args,
-		Parameters: b.Parameters, Env: b.Env, Timeout: duration(value(b.TimeoutS)),
+		Parameters: b.Parameters, Env: b.Env, Timeout: duration(value(b.TimeoutS)), Limits: resources(b.Limits), Identity: identity(b.Identity),
 	}
 	var fields []remuda.FieldError
 	bad := func(field, message string) {
@@ -132,6 +140,10 @@ func executionRequest(b api.ExecutionCreate) (remuda.ExecutionRequest, error) {
 		}
 		req.Files = append(req.Files, remuda.File{Path: f.Path, Content: content})
 	}
+	if b.Egress != nil {
+		e, wrong := egress("egress", *b.Egress)
+		req.Egress, fields = &e, append(fields, wrong...)
+	}
 	if len(fields) > 0 {
 		return remuda.ExecutionRequest{}, remuda.Invalid(fields...)
 	}
@@ -142,6 +154,7 @@ func executionWire(ex remuda.Execution) api.Execution {
 	out := api.Execution{
 		Id: string(ex.ID), State: api.ExecutionState(ex.State), Runtime: string(ex.Runtime), RuntimeName: ex.RuntimeName,
 		Runspace: text(ex.Runspace), Instance: text(ex.Instance), Generation: ex.Generation, Fresh: ex.Fresh, Owner: string(ex.Owner),
+		Warm: ex.Warm, Narrowed: orNone(ex.Narrowed), ColdReason: optional(ex.ColdReason),
 		ExitCode: ex.ExitCode, KilledBy: optional(api.KilledBy(ex.KilledBy)), Reason: optional(ex.Reason),
 		Usage: api.Usage{
 			CpuS: ex.Usage.CPU.Seconds(), WallS: ex.Usage.Wall.Seconds(), PeakMemoryMb: float64(ex.Usage.PeakMemory) / mebibyte,
@@ -206,51 +219,6 @@ func fileWire(f remuda.FileInfo) api.FileEntry {
 		kind = api.FileEntryTypeSymlink
 	}
 	return api.FileEntry{Path: f.Path, Type: kind, Size: f.Size, Mode: fmt.Sprintf("%04o", f.Mode.Perm()), ModifiedAt: instant(f.ModifiedAt)}
-}
-
-func definition(b api.RuntimeCreate) remuda.Definition {
-	d := remuda.Definition{
-		Name: b.Name, Description: value(b.Description), Language: remuda.Language(b.Language), Version: value(b.Version),
-		Environment: value(b.Environment), ExecTimeout: time.Duration(value(b.ExecTimeoutS)) * time.Second, Env: b.Env,
-	}
-	if r := b.Resources; r != nil {
-		d.Resources = remuda.Resources{CPU: value(r.Cpu), MemoryMB: value(r.MemoryMb), DiskMB: value(r.DiskMb), Pids: value(r.Pids)}
-	}
-	if p := b.Pool; p != nil {
-		d.Pool = remuda.PoolBounds{MinCached: value(p.MinCached), MaxCached: value(p.MaxCached)}
-	}
-	return d
-}
-
-func runtimePatch(b api.RuntimeUpdate) remuda.RuntimePatch {
-	patch := remuda.RuntimePatch{Name: b.Name, Description: b.Description, Version: b.Version, Environment: b.Environment}
-	if b.Language != nil {
-		language := remuda.Language(*b.Language)
-		patch.Language = &language
-	}
-	if r := b.Resources; r != nil {
-		patch.CPU, patch.MemoryMB, patch.DiskMB, patch.Pids = r.Cpu, r.MemoryMb, r.DiskMb, r.Pids
-	}
-	if b.ExecTimeoutS != nil {
-		d := time.Duration(*b.ExecTimeoutS) * time.Second
-		patch.ExecTimeout = &d
-	}
-	if p := b.Pool; p != nil {
-		patch.MinCached, patch.MaxCached = p.MinCached, p.MaxCached
-	}
-	if b.Env != nil {
-		patch.Env = *b.Env
-	}
-	return patch
-}
-
-func runtimeWire(rt remuda.Runtime) api.Runtime {
-	return api.Runtime{
-		Id: string(rt.ID), Name: rt.Name, Description: rt.Description, Language: api.Language(rt.Language), Version: rt.Version, Environment: rt.Environment,
-		Resources:    api.Resources{Cpu: rt.Resources.CPU, MemoryMb: rt.Resources.MemoryMB, DiskMb: rt.Resources.DiskMB, Pids: rt.Resources.Pids},
-		ExecTimeoutS: rt.ExecTimeout.Seconds(), Pool: api.Pool{MinCached: rt.Pool.MinCached, MaxCached: rt.Pool.MaxCached}, Env: orEmpty(rt.Env),
-		Generation: rt.Generation, Global: rt.Organization == remuda.GlobalOrganization, CreatedAt: instant(rt.CreatedAt), UpdatedAt: instant(rt.UpdatedAt),
-	}
 }
 
 func interpreterWire(i engine.Interpreter) api.Interpreter {

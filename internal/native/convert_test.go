@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"io/fs"
 	"math"
-	"reflect"
+	"net/netip"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/remuda-run/remuda/api"
@@ -64,18 +66,33 @@ func TestRuntimeComesBack(t *testing.T) {
 			ExecTimeout: time.Duration(rapid.IntRange(1, 86400).Draw(t, "timeout")) * time.Second,
 			Pool:        remuda.PoolBounds{MinCached: rapid.IntRange(0, 9).Draw(t, "min"), MaxCached: rapid.IntRange(0, 9).Draw(t, "max")},
 			Env:         rapid.MapOf(rapid.String(), rapid.String()).Draw(t, "env"),
+			Preload:     rapid.SliceOf(rapid.String()).Draw(t, "preload"), Isolation: rapid.SampledFrom(remuda.Isolations()).Draw(t, "isolation"),
+			Egress: remuda.Egress{CIDRs: rapid.SliceOf(rapid.Custom(prefix)).Draw(t, "cidrs"), Names: rapid.SliceOf(rapid.String()).Draw(t, "names")},
 		}
 		rt := through(t, runtimeWire(remuda.Runtime{Definition: want}))
 		seconds := int(rt.ExecTimeoutS)
-		got := definition(api.RuntimeCreate{
+		got, err := definition(api.RuntimeCreate{
 			Name: rt.Name, Description: &rt.Description, Language: rt.Language, Version: &rt.Version, Environment: &rt.Environment,
 			Resources:    &api.ResourcesUpdate{Cpu: &rt.Resources.Cpu, MemoryMb: &rt.Resources.MemoryMb, DiskMb: &rt.Resources.DiskMb, Pids: &rt.Resources.Pids},
 			ExecTimeoutS: &seconds, Pool: &api.PoolUpdate{MinCached: &rt.Pool.MinCached, MaxCached: &rt.Pool.MaxCached}, Env: rt.Env,
+			Preload: rt.Preload, Isolation: &rt.Isolation, Egress: &api.Egress{Cidrs: rt.Egress.Cidrs, Names: rt.Egress.Names},
 		})
-		if !reflect.DeepEqual(got, want) {
-			t.Fatalf("got %+v, want %+v", got, want)
+		if err != nil || !cmp.Equal(got, want, cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Prefix{})) {
+			t.Fatalf("got %+v, %v, want %+v", got, err, want)
+		}
+		patch, err := runtimePatch(api.RuntimeUpdate{Preload: &rt.Preload, Isolation: &rt.Isolation, Egress: &api.Egress{Cidrs: rt.Egress.Cidrs, Names: rt.Egress.Names}})
+		if err != nil || *patch.Isolation != want.Isolation || len(patch.Egress.CIDRs) != len(want.Egress.CIDRs) || len(*patch.Preload) != len(want.Preload) {
+			t.Fatalf("the patch is %+v, %v", patch, err)
 		}
 	})
+}
+
+// prefix draws any range of addresses.
+func prefix(t *rapid.T) netip.Prefix {
+	if rapid.Bool().Draw(t, "v4") {
+		return netip.PrefixFrom(netip.AddrFrom4([4]byte(rapid.SliceOfN(rapid.Byte(), 4, 4).Draw(t, "address"))), rapid.IntRange(0, 32).Draw(t, "bits"))
+	}
+	return netip.PrefixFrom(netip.AddrFrom16([16]byte(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "address"))), rapid.IntRange(0, 128).Draw(t, "bits"))
 }
 
 // TestExecutionComesBack wants what is shown of an execution to be what it was,

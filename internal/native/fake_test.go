@@ -145,7 +145,7 @@ func (s *stage) UpdateUser(_ context.Context, _ remuda.Principal, ref string, pa
 
 func python() remuda.Runtime {
 	return remuda.Runtime{ID: "rt_1", Organization: remuda.GlobalOrganization, Generation: 3, CreatedAt: day, UpdatedAt: day, Definition: remuda.Definition{
-		Name: "python", Language: remuda.LanguagePython, Environment: "host", Resources: remuda.Resources{CPU: 0.5, MemoryMB: 128, DiskMB: 64, Pids: 32},
+		Name: "python", Language: remuda.LanguagePython, Environment: "host", Isolation: remuda.IsolationProcess, Resources: remuda.Resources{CPU: 0.5, MemoryMB: 128, DiskMB: 64, Pids: 32},
 		ExecTimeout: 30 * time.Second, Pool: remuda.PoolBounds{MinCached: 1, MaxCached: 2},
 	}}
 }

@@ -13,7 +13,11 @@ func (e *edge) createRuntime(c *call) error {
 	if err := c.read(bodyLimit, &body); err != nil {
 		return err
 	}
-	rt, err := e.Runtimes.CreateRuntime(c.ctx(), c.p, definition(body))
+	d, err := definition(body)
+	if err != nil {
+		return err
+	}
+	rt, err := e.Runtimes.CreateRuntime(c.ctx(), c.p, d)
 	if err != nil {
 		return err
 	}
@@ -41,7 +45,11 @@ func (e *edge) updateRuntime(c *call) error {
 	if err := c.read(bodyLimit, &body); err != nil {
 		return err
 	}
-	rt, err := e.Runtimes.UpdateRuntime(c.ctx(), c.p, c.r.PathValue("runtime"), runtimePatch(body))
+	patch, err := runtimePatch(body)
+	if err != nil {
+		return err
+	}
+	rt, err := e.Runtimes.UpdateRuntime(c.ctx(), c.p, c.r.PathValue("runtime"), patch)
 	if err != nil {
 		return err
 	}

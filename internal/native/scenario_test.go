@@ -2,6 +2,7 @@ package native
 
 import (
 	"net/http"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -118,6 +119,20 @@ func TestExecutions(t *testing.T) {
 		{name: "bad query", request: "GET /v1/executions?a;b", status: 400},
 		{name: "unknown runtime", stage: stage{err: remuda.NotFound("runtime", "x")}, request: "POST /v1/executions", body: `{"runtime":"x","script":"1"}`, status: 422, want: []string{`"code":"not_found"`, `"field":"runtime"`}},
 		{name: "unknown runspace", stage: stage{err: remuda.NotFound("runspace", "x")}, request: "POST /v1/runspaces/rs_9/executions", body: `{"script":"1"}`, status: 404},
+		{
+			name: "narrowed", request: "POST /v1/executions", status: 202, want: []string{`"warm":false`, `"narrowed":[]`, `"cold_reason":null`},
+			body: `{"runtime":"python","script":"1","limits":{"cpu":0.5,"memory_mb":64,"disk_mb":8,"pids":9},"egress":{"cidrs":["10.1.0.0/16"],"names":["a.example"]},"identity":{"subject":"ada","labels":{"team":"x"}}}`,
+			asked: []any{remuda.ExecutionRequest{
+				Runtime: "python", Script: "1", Limits: remuda.Resources{CPU: 0.5, MemoryMB: 64, DiskMB: 8, Pids: 9},
+				Egress:   &remuda.Egress{CIDRs: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}, Names: []string{"a.example"}},
+				Identity: &remuda.Identity{Subject: "ada", Labels: map[string]string{"team": "x"}},
+			}, time.Duration(0)},
+		},
+		{name: "no egress", request: "POST /v1/executions", body: `{"runtime":"python","script":"1","egress":{}}`, status: 202, asked: []any{remuda.ExecutionRequest{Runtime: "python", Script: "1", Egress: &remuda.Egress{}}, time.Duration(0)}},
+		{name: "narrowed wrongly", request: "POST /v1/executions", body: `{"runtime":"python","script":"1","egress":{"cidrs":["10.1.0.1"]},"limits":{"gpu":1},"identity":{}}`, status: 400, want: []string{`"field":"limits.gpu"`, `"field":"identity"`}},
+		{name: "no range", request: "POST /v1/executions", body: `{"runtime":"python","script":"1","egress":{"cidrs":["10.0.0.0/8","10.1.0.1"]}}`, status: 400, want: []string{`"field":"egress.cidrs[1]"`, "192.0.2.7/32"}},
+		{name: "narrowed in a runspace", request: "POST /v1/runspaces/rs_9/executions", body: `{"script":"1","limits":{"cpu":0.1},"egress":{}}`, status: 400, want: []string{`"field":"limits"`, `"field":"egress"`}},
+		{name: "identity in a runspace", request: "POST /v1/runspaces/rs_9/executions", body: `{"script":"1","identity":{"subject":"ada"}}`, status: 202, asked: []any{remuda.ExecutionRequest{Runspace: "rs_9", Script: "1", Identity: &remuda.Identity{Subject: "ada"}}, time.Duration(0)}},
 		{name: "in a runspace", request: "POST /v1/runspaces/rs_9/executions", body: `{"script":"1"}`, status: 202, want: []string{`"runspace":"rs_9"`}, asked: []any{remuda.ExecutionRequest{Runspace: "rs_9", Script: "1"}, time.Duration(0)}},
 		{name: "in a runspace with a runtime", request: "POST /v1/runspaces/rs_9/executions", body: `{"runtime":"x","script":"1"}`, status: 400, want: []string{`"field":"runtime"`}},
 		{name: "get", request: "GET /v1/executions/ex_1", status: 200, asked: []any{remuda.ExecutionID("ex_1")}},
@@ -202,8 +217,9 @@ func TestRuntimesRunspacesAccounts(t *testing.T) {
 	runScenarios(t, httpapi.Options{}, []scenario{
 		{
 			name: "define", request: "POST /v1/runtimes", status: 201, want: []string{"Location: /v1/runtimes/rt_1", `"global":true`, `"exec_timeout_s":30`, `"env":{}`, `"generation":3`},
-			body:  `{"name":"p","language":"python","description":"d","version":"3.11","environment":"host","resources":{"cpu":0.5,"memory_mb":128,"disk_mb":64,"pids":32},"exec_timeout_s":60,"pool":{"min_cached":1,"max_cached":2},"env":{"A":""}}`,
-			asked: []any{remuda.Definition{Name: "p", Language: "python", Description: "d", Version: "3.11", Environment: "host", Resources: remuda.Resources{CPU: 0.5, MemoryMB: 128, DiskMB: 64, Pids: 32}, ExecTimeout: minute, Pool: remuda.PoolBounds{MinCached: 1, MaxCached: 2}, Env: map[string]string{"A": ""}}},
+			body: `{"name":"p","language":"python","description":"d","version":"3.11","environment":"host","resources":{"cpu":0.5,"memory_mb":128,"disk_mb":64,"pids":32},"exec_timeout_s":60,"pool":{"min_cached":1,"max_cached":2},"env":{"A":""},"preload":["json"],"isolation":"gvisor","egress":{"cidrs":["2001:db8::/32"],"names":["*.a.example"]}}`,
+			asked: []any{remuda.Definition{Name: "p", Language: "python", Description: "d", Version: "3.11", Environment: "host", Resources: remuda.Resources{CPU: 0.5, MemoryMB: 128, DiskMB: 64, Pids: 32}, ExecTimeout: minute, Pool: remuda.PoolBounds{MinCached: 1, MaxCached: 2}, Env: map[string]string{"A": ""},
+				Preload: []string{"json"}, Isolation: remuda.IsolationGVisor, Egress: remuda.Egress{CIDRs: []netip.Prefix{netip.MustParsePrefix("2001:db8::/32")}, Names: []string{"*.a.example"}}}},
 		},
 		{name: "define the least", request: "POST /v1/runtimes", body: `{"name":"p","language":"node"}`, status: 201, asked: []any{remuda.Definition{Name: "p", Language: "node"}}},
 		{name: "define wrongly", request: "POST /v1/runtimes", body: `{"name":"","language":"perl","resources":{"cpu":-1,"memory_mb":1.5,"gpu":1},"exec_timeout_s":0,"pool":{"min_cached":-1}}`, status: 400,
@@ -212,6 +228,9 @@ func TestRuntimesRunspacesAccounts(t *testing.T) {
 		{name: "list", request: "GET /v1/runtimes?name=python&limit=200", status: 200, want: []string{`"next":"more"`}, asked: []any{"python", remuda.Page{Limit: 200}}},
 		{name: "get", request: "GET /v1/runtimes/python", status: 200, asked: []any{"python"}},
 		{name: "change", request: "PATCH /v1/runtimes/python", body: `{"name":"n","resources":{"pids":7},"exec_timeout_s":60,"env":{}}`, status: 200, asked: []any{"python", remuda.RuntimePatch{Name: &name, Pids: new(7), ExecTimeout: &minute, Env: map[string]string{}}}},
+		{name: "change the egress", request: "PATCH /v1/runtimes/python", body: `{"egress":{},"preload":[],"isolation":"process"}`, status: 200, asked: []any{"python", remuda.RuntimePatch{Egress: &remuda.Egress{}, Preload: &[]string{}, Isolation: new(remuda.IsolationProcess)}}},
+		{name: "change to no range", request: "PATCH /v1/runtimes/python", body: `{"egress":{"cidrs":["all"]}}`, status: 400, want: []string{`"field":"egress.cidrs[0]"`}},
+		{name: "change to no class", request: "PATCH /v1/runtimes/python", body: `{"isolation":"none"}`, status: 400, want: []string{`"field":"isolation"`}},
 		{name: "change nothing", request: "PATCH /v1/runtimes/python", body: `{}`, status: 400, want: []string{"at least 1 of the fields"}},
 		{name: "delete", request: "DELETE /v1/runtimes/python", status: 204},
 		{name: "versions", request: "GET /v1/versions", status: 200, want: []string{`"language":"python"`, `"language":"node"`, `"language":"bash"`}},

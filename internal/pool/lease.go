@@ -11,20 +11,34 @@ import (
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
+// Claim is what a lease is wanted for.
+type Claim struct {
+	Runtime remuda.RuntimeID
+	// Organization is whose lease it is, which may not be the runtime's.
+	Organization remuda.OrganizationID
+	// Limits and Egress are as in remuda.ExecutionRequest. That they are not
+	// above the runtime's is the caller's to check.
+	Limits remuda.Resources
+	Egress *remuda.Egress
+}
+
 // Lease is one instance for one holder: a slot, and an instance once Start has
 // returned it. Its methods may be called from several goroutines, Start once.
 type Lease struct {
 	pool    *Pool
 	herd    *herd
-	warm    bool
+	claim   Claim
+	narrow  narrowing
 	took    time.Duration
-	victim  engine.Instance // idle instance whose slot a cold start takes over
-	slot    bool            // has a slot, or waits for one; guarded by Pool.mu
-	refill  *time.Timer     // has the instance replaced if it is held for long; may be nil
+	slot    bool        // has a slot, or waits for one; guarded by Pool.mu
+	refill  *time.Timer // has the instance replaced if it is held for long; may be nil
 	release sync.Once
 	gone    chan struct{}
 
 	mu      sync.Mutex
+	warm    bool            // the instance was there already
+	cold    string          // why the claim could not have a warm one
+	victim  engine.Instance // idle instance whose slot a cold start takes over
 	inst    engine.Instance
 	timings remuda.Timings
 	begun   bool // a cold start goes on, or has failed
@@ -33,13 +47,13 @@ type Lease struct {
 }
 
 // Reserve takes a slot for an instance of the runtime's current generation and,
-// when there is one, a warm instance. It does not block. Errors: not_found for a
+// when there is one that serves, a warm instance. It does not block. Errors: not_found for a
 // runtime that the pool does not know, exhausted when every slot is in use,
 // unavailable once the pool is closed.
-func (p *Pool) Reserve(runtime remuda.RuntimeID) (*Lease, error) {
+func (p *Pool) Reserve(claim Claim) (*Lease, error) {
 	began := time.Now()
 	for {
-		l, err := p.take(runtime)
+		l, err := p.take(claim)
 		if err != nil {
 			return nil, err
 		}
@@ -53,18 +67,19 @@ func (p *Pool) Reserve(runtime remuda.RuntimeID) (*Lease, error) {
 }
 
 // take is one try of Reserve; a warm instance in it may be dead.
-func (p *Pool) take(runtime remuda.RuntimeID) (*Lease, error) {
+func (p *Pool) take(claim Claim) (*Lease, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil, &remuda.Error{Code: remuda.CodeUnavailable, Message: "the server is shutting down", Remedy: "try again when it is back", RetryAfterSeconds: 5}
 	}
-	h := p.current[runtime]
+	h := p.current[claim.Runtime]
 	if h == nil {
-		return nil, remuda.NotFound("runtime", string(runtime))
+		return nil, remuda.NotFound("runtime", string(claim.Runtime))
 	}
-	l := &Lease{pool: p, herd: h, gone: make(chan struct{})}
-	if n := len(h.ready); n > 0 {
+	l := &Lease{pool: p, herd: h, claim: claim, narrow: narrow(claim, h.def), gone: make(chan struct{})}
+	l.cold = l.narrow.impossibleWarm()
+	if n := len(h.ready); n > 0 && l.cold == "" {
 		l.warm, l.inst = true, h.ready[n-1].Instance
 		h.ready[n-1] = warm{}
 		h.ready = h.ready[:n-1]
@@ -139,8 +154,24 @@ func (l *Lease) Generation() remuda.GenerationKey { return l.herd.key }
 // Definition is what the instance is made from. Do not change its maps.
 func (l *Lease) Definition() remuda.Definition { return l.herd.def }
 
-// Warm reports whether the instance was there already.
-func (l *Lease) Warm() bool { return l.warm }
+// Warm reports whether the instance was there already. Start may find that it
+// cannot be narrowed as the claim wants; then it is false afterwards.
+func (l *Lease) Warm() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.warm
+}
+
+// Narrowed names what the claim lowers below the runtime's; nil is nothing.
+func (l *Lease) Narrowed() []string { return l.narrow.names }
+
+// ColdReason says what of the claim rules a warm instance out, "" when nothing
+// does. Complete once Start has returned.
+func (l *Lease) ColdReason() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cold
+}
 
 // Timings says how long the lease took ("lease") and, of a cold start, its
 // stages. Complete once Start has returned.
@@ -150,17 +181,15 @@ func (l *Lease) Timings() remuda.Timings {
 	return maps.Clone(l.timings)
 }
 
-// Start returns the instance, at once when it is warm. Call it once. After an
-// error the lease has ended and nothing is left of it.
+// Start returns the instance, at once when it is warm and nothing is narrowed.
+// Call it once. After an error the lease has ended and nothing is left of it.
 func (l *Lease) Start(ctx context.Context) (engine.Instance, error) {
-	if l.warm {
-		l.pool.metrics.Lease(true, l.took)
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.timings = remuda.Timings{"lease": l.took}
-		return l.inst, nil
-	}
-	if err := l.begin(); err != nil {
+	if l.Warm() {
+		inst, err := l.startWarm(ctx)
+		if inst != nil || err != nil {
+			return inst, err
+		}
+	} else if err := l.begin(); err != nil {
 		return nil, err
 	}
 	began := time.Now()
@@ -235,7 +264,9 @@ func (l *Lease) create(ctx context.Context) (engine.Instance, error) {
 	if victim := l.takeVictim(); victim != nil {
 		p.destroy(victim)
 	}
-	return p.engine.Create(ctx, spec(l.herd))
+	wanted := spec(l.herd)
+	l.narrow.apply(&wanted)
+	return p.engine.Create(ctx, wanted)
 }
 
 // awaitSlot waits for the slot that was promised to l.
@@ -273,6 +304,7 @@ func spec(h *herd) engine.Spec {
 	return engine.Spec{
 		ID: remuda.NewInstanceID(), Generation: h.key, Language: h.def.Language, Version: h.def.Version,
 		Environment: h.def.Environment, Resources: h.def.Resources, Env: h.def.Env,
+		Preload: h.def.Preload, Egress: h.def.Egress,
 	}
 }
 

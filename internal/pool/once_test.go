@@ -35,7 +35,7 @@ func TestHandedOutAtMostOnce(t *testing.T) {
 		holders.Go(func() {
 			for range 100 {
 				least := acknowledged.Load()
-				l, err := p.Reserve("rt_a")
+				l, err := p.Reserve(Claim{Runtime: "rt_a"})
 				if err != nil {
 					t.Errorf("Reserve: %v", err)
 					return
@@ -139,7 +139,7 @@ func (m *machine) change(t *rapid.T) {
 }
 
 func (m *machine) reserve(t *rapid.T) {
-	l, err := m.p.Reserve("rt_a")
+	l, err := m.p.Reserve(Claim{Runtime: "rt_a"})
 	if remuda.CodeOf(err) == remuda.CodeExhausted {
 		for _, s := range m.p.Status() {
 			if s.Ready > 0 {

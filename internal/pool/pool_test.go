@@ -54,7 +54,7 @@ func start(t *testing.T, eng Engine, set Settings) *Pool {
 
 func lease(t *testing.T, p *Pool) (*Lease, engine.Instance) {
 	t.Helper()
-	l, err := p.Reserve("rt_a")
+	l, err := p.Reserve(Claim{Runtime: "rt_a"})
 	if err != nil {
 		t.Fatalf("Reserve: %v", err)
 	}
@@ -233,7 +233,7 @@ func TestFailingStartsBackOff(t *testing.T) {
 			t.Errorf("the reason is not kept: %+v", s)
 		}
 		// A user who asks gets an answer at once, and its error is told.
-		l, err := p.Reserve("rt_a")
+		l, err := p.Reserve(Claim{Runtime: "rt_a"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -263,7 +263,7 @@ func TestCapacity(t *testing.T) {
 		if n := len(eng.Living()); n != 2 || p.Slots().InUse != 2 {
 			t.Errorf("%d instances and %d slots, want 2 of each", n, p.Slots().InUse)
 		}
-		_, err := p.Reserve("rt_a")
+		_, err := p.Reserve(Claim{Runtime: "rt_a"})
 		var full *remuda.Error
 		if !errors.As(err, &full) || full.Code != remuda.CodeExhausted || full.RetryAfterSeconds == 0 {
 			t.Errorf("third lease: %v, want exhausted with a time to retry", err)
@@ -306,12 +306,12 @@ func TestSlotThatIsBeingFreedIsWaitedFor(t *testing.T) {
 		if took := time.Since(began); took != time.Second || len(eng.Living()) != 1 {
 			t.Errorf("the next lease took %s and %d instances live; want 1s and 1", took, len(eng.Living()))
 		}
-		third, err := p.Reserve("rt_a")
+		third, err := p.Reserve(Claim{Runtime: "rt_a"})
 		if remuda.CodeOf(err) != remuda.CodeExhausted {
 			t.Errorf("Reserve while the only slot is held: %v, %v; want exhausted", third, err)
 		}
 		next.Release()
-		gone, err := p.Reserve("rt_a")
+		gone, err := p.Reserve(Claim{Runtime: "rt_a"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -335,7 +335,7 @@ func TestReleaseAtAnyTime(t *testing.T) {
 		p := start(t, eng, Settings{})
 		p.SetGeneration(generation(1), definition(0, 0))
 
-		before, err := p.Reserve("rt_a")
+		before, err := p.Reserve(Claim{Runtime: "rt_a"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -347,7 +347,7 @@ func TestReleaseAtAnyTime(t *testing.T) {
 		}
 
 		eng.DelayCreate(time.Second)
-		during, err := p.Reserve("rt_a")
+		during, err := p.Reserve(Claim{Runtime: "rt_a"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -408,7 +408,7 @@ func TestRetireDestroysBeforeWaitReturns(t *testing.T) {
 		if err := p.Retire("rt_a").Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.Reserve("rt_a"); remuda.CodeOf(err) != remuda.CodeNotFound {
+		if _, err := p.Reserve(Claim{Runtime: "rt_a"}); remuda.CodeOf(err) != remuda.CodeNotFound {
 			t.Errorf("Reserve of a retired runtime: %v, want not_found", err)
 		}
 	})

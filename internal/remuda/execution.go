@@ -47,6 +47,22 @@ type ExecutionRequest struct {
 	Limits Resources
 	// Egress narrows the runtime's egress for a one-shot execution; nil leaves it.
 	Egress *Egress
+	// Identity says for whom the script runs; the script sees it.
+	Identity *Identity
+}
+
+// Narrows reports whether the execution asks for less than its runtime gives.
+func (r *ExecutionRequest) Narrows() bool { return r.Limits != (Resources{}) || r.Egress != nil }
+
+// EnvIdentity is the variable in which a script finds its Identity, as JSON. No
+// definition or request can set it.
+const EnvIdentity = "REMUDA_IDENTITY"
+
+// Identity is for whom a script runs, as the caller says: a user of the calling
+// application, say. It gives no rights here.
+type Identity struct {
+	Subject string            `json:"subject,omitempty"`
+	Labels  map[string]string `json:"labels,omitempty"`
 }
 
 // File is a file to be placed in the workspace before a run.
@@ -67,19 +83,25 @@ type Execution struct {
 	Generation   int
 	Fresh        bool // the instance was never used before this execution
 	Warm         bool // the instance was ready before the request came
-	State        ExecutionState
-	ExitCode     *int   // of the script, once it ended by itself
-	Value        *Value // last expression or returned value; nil if none
-	Error        *ScriptError
-	KilledBy     KilledBy
-	Reason       string // one sentence for a state other than success
-	Usage        Usage
-	Timings      Timings
-	OutputBytes  int64 // kept
-	OutputCut    int64 // bytes that were cut at the output limit
-	CreatedAt    time.Time
-	StartedAt    *time.Time
-	EndedAt      *time.Time
+	// Narrowed names what the request lowered below its runtime's: "cpu",
+	// "memory_mb", "disk_mb", "pids", "egress".
+	Narrowed []string
+	// ColdReason says what of the request kept it from a warm instance; "" when
+	// nothing did.
+	ColdReason  string
+	State       ExecutionState
+	ExitCode    *int   // of the script, once it ended by itself
+	Value       *Value // last expression or returned value; nil if none
+	Error       *ScriptError
+	KilledBy    KilledBy
+	Reason      string // one sentence for a state other than success
+	Usage       Usage
+	Timings     Timings
+	OutputBytes int64 // kept
+	OutputCut   int64 // bytes that were cut at the output limit
+	CreatedAt   time.Time
+	StartedAt   *time.Time
+	EndedAt     *time.Time
 }
 
 // Value is what a script evaluated to.

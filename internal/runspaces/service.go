@@ -30,7 +30,7 @@ type Runtimes interface {
 
 // Pool hands out instances.
 type Pool interface {
-	Reserve(runtime remuda.RuntimeID) (*pool.Lease, error)
+	Reserve(claim pool.Claim) (*pool.Lease, error)
 }
 
 // Service is the runspaces of every organization. Make it with New, call Recover
@@ -72,7 +72,7 @@ func (s *Service) CreateRunspace(ctx context.Context, p remuda.Principal, req re
 	if err := s.admit(r); err != nil {
 		return remuda.Runspace{}, err
 	}
-	lease, err := s.pool.Reserve(rt.ID)
+	lease, err := s.pool.Reserve(pool.Claim{Runtime: rt.ID, Organization: p.Organization})
 	if err != nil {
 		s.drop(r)
 		s.keepers.Done()

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/remuda-run/remuda/internal/egress"
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
@@ -68,6 +69,11 @@ func (s Settings) check(d remuda.Definition, known []engine.Interpreter) []remud
 		c.text("pool.max_cached", fmt.Sprintf("must be at least min_cached, which is %d", d.Pool.MinCached))
 	}
 	c.fields = append(c.fields, CheckEnv("env", d.Env)...)
+	c.preload(d)
+	if !slices.Contains(remuda.Isolations(), d.Isolation) {
+		c.text("isolation", "must be one of "+list(remuda.Isolations()))
+	}
+	c.fields = append(c.fields, egress.Check(d.Egress, egress.Site{Rules: s.Network})...)
 	return c.fields
 }
 
@@ -86,15 +92,44 @@ func (c *checker) between(field string, v, low, high int, unit string) {
 	}
 }
 
+// maxPreload bounds the modules that a template imports.
+const maxPreload = 64
+
+var modulePattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$`)
+
+func (c *checker) preload(d remuda.Definition) {
+	if len(d.Preload) > 0 && d.Language != remuda.LanguagePython {
+		c.text("preload", "is for python only: no other language has modules that are imported ahead")
+		return
+	}
+	if len(d.Preload) > maxPreload {
+		c.text("preload", fmt.Sprintf("has %d modules; at most %d are allowed", len(d.Preload), maxPreload))
+		return
+	}
+	for i, name := range d.Preload {
+		switch {
+		case len(name) > 255 || !modulePattern.MatchString(name):
+			c.text(fmt.Sprintf("preload[%d]", i), "must be a module name such as json or xml.dom, of at most 255 ASCII letters, digits, underscores and dots")
+		case slices.Contains(d.Preload[:i], name):
+			c.text(fmt.Sprintf("preload[%d]", i), "is listed before")
+		}
+	}
+}
+
 func checkLanguage(l remuda.Language) string {
 	if slices.Contains(remuda.Languages(), l) {
 		return ""
 	}
-	names := make([]string, 0, len(remuda.Languages()))
-	for _, l := range remuda.Languages() {
-		names = append(names, string(l))
+	return "must be one of " + list(remuda.Languages())
+}
+
+// list is words as they are named in a message.
+func list[T ~string](words []T) string {
+	names := make([]string, len(words))
+	for i, w := range words {
+		names[i] = string(w)
 	}
-	return "must be one of " + strings.Join(names, ", ")
+	return strings.Join(names, ", ")
 }
 
 func checkEnvironment(e string) string {

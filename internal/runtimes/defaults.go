@@ -5,6 +5,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/remuda-run/remuda/internal/egress"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
@@ -16,6 +17,8 @@ type Settings struct {
 	MaxDiskMB   int     // default 65,536
 	MaxPids     int     // default 4,096
 	MaxCached   int     // warm instances of one runtime; default 256
+	// Network says what may be listed as egress on this site; default: anything.
+	Network egress.Rules
 	// BuiltinPool are the bounds of the built-in runtimes. Default: none kept
 	// when nobody asks, up to two after demand.
 	BuiltinPool remuda.PoolBounds
@@ -61,7 +64,7 @@ const (
 )
 
 // WithDefaults fills the fields of a new definition that were left zero: the
-// environment host, one core, 512 MiB of memory, 256 MiB of disk, 128 processes,
+// environment host, isolation process, one core, 512 MiB of memory, 256 MiB of disk, 128 processes,
 // 60 seconds, and a pool maximum that is at least its minimum. A pool of 0 to 0
 // stays: it keeps nothing warm.
 func WithDefaults(d remuda.Definition) remuda.Definition {
@@ -80,6 +83,9 @@ func WithDefaults(d remuda.Definition) remuda.Definition {
 	}
 	if d.Resources.Pids == 0 {
 		d.Resources.Pids = DefaultPids
+	}
+	if d.Isolation == "" {
+		d.Isolation = remuda.IsolationProcess
 	}
 	if d.ExecTimeout == 0 {
 		d.ExecTimeout = DefaultExecTimeout

@@ -2,6 +2,7 @@ package runtimes
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/remuda-run/remuda/internal/remuda"
 )
@@ -25,6 +26,15 @@ func apply(d remuda.Definition, patch remuda.RuntimePatch) remuda.Definition {
 	set(&d.ExecTimeout, patch.ExecTimeout)
 	set(&d.Pool.MinCached, patch.MinCached)
 	set(&d.Pool.MaxCached, patch.MaxCached)
+	if patch.Preload != nil {
+		d.Preload = slices.Clone(*patch.Preload)
+	} else if patch.Language != nil && *patch.Language != remuda.LanguagePython {
+		d.Preload = nil // modules of another language
+	}
+	set(&d.Isolation, patch.Isolation)
+	if patch.Egress != nil {
+		d.Egress = patch.Egress.Clone()
+	}
 	if patch.Env != nil {
 		d.Env = maps.Clone(patch.Env)
 	}

@@ -288,11 +288,25 @@ func (s *Service) valid(ctx context.Context, d remuda.Definition) (remuda.Defini
 func differs(a, b remuda.Definition) (rebuild, changed bool) {
 	described := a.Description != b.Description
 	a.Description, b.Description = "", ""
-	if len(a.Env) == 0 && len(b.Env) == 0 {
-		a.Env, b.Env = nil, nil
-	}
-	rebuild = !reflect.DeepEqual(a, b)
+	rebuild = !reflect.DeepEqual(withoutEmpty(a), withoutEmpty(b))
 	return rebuild, rebuild || described
+}
+
+// withoutEmpty makes what is empty nil: the two mean the same.
+func withoutEmpty(d remuda.Definition) remuda.Definition {
+	if len(d.Env) == 0 {
+		d.Env = nil
+	}
+	if len(d.Preload) == 0 {
+		d.Preload = nil
+	}
+	if len(d.Egress.CIDRs) == 0 {
+		d.Egress.CIDRs = nil
+	}
+	if len(d.Egress.Names) == 0 {
+		d.Egress.Names = nil
+	}
+	return d
 }
 
 func key(rt remuda.Runtime) remuda.GenerationKey {

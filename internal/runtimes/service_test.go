@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -177,6 +178,13 @@ func TestFieldMessages(t *testing.T) {
 		{"negative pool", func(d *remuda.Definition) { d.Pool = remuda.PoolBounds{MinCached: -1, MaxCached: 1} }, "pool.min_cached", "0 and 256"},
 		{"a name like an id", func(d *remuda.Definition) { d.Name = string(remuda.NewRuntimeID()) }, "name", "form of a runtime id"},
 		{"dots", func(d *remuda.Definition) { d.Name = ".." }, "name", "dots only"},
+		{"modules of another language", func(d *remuda.Definition) { d.Preload = []string{"json"} }, "preload", "python only"},
+		{"a module that is none", func(d *remuda.Definition) { d.Language, d.Preload = "python", []string{"json", "os; import x"} }, "preload[1]", "xml.dom"},
+		{"a module twice", func(d *remuda.Definition) { d.Language, d.Preload = "python", []string{"a.b", "a.b"} }, "preload[1]", "before"},
+		{"too many modules", func(d *remuda.Definition) { d.Language, d.Preload = "python", make([]string, 65) }, "preload", "at most 64"},
+		{"no class of isolation", func(d *remuda.Definition) { d.Isolation = "vm" }, "isolation", "process, gvisor"},
+		{"egress without a form", func(d *remuda.Definition) { d.Egress.Names = []string{"A.example"} }, "egress.names[0]", "lower case"},
+		{"egress to the machine", func(d *remuda.Definition) { d.Egress.CIDRs = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} }, "egress.cidrs[0]", "never reached"},
 		{"too long", func(d *remuda.Definition) { d.Name = strings.Repeat("a", 65) }, "name", "1 to 64"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -254,7 +262,14 @@ func TestUpdateMakesGenerations(t *testing.T) {
 		{"the same memory", remuda.RuntimePatch{MemoryMB: &memory}, 2, 3},
 		{"an empty environment", remuda.RuntimePatch{Env: map[string]string{}}, 2, 3},
 		{"a variable", remuda.RuntimePatch{Env: map[string]string{"A": "1"}}, 3, 4},
-		{"language", remuda.RuntimePatch{Language: &language}, 4, 5},
+		{"preload", remuda.RuntimePatch{Preload: &[]string{"json"}}, 4, 5},
+		{"the same preload", remuda.RuntimePatch{Preload: &[]string{"json"}}, 4, 5},
+		{"egress", remuda.RuntimePatch{Egress: &remuda.Egress{Names: []string{"a.example"}}}, 5, 6},
+		{"no egress, no preload", remuda.RuntimePatch{Egress: &remuda.Egress{}, Preload: &[]string{}}, 6, 7},
+		{"nothing still", remuda.RuntimePatch{Egress: &remuda.Egress{Names: []string{}}, Preload: &[]string{}}, 6, 7},
+		{"isolation", remuda.RuntimePatch{Isolation: new(remuda.IsolationGVisor)}, 7, 8},
+		{"modules for the next", remuda.RuntimePatch{Preload: &[]string{"json"}}, 8, 9},
+		{"language, which has no modules", remuda.RuntimePatch{Language: &language}, 9, 10},
 	} {
 		got, err := h.UpdateRuntime(t.Context(), deployer, "r", c.patch)
 		if err != nil || got.Generation != c.generation {
@@ -305,7 +320,7 @@ func TestAcknowledgedChangeTakesEffect(t *testing.T) {
 				default:
 				}
 				least := acknowledged.Load()
-				l, err := h.pool.Reserve(rt.ID)
+				l, err := h.pool.Reserve(pool.Claim{Runtime: rt.ID})
 				if err != nil {
 					t.Errorf("Reserve: %v", err)
 					return
@@ -369,7 +384,7 @@ func TestDeleteIsRefusedWhileUsed(t *testing.T) {
 	if _, err := h.GetRuntime(t.Context(), deployer, "r"); remuda.CodeOf(err) != remuda.CodeNotFound {
 		t.Errorf("after the delete: %v, want not_found", err)
 	}
-	if _, err := h.pool.Reserve(rt.ID); remuda.CodeOf(err) != remuda.CodeNotFound {
+	if _, err := h.pool.Reserve(pool.Claim{Runtime: rt.ID}); remuda.CodeOf(err) != remuda.CodeNotFound {
 		t.Errorf("lease after the delete: %v, want not_found", err)
 	}
 	if n := len(h.eng.Living()); n != 0 {
@@ -398,7 +413,7 @@ func TestRestartKnowsEverything(t *testing.T) {
 		if err != nil || rt.ID != id || rt.Generation != 2 || rt.Resources.MemoryMB != 128 {
 			t.Errorf("bash after a restart: %+v, %v", rt, err)
 		}
-		l, err := h.pool.Reserve(id)
+		l, err := h.pool.Reserve(pool.Claim{Runtime: id})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -29,17 +29,21 @@ type result struct {
 	WallUS     int64               `json:"wall_us,omitempty"`
 	PeakMemory int64               `json:"peak_memory,omitempty"`
 	TimingsUS  map[string]int64    `json:"timings_us,omitempty"`
+	Warm       bool                `json:"warm,omitempty"`
+	Narrowed   []string            `json:"narrowed,omitempty"`
+	ColdReason string              `json:"cold_reason,omitempty"`
 }
 
 // emptyResult spares the encoder for executions that have not run.
 const emptyResult = "{}"
 
 func encodeResult(e *remuda.Execution) (string, error) {
-	if e.Value == nil && e.Error == nil && e.Reason == "" && e.Usage == (remuda.Usage{}) && len(e.Timings) == 0 {
+	if e.Value == nil && e.Error == nil && e.Reason == "" && e.Usage == (remuda.Usage{}) && len(e.Timings) == 0 &&
+		!e.Warm && len(e.Narrowed) == 0 && e.ColdReason == "" {
 		return emptyResult, nil
 	}
 	r := result{
-		Value: e.Value, Error: e.Error, Reason: e.Reason,
+		Warm: e.Warm, Narrowed: e.Narrowed, ColdReason: e.ColdReason, Value: e.Value, Error: e.Error, Reason: e.Reason,
 		CPUUS: e.Usage.CPU.Microseconds(), WallUS: e.Usage.Wall.Microseconds(), PeakMemory: e.Usage.PeakMemory,
 	}
 	if len(e.Timings) > 0 {
@@ -61,6 +65,7 @@ func decodeResult(raw string, e *remuda.Execution) error {
 		return fmt.Errorf("decode a stored result: %w", err)
 	}
 	e.Value, e.Error, e.Reason = r.Value, r.Error, r.Reason
+	e.Warm, e.Narrowed, e.ColdReason = r.Warm, r.Narrowed, r.ColdReason
 	e.Usage = remuda.Usage{CPU: time.Duration(r.CPUUS) * time.Microsecond, Wall: time.Duration(r.WallUS) * time.Microsecond, PeakMemory: r.PeakMemory}
 	if len(r.TimingsUS) > 0 {
 		e.Timings = make(remuda.Timings, len(r.TimingsUS))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -27,6 +28,10 @@ type definition struct {
 	MinCached     int               `json:"min_cached"`
 	MaxCached     int               `json:"max_cached"`
 	Env           map[string]string `json:"env,omitempty"`
+	Preload       []string          `json:"preload,omitempty"`
+	Isolation     remuda.Isolation  `json:"isolation,omitempty"`
+	EgressCIDRs   []netip.Prefix    `json:"egress_cidrs,omitempty"`
+	EgressNames   []string          `json:"egress_names,omitempty"`
 }
 
 func encodeDefinition(d remuda.Definition) (string, error) {
@@ -34,6 +39,7 @@ func encodeDefinition(d remuda.Definition) (string, error) {
 		Name: d.Name, Description: d.Description, Language: d.Language, Version: d.Version, Environment: d.Environment,
 		CPU: d.Resources.CPU, MemoryMB: d.Resources.MemoryMB, DiskMB: d.Resources.DiskMB, Pids: d.Resources.Pids,
 		ExecTimeoutUS: d.ExecTimeout.Microseconds(), MinCached: d.Pool.MinCached, MaxCached: d.Pool.MaxCached, Env: d.Env,
+		Preload: d.Preload, Isolation: d.Isolation, EgressCIDRs: d.Egress.CIDRs, EgressNames: d.Egress.Names,
 	})
 	return string(raw), err
 }
@@ -43,12 +49,18 @@ func decodeDefinition(raw string) (remuda.Definition, error) {
 	if err := json.Unmarshal([]byte(raw), &d); err != nil {
 		return remuda.Definition{}, fmt.Errorf("decode a stored definition: %w", err)
 	}
+	if d.Isolation == "" { // written before there was a choice
+		d.Isolation = remuda.IsolationProcess
+	}
 	return remuda.Definition{
 		Name: d.Name, Description: d.Description, Language: d.Language, Version: d.Version, Environment: d.Environment,
 		Resources:   remuda.Resources{CPU: d.CPU, MemoryMB: d.MemoryMB, DiskMB: d.DiskMB, Pids: d.Pids},
 		ExecTimeout: time.Duration(d.ExecTimeoutUS) * time.Microsecond,
 		Pool:        remuda.PoolBounds{MinCached: d.MinCached, MaxCached: d.MaxCached},
 		Env:         d.Env,
+		Preload:     d.Preload,
+		Isolation:   d.Isolation,
+		Egress:      remuda.Egress{CIDRs: d.EgressCIDRs, Names: d.EgressNames},
 	}, nil
 }
 

@@ -20,10 +20,15 @@ type Engine struct {
 	findings  []engine.Finding
 	gate      chan struct{} // when not nil, Create waits for it to be closed
 	delay     time.Duration
+	narrowing error // of every Narrow
+	retired   []remuda.GenerationKey
 	closed    bool
 }
 
-var _ engine.Engine = (*Engine)(nil)
+var (
+	_ engine.Engine  = (*Engine)(nil)
+	_ engine.Retirer = (*Engine)(nil)
+)
 
 // New returns an engine that creates instances at once and without errors.
 func New() *Engine {
@@ -94,6 +99,33 @@ func (e *Engine) HoldCreate() (release func()) {
 		}
 		close(gate)
 	})
+}
+
+// FailNarrow makes every following Narrow fail, nil none.
+func (e *Engine) FailNarrow(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.narrowing = err
+}
+
+func (e *Engine) narrowError() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.narrowing
+}
+
+// Retire implements engine.Retirer.
+func (e *Engine) Retire(key remuda.GenerationKey) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.retired = append(e.retired, key)
+}
+
+// Retired returns the generations that were retired, in order.
+func (e *Engine) Retired() []remuda.GenerationKey {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.retired)
 }
 
 // Create implements engine.Engine.

@@ -24,9 +24,14 @@ type Instance struct {
 	destroyed int
 	executed  int
 	linger    time.Duration
+	limits    remuda.Resources
+	egress    remuda.Egress
 }
 
-var _ engine.Instance = (*Instance)(nil)
+var (
+	_ engine.Instance = (*Instance)(nil)
+	_ engine.Narrower = (*Instance)(nil)
+)
 
 // run is the execution in flight.
 type run struct {
@@ -45,6 +50,7 @@ func newInstance(e *Engine, spec engine.Spec) *Instance {
 	return &Instance{
 		engine: e, spec: spec, files: newFiles(spec.Resources.DiskMB),
 		done: make(chan struct{}), state: map[string]string{}, linger: spec.Linger,
+		limits: spec.Resources, egress: spec.Egress.Clone(),
 	}
 }
 
@@ -176,6 +182,43 @@ func (i *Instance) SetLinger(_ context.Context, d time.Duration) error {
 	defer i.mu.Unlock()
 	i.linger = d
 	return nil
+}
+
+// Narrow implements engine.Narrower; the engine's FailNarrow makes it fail.
+func (i *Instance) Narrow(_ context.Context, limits remuda.Resources) error {
+	if err := i.engine.narrowError(); err != nil {
+		return err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if limits.CPU != 0 {
+		i.limits.CPU = limits.CPU
+	}
+	if limits.MemoryMB != 0 {
+		i.limits.MemoryMB = limits.MemoryMB
+	}
+	if limits.DiskMB != 0 {
+		i.limits.DiskMB = limits.DiskMB
+	}
+	if limits.Pids != 0 {
+		i.limits.Pids = limits.Pids
+	}
+	return nil
+}
+
+// SetEgress implements engine.Narrower.
+func (i *Instance) SetEgress(_ context.Context, egress remuda.Egress) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.egress = egress.Clone()
+	return nil
+}
+
+// Fence returns the limits and the egress as they are now.
+func (i *Instance) Fence() (remuda.Resources, remuda.Egress) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.limits, i.egress
 }
 
 // Files implements engine.Instance.

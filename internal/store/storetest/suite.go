@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -57,6 +58,7 @@ func Run(t *testing.T, b Backend) {
 		"Snapshot":          testSnapshot,
 		"Close":             testClose,
 		"Reopen":            testReopen,
+		"OldRows":           testOldRows,
 		"Audit":             testAudit,
 		"AuditAltered":      testAuditAltered,
 		"AuditAfterUndo":    testAuditAfterUndo,
@@ -157,6 +159,10 @@ func newRuntime(org remuda.OrganizationID) remuda.Runtime {
 			Name: newName("runtime"), Description: "d\n\"'`%", Language: remuda.LanguagePython, Version: "3.11", Environment: remuda.EnvironmentHost,
 			Resources: remuda.Resources{CPU: 0.25, MemoryMB: 64, DiskMB: 32, Pids: 16}, ExecTimeout: 90 * time.Second,
 			Pool: remuda.PoolBounds{MinCached: 1, MaxCached: 3}, Env: map[string]string{"A": "1", "Ä": "\u2028"},
+			Preload: []string{"json", "xml.dom"}, Isolation: remuda.IsolationGVisor,
+			Egress: remuda.Egress{
+				CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}, Names: []string{"a.example"},
+			},
 		},
 	}
 }
