@@ -26,6 +26,7 @@ func Run(t *testing.T, open func(*testing.T) engine.Engine) {
 	e := open(t)
 	t.Run("languages", func(t *testing.T) { languages(t, e) })
 	t.Run("limits", func(t *testing.T) { limits(t, e) })
+	t.Run("loops", func(t *testing.T) { loops(t, e) })
 	t.Run("processes", func(t *testing.T) { processes(t, e) })
 	t.Run("kernel", func(t *testing.T) { kernel(t, e) })
 	t.Run("sight", func(t *testing.T) { sight(t, e) })
