@@ -59,8 +59,10 @@ for group in "$@"; do
 		;;
 	bench)
 		need bubblewrap /usr/bin/bwrap
+		need crun /usr/bin/crun
 		need runc /usr/sbin/runc /usr/bin/runc
 		need podman /usr/bin/podman
+		need python3-ipykernel /usr/lib/python3/dist-packages/ipykernel/__init__.py
 		;;
 	fresh)
 		need mmdebstrap /usr/bin/mmdebstrap

@@ -2,35 +2,105 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"time"
 )
 
-// Options say how long and where to measure.
+// Options say how much and what to measure.
 type Options struct {
-	Program string    // the remuda binary; "" is the running one
-	Rounds  int       // of the paired loop; 0 is 60
-	Warm    int       // executions of the 50/s load; 0 is 1,000
-	Out     io.Writer // the table and progress
-	JSON    bool      // the report as JSON instead of the table
+	Program   string    // the remuda binary; "" is the running one
+	Rounds    int       // of the loop that takes one sample of each cold start in turn; 0 is 40
+	Warm      int       // executions at 200/s; half as many at 50/s; 0 is 1,000
+	Instances int       // warm at once when memory is measured; 0 is 100
+	Only      []string  // parts to measure, of Parts; none is all
+	Out       io.Writer // the report
+	Progress  io.Writer // what is being measured; nil is nowhere
+	JSON      bool      // the report as JSON instead of tables
+}
+
+// Parts are the names that Options.Only takes, in the order of a run.
+func Parts() []string {
+	names := make([]string, 0, len(parts))
+	for _, p := range parts {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+// parts is a whole run.
+var parts = []struct {
+	name    string
+	says    string
+	measure func(*measurement, context.Context) error
+}{
+	{"cold", "cold starts and the peers, one of each in turn", (*measurement).coldStarts},
+	{"warm", "warm executions, open loop", (*measurement).warmLoads},
+	{"rate", "executions a second, closed loops in turn", (*measurement).rates},
+	{"preload", "100 instances with modules preloaded", (*measurement).preloads},
+	{"runspace", "1+1 in a runspace, and in a Jupyter kernel", (*measurement).runspaces},
+	{"memory", "memory of warm instances", (*measurement).memory},
 }
 
 // Report is one whole run.
 type Report struct {
 	Host   Host     `json:"host"`
-	Ref    *Series  `json:"-"`
-	Rows   []Row    `json:"rows"`
-	IdleMB float64  `json:"idle_resident_mb"`
+	Rows   []Row    `json:"latencies"`
+	Rates  []RateOf `json:"rates"`
+	Memory Memory   `json:"memory"`
 	Goals  []Goal   `json:"goals"`
 	Stages []Stages `json:"stages"`
+	TookS  float64  `json:"took_s"`
+}
+
+// measurement is the state of one run.
+type measurement struct {
+	options Options
+	dir     string // for files, removed at the end
+	server  *server
+	peers   []*peer
+	report  Report
+
+	ref                      Series
+	coldUp, coldNothing      Series
+	warm200, warm50          Series
+	warmShare                share // of the open loops, which may meet an empty pool
+	runspace, stream, kernel Series
+	floorFork                Series // one fork of the bare loop, as the loop says it
+	kernelStart              Series
+	loops                    loops
+	upStages, nothingStages  stageTable
+	warmStages               stageTable
+	preload                  preloadTimes
 }
 
 // Run measures everything once and prints the report.
 func Run(ctx context.Context, o Options) error {
+	if err := o.complete(); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "rb-") // podman wants a short path
+	if err != nil {
+		return fmt.Errorf("make a directory: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	m := newMeasurement(o, dir)
+	start := time.Now()
+	if err := m.run(ctx); err != nil {
+		return err
+	}
+	m.report.TookS = time.Since(start).Seconds()
+	m.finish()
+	if o.JSON {
+		return m.report.encode(o.Out)
+	}
+	return m.report.print(o.Out)
+}
+
+func (o *Options) complete() error {
 	if o.Program == "" {
 		self, err := os.Executable()
 		if err != nil {
@@ -38,29 +108,16 @@ func Run(ctx context.Context, o Options) error {
 		}
 		o.Program = self
 	}
-	o.Rounds, o.Warm = orDefault(o.Rounds, 60), orDefault(o.Warm, 1000)
-	dir, err := os.MkdirTemp("", "remuda-bench-")
-	if err != nil {
-		return fmt.Errorf("make a directory: %w", err)
+	if o.Progress == nil {
+		o.Progress = io.Discard
 	}
-	defer os.RemoveAll(dir)
-
-	report := &Report{Host: fingerprint()}
-	s, err := startServer(ctx, o.Program, dir)
-	if err != nil {
-		return err
+	for _, name := range o.Only {
+		if !slices.Contains(Parts(), name) {
+			return fmt.Errorf("there is no part %q of the bench: choose among %s", name, strings.Join(Parts(), ", "))
+		}
 	}
-	defer s.stop()
-	m := &measurement{server: s, options: o, report: report}
-	if err := m.run(ctx, dir); err != nil {
-		return err
-	}
-	if o.JSON {
-		enc := json.NewEncoder(o.Out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(report)
-	}
-	return report.print(o.Out)
+	o.Rounds, o.Warm, o.Instances = orDefault(o.Rounds, 40), orDefault(o.Warm, 1000), orDefault(o.Instances, 100)
+	return nil
 }
 
 func orDefault(n, def int) int {
@@ -70,136 +127,84 @@ func orDefault(n, def int) int {
 	return n
 }
 
-// measurement is the state of one run.
-type measurement struct {
-	server  *server
-	options Options
-	report  *Report
-
-	ref, cold, warm, runspace Series
-	coldStages, warmStages    stageTable
+func newMeasurement(o Options, dir string) *measurement {
+	m := &measurement{options: o, dir: dir}
+	m.ref = Series{Name: "python3 -c (ref)", Note: "fork to exit, no sandbox"}
+	m.coldUp = Series{Name: "remuda cold, template up", Note: "over HTTP, pool empty"}
+	m.coldNothing = Series{Name: "remuda cold, nothing up", Note: "over HTTP, first run of a new runtime, all fences and limits"}
+	m.warm200 = Series{Name: "remuda warm, 200/s", Note: "over HTTP, open loop, a fresh instance each"}
+	m.warm50 = Series{Name: "remuda warm, 50/s", Note: "over HTTP, open loop, a fresh instance each"}
+	m.runspace = Series{Name: "remuda runspace 1+1", Note: "over HTTP, one client"}
+	m.stream = Series{Name: "remuda runspace stream", Note: "one connection, one execution outstanding"}
+	m.kernel = Series{Name: "ipykernel 1+1", Note: "jupyter_client, execute and reply"}
+	m.kernelStart = Series{Name: "ipykernel start", Note: "until the kernel answers"}
+	m.floorFork = Series{Name: "bare loop, one fork", Note: "a preloaded Python into seven namespaces; median of each piece, one on each core"}
+	m.loops = newLoops()
+	return m
 }
 
-func (m *measurement) run(ctx context.Context, dir string) error {
-	m.ref = Series{Name: "python3 -c (ref)", Note: "fork to exit, no sandbox"}
-	m.cold = Series{Name: "remuda cold one-shot", Note: "over HTTP, all fences and limits, no warm instance"}
-	m.warm = Series{Name: "remuda warm one-shot, 50/s", Note: "over HTTP, open loop, a fresh instance each"}
-	m.runspace = Series{Name: "remuda runspace 1+1", Note: "over HTTP, stateful"}
-	idle, err := m.server.residentMB()
+func (m *measurement) wants(part string) bool {
+	return len(m.options.Only) == 0 || slices.Contains(m.options.Only, part)
+}
+
+func (m *measurement) run(ctx context.Context) error {
+	m.report.Host = fingerprint()
+	m.say("is the machine idle?")
+	m.report.Host.BusyBefore = busyShare(ctx, time.Second)
+	before := cpuTimes()
+	s, err := startServer(ctx, m.options.Program, m.dir)
 	if err != nil {
 		return err
 	}
-	m.report.IdleMB = idle
-	body := map[string]any{"name": "bench-cold", "language": "python", "pool": map[string]any{"min_cached": 0, "max_cached": 0}}
-	if err := m.server.call(ctx, http.MethodPost, "/v1/runtimes", body, nil); err != nil {
+	m.server = s
+	defer s.stop()
+	if m.report.Memory.IdleServerMB, err = s.residentMB(); err != nil {
 		return err
 	}
-	others := peers(ctx, dir)
-	m.pairedLoop(ctx, others)
-	if err := m.warmLoad(ctx); err != nil {
-		return err
-	}
-	if err := m.runspaceLoop(ctx); err != nil {
-		return err
-	}
-	m.finish(others)
-	return ctx.Err()
-}
-
-// pairedLoop takes one sample of each in turn, so that all see the same noise.
-func (m *measurement) pairedLoop(ctx context.Context, others []*peer) {
-	for range 3 {
-		_ = command(ctx, python, "-c", oneLine)
-		_, _ = m.server.oneShot(ctx, "bench-cold")
-	}
-	for i := range m.options.Rounds {
+	m.say("find the peers")
+	m.peers = peers(ctx, m.dir)
+	defer func() {
+		for _, p := range m.peers {
+			p.close()
+		}
+	}()
+	for _, part := range parts {
+		if !m.wants(part.name) {
+			continue
+		}
+		m.say(part.says)
+		settle(ctx)
+		if err := part.measure(m, ctx); err != nil {
+			return fmt.Errorf("measure %s: %w", part.says, err)
+		}
 		if ctx.Err() != nil {
-			return
+			return ctx.Err()
 		}
-		m.ref.add(func() error { return command(ctx, python, "-c", oneLine) })
-		m.cold.add(func() error {
-			ex, err := m.server.oneShot(ctx, "bench-cold")
-			m.coldStages.add(ex.TimingsUS)
-			return err
-		})
-		for _, p := range others {
-			if p.series.Missing == "" && i%p.every == 0 {
-				p.series.add(func() error { return p.run(ctx) })
-			}
-		}
-		// What a run leaves to be cleared away must not weigh on the next sample.
-		time.Sleep(30 * time.Millisecond)
 	}
+	m.report.Host.Steal = before.stealSince()
+	s.stop()
+	settle(ctx)
+	m.report.Host.BusyAfter = busyShare(ctx, time.Second)
+	return nil
 }
 
-// warmLoad sends one-shots at a fixed rate and times each from the moment it
-// was due, in pieces between which the reference is measured again.
-func (m *measurement) warmLoad(ctx context.Context) error {
-	const rate, pieces = 50, 5
-	body := map[string]any{"name": "bench-warm", "language": "python", "pool": map[string]any{"min_cached": 8, "max_cached": 8}}
-	if err := m.server.call(ctx, http.MethodPost, "/v1/runtimes", body, nil); err != nil {
-		return err
-	}
-	time.Sleep(2 * time.Second) // the pool fills in the background
-	per := m.options.Warm / pieces
-	for range pieces {
-		results := make(chan func(), per)
-		start := time.Now()
-		for i := range per {
-			due := start.Add(time.Duration(i) * time.Second / rate)
-			time.Sleep(time.Until(due))
-			go func() {
-				ex, err := m.server.oneShot(ctx, "bench-warm")
-				took := time.Since(due)
-				results <- func() {
-					if err != nil {
-						m.warm.Errors++
-						m.warm.Note = err.Error()
-						return
-					}
-					m.warm.Samples = append(m.warm.Samples, took)
-					m.warmStages.add(ex.TimingsUS)
-				}
-			}()
-		}
-		for range per {
-			(<-results)()
-		}
-		time.Sleep(500 * time.Millisecond)
-		for range 5 {
-			m.ref.add(func() error { return command(ctx, python, "-c", oneLine) })
+func (m *measurement) say(what string) { fmt.Fprintf(m.options.Progress, "bench: %s\n", what) }
+
+// peer returns the first peer of these names that runs here, nil without any.
+func (m *measurement) peer(names ...string) *peer {
+	for _, name := range names {
+		for _, p := range m.peers {
+			if p.series.Name == name && p.series.Missing == "" {
+				return p
+			}
 		}
 	}
-	return m.server.call(ctx, http.MethodDelete, "/v1/runtimes/bench-warm", nil, nil)
+	return nil
 }
 
-func (m *measurement) runspaceLoop(ctx context.Context) error {
-	var rs struct {
-		ID    string `json:"id"`
-		State string `json:"state"`
+// reference takes n samples of the bare interpreter.
+func (m *measurement) reference(ctx context.Context, n int) {
+	for range n {
+		m.ref.time(func() error { return command(ctx, python, "-c", oneLine) })
 	}
-	if err := m.server.call(ctx, http.MethodPost, "/v1/runspaces", map[string]any{"runtime": "bench-cold"}, &rs); err != nil {
-		return err
-	}
-	path := "/v1/runspaces/" + rs.ID
-	for deadline := time.Now().Add(30 * time.Second); rs.State != "ready"; {
-		if time.Now().After(deadline) || rs.State == "error" {
-			return fmt.Errorf("the runspace is %s", rs.State)
-		}
-		time.Sleep(10 * time.Millisecond)
-		if err := m.server.call(ctx, http.MethodGet, path, nil, &rs); err != nil {
-			return err
-		}
-	}
-	for range 1000 {
-		m.runspace.add(func() error {
-			var ex execution
-			err := m.server.call(ctx, http.MethodPost, path+"/executions?wait=10s", map[string]any{"script": "1+1"}, &ex)
-			if err == nil && ex.State != "success" {
-				err = fmt.Errorf("execution %s ended as %s", ex.ID, ex.State)
-			}
-			return err
-		})
-	}
-	return m.server.call(ctx, http.MethodDelete, path, nil, nil)
 }

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -42,7 +41,7 @@ func command(ctx context.Context, argv ...string) error {
 
 // peers finds the peers on this machine. dir is for their files.
 func peers(ctx context.Context, dir string) []*peer {
-	all := []*peer{bwrapPeer(), runcPeer(ctx, dir), podmanPeer(dir), dockerPeer(ctx)}
+	all := []*peer{bwrapPeer(), crunPeer(ctx, dir), runcPeer(ctx, dir), runscPeer(ctx, dir), podmanPeer(dir), dockerPeer(ctx)}
 	for _, p := range all {
 		if p.series.Missing != "" {
 			continue
@@ -96,60 +95,6 @@ func emptyRoot(dir string) error {
 	return nil
 }
 
-func runcPeer(ctx context.Context, dir string) *peer {
-	path, err := exec.LookPath("runc")
-	if err != nil {
-		return missing("runc")
-	}
-	bundle := filepath.Join(dir, "runc")
-	p := &peer{series: &Series{Name: "runc", Note: "read-only root, default limits and filter"}, every: 1, close: func() {}}
-	if err := runcBundle(ctx, path, bundle); err != nil {
-		p.series.Missing = err.Error()
-		return p
-	}
-	state := filepath.Join(dir, "runc-state")
-	n := 0
-	p.run = func(ctx context.Context) error {
-		n++
-		return command(ctx, path, "--root", state, "run", "--bundle", bundle, fmt.Sprintf("remuda-bench-%d-%d", os.Getpid(), n))
-	}
-	return p
-}
-
-// runcBundle writes a bundle from runc's own default specification.
-func runcBundle(ctx context.Context, path, bundle string) error {
-	if err := emptyRoot(filepath.Join(bundle, "rootfs")); err != nil {
-		return fmt.Errorf("make bundle: %w", err)
-	}
-	spec := exec.CommandContext(ctx, path, "spec", "--bundle", bundle)
-	if out, err := spec.CombinedOutput(); err != nil {
-		return fmt.Errorf("runc spec: %w: %s", err, out)
-	}
-	file := filepath.Join(bundle, "config.json")
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		return fmt.Errorf("read bundle: %w", err)
-	}
-	var config map[string]any
-	if err := json.Unmarshal(raw, &config); err != nil {
-		return fmt.Errorf("read bundle: %w", err)
-	}
-	process, ok := config["process"].(map[string]any)
-	if !ok {
-		return errors.New("runc spec has no process")
-	}
-	process["terminal"] = false
-	process["args"] = []string{python, "-c", oneLine}
-	mounts, _ := config["mounts"].([]any)
-	config["mounts"] = append(mounts, map[string]any{
-		"destination": "/usr", "source": "/usr", "type": "bind", "options": []string{"rbind", "ro"},
-	})
-	if raw, err = json.Marshal(config); err != nil {
-		return fmt.Errorf("write bundle: %w", err)
-	}
-	return os.WriteFile(file, raw, 0o600)
-}
-
 func podmanPeer(dir string) *peer {
 	path, err := exec.LookPath("podman")
 	if err != nil {
@@ -163,10 +108,14 @@ func podmanPeer(dir string) *peer {
 	}
 	argv := []string{
 		path, "--root", filepath.Join(dir, "podman"), "--runroot", filepath.Join(dir, "podman-run"),
-		"--cgroup-manager", "cgroupfs", "--events-backend", "none", "run", "--rm", "--network", "none",
-		"--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000", "--log-driver", "none", "-v", "/usr:/usr:ro",
-		"--rootfs", root, python, "-c", oneLine,
+		"--cgroup-manager", "cgroupfs", "--events-backend", "none",
 	}
+	if runc, err := exec.LookPath("runc"); err == nil {
+		argv = append(argv, "--runtime", runc) // the default may be crun, which refuses hybrid cgroups
+	}
+	argv = append(argv, "run", "--rm", "--network", "none",
+		"--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000", "--log-driver", "none", "-v", "/usr:/usr:ro",
+		"--rootfs", root, python, "-c", oneLine)
 	p.run = func(ctx context.Context) error { return command(ctx, argv...) }
 	return p
 }

@@ -1,59 +1,15 @@
 package bench
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"runtime"
 	"slices"
-	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 )
 
-// Host says on what machine a run was made.
-type Host struct {
-	Kernel string `json:"kernel"`
-	CPU    string `json:"cpu"`
-	Cores  int    `json:"cores"`
-	Load   string `json:"load_before"`
-	Busy   bool   `json:"busy"` // others used the machine: no verdict is given
-}
-
-func fingerprint() Host {
-	h := Host{Cores: runtime.NumCPU()}
-	var u syscall.Utsname
-	if syscall.Uname(&u) == nil {
-		var b strings.Builder
-		for _, c := range u.Release {
-			if c == 0 {
-				break
-			}
-			b.WriteByte(byte(c))
-		}
-		h.Kernel = b.String()
-	}
-	if raw, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for line := range strings.Lines(string(raw)) {
-			if strings.HasPrefix(line, "model name") {
-				_, name, _ := strings.Cut(line, ":")
-				h.CPU = strings.TrimSpace(name)
-				break
-			}
-		}
-	}
-	if raw, err := os.ReadFile("/proc/loadavg"); err == nil {
-		h.Load = strings.TrimSpace(string(raw))
-		var one float64
-		if _, err := fmt.Sscan(h.Load, &one); err == nil {
-			h.Busy = one > float64(h.Cores)*0.75
-		}
-	}
-	return h
-}
-
-// Row is one line of the table.
+// Row is one line of the table of latencies.
 type Row struct {
 	Name     string  `json:"name"`
 	N        int     `json:"n"`
@@ -67,12 +23,14 @@ type Row struct {
 	Missing  string  `json:"missing,omitempty"`
 }
 
-// Goal is one target of the project and whether this run met it.
-type Goal struct {
-	Name string  `json:"name"`
-	Goal string  `json:"goal"`
-	Got  float64 `json:"got"`
-	Met  bool    `json:"met"`
+// RateOf is one line of the table of rates.
+type RateOf struct {
+	Name      string  `json:"name"`
+	Pieces    int     `json:"pieces"`
+	Errors    int     `json:"errors"`
+	PerSecond float64 `json:"median_per_second"`
+	Note      string  `json:"note,omitempty"`
+	Missing   string  `json:"missing,omitempty"`
 }
 
 // Stages is where the time of one kind of execution went.
@@ -81,74 +39,75 @@ type Stages struct {
 	MedianUS map[string]int64 `json:"median_us"`
 }
 
-// stageTable collects the timings that executions report.
-type stageTable struct{ samples map[string][]int64 }
-
-func (t *stageTable) add(us map[string]int64) {
-	if t.samples == nil {
-		t.samples = map[string][]int64{}
-	}
-	for k, v := range us {
-		t.samples[k] = append(t.samples[k], v)
-	}
-}
-
-func (t *stageTable) medians(name string) Stages {
-	out := Stages{Name: name, MedianUS: map[string]int64{}}
-	for k, v := range t.samples {
-		slices.Sort(v)
-		out.MedianUS[k] = v[len(v)/2]
-	}
-	return out
-}
-
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func (m *measurement) row(s *Series) Row {
 	ref := m.ref.Median()
 	r := Row{Name: s.Name, N: len(s.Samples), Errors: s.Errors, Note: s.Note, Missing: s.Missing}
-	if len(s.Samples) > 0 && ref > 0 {
+	if len(s.Samples) > 0 {
 		r.MinMS, r.MedianMS, r.P99MS = ms(s.Min()), ms(s.Median()), ms(s.P99())
-		r.Ratio = float64(s.Median()) / float64(ref)
-		r.P99Ratio = float64(s.P99()) / float64(ref)
+		r.Ratio, r.P99Ratio = ratio(s.Median(), ref), ratio(s.P99(), ref)
 	}
 	return r
 }
 
-// finish turns the series into rows and goals.
-func (m *measurement) finish(others []*peer) {
-	rep := m.report
-	for _, s := range []*Series{&m.ref, &m.cold, &m.warm, &m.runspace} {
-		rep.Rows = append(rep.Rows, m.row(s))
+// finish turns what was measured into the report.
+func (m *measurement) finish() {
+	rep := &m.report
+	if m.warmShare.all > 0 {
+		m.warm200.Note += fmt.Sprintf("; %d of %d executions of both loads met a warm one", m.warmShare.some, m.warmShare.all)
 	}
-	cold, warm, runspace := rep.Rows[1], rep.Rows[2], rep.Rows[3]
-	goal := func(name, text string, got float64, met bool) {
-		rep.Goals = append(rep.Goals, Goal{Name: name, Goal: text, Got: got, Met: met})
+	if m.loops.warm.all > 0 {
+		m.loops.fresh.Note += fmt.Sprintf("; %d of %d met a warm one", m.loops.warm.some, m.loops.warm.all)
 	}
-	goal("cold one-shot p50", "<= 1.6 ref", cold.Ratio, cold.Ratio > 0 && cold.Ratio <= 1.6)
-	for _, p := range others {
-		r := m.row(p.series)
-		rep.Rows = append(rep.Rows, r)
-		if r.N == 0 {
-			continue
-		}
-		switch r.Name {
-		case "runc":
-			goal("cold one-shot against runc", "< 1 of runc", cold.MedianMS/r.MedianMS, cold.MedianMS < r.MedianMS)
-		case "podman run", "docker run":
-			goal("cold one-shot against "+r.Name, "<= 1/6 of "+r.Name, cold.MedianMS/r.MedianMS, cold.MedianMS*6 <= r.MedianMS)
+	series := []*Series{
+		&m.ref, &m.coldUp, &m.coldNothing, &m.warm200, &m.warm50, &m.runspace, &m.stream, &m.floorFork,
+		&m.preload.ours, &m.preload.floor, &m.kernel, &m.kernelStart,
+	}
+	for _, p := range m.peers {
+		series = append(series, p.series)
+	}
+	for _, s := range series {
+		if r := m.row(s); r.N > 0 || r.Errors > 0 || r.Missing != "" {
+			rep.Rows = append(rep.Rows, r)
 		}
 	}
-	goal("warm one-shot p50", "<= 0.15 ref", warm.Ratio, warm.Ratio > 0 && warm.Ratio <= 0.15)
-	goal("warm one-shot p99", "<= 0.6 ref", warm.P99Ratio, warm.P99Ratio > 0 && warm.P99Ratio <= 0.6)
-	goal("runspace 1+1 p50", "<= 0.04 ref", runspace.Ratio, runspace.Ratio > 0 && runspace.Ratio <= 0.04)
-	goal("idle server", "<= 60 MB resident", rep.IdleMB, rep.IdleMB <= 60)
-	rep.Stages = []Stages{m.coldStages.medians("cold one-shot"), m.warmStages.medians("warm one-shot")}
+	for _, r := range []*Rate{&m.loops.fresh, &m.loops.floor, &m.loops.container, &m.loops.nothing, &m.loops.python, &m.loops.stream} {
+		if len(r.PerSecond) > 0 || r.Errors > 0 || r.Missing != "" {
+			rep.Rates = append(rep.Rates, RateOf{r.Name, len(r.PerSecond), r.Errors, r.Median(), r.Note, r.Missing})
+		}
+	}
+	for _, s := range []Stages{
+		m.warmStages.medians("warm one-shot"), m.upStages.medians("cold, template up"), m.nothingStages.medians("cold, nothing up"),
+	} {
+		if len(s.MedianUS) > 0 {
+			rep.Stages = append(rep.Stages, s)
+		}
+	}
+	rep.Goals = m.judge()
+}
+
+func (rep *Report) encode(out io.Writer) error {
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(rep)
 }
 
 func (rep *Report) print(out io.Writer) error {
+	h := rep.Host
+	fmt.Fprintf(out, "host: %s, %d cores, %d MiB, Linux %s, cgroup %s, %s\n", h.CPU, h.Cores, h.MemoryMB, h.Kernel, h.Cgroup, h.Python)
+	fmt.Fprintf(out, "load before %s; in use before %.0f %%, after %.0f %%; stolen during %.1f %%; the run took %.0f s\n\n",
+		h.Load, 100*h.BusyBefore, 100*h.BusyAfter, 100*h.Steal, rep.TookS)
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintf(w, "host\t%s, %d cores, Linux %s, load before %s\n\n", rep.Host.CPU, rep.Host.Cores, rep.Host.Kernel, rep.Host.Load)
+	rep.printLatencies(w)
+	rep.printRates(w)
+	rep.printMemory(w)
+	rep.printGoals(w)
+	rep.printStages(w)
+	return w.Flush()
+}
+
+func (rep *Report) printLatencies(w io.Writer) {
 	fmt.Fprintln(w, "what\tn\terrors\tmin ms\tp50 ms\tp99 ms\tp50/ref\tp99/ref\tnote")
 	for _, r := range rep.Rows {
 		if r.Missing != "" {
@@ -157,17 +116,57 @@ func (rep *Report) print(out io.Writer) error {
 		}
 		fmt.Fprintf(w, "%s\t%d\t%d\t%.2f\t%.2f\t%.2f\t%.3f\t%.3f\t%s\n", r.Name, r.N, r.Errors, r.MinMS, r.MedianMS, r.P99MS, r.Ratio, r.P99Ratio, r.Note)
 	}
+}
+
+func (rep *Report) printRates(w io.Writer) {
+	if len(rep.Rates) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nwhat\tpieces\terrors\ta second\tnote")
+	for _, r := range rep.Rates {
+		if r.Missing != "" {
+			fmt.Fprintf(w, "%s\t-\t-\t-\t%s\n", r.Name, r.Missing)
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%d\t%d\t%.0f\t%s\n", r.Name, r.Pieces, r.Errors, r.PerSecond, r.Note)
+	}
+}
+
+func (rep *Report) printMemory(w io.Writer) {
+	m := rep.Memory
+	fmt.Fprintf(w, "\nmemory\t\nserver, idle, nothing warm\t%.1f MB resident\n", m.IdleServerMB)
+	switch {
+	case m.Missing != "":
+		fmt.Fprintf(w, "warm instances\t%s\n", m.Missing)
+	case m.Instances > 0:
+		fmt.Fprintf(w, "server, %d warm\t%.1f MB resident\n", m.Instances, m.ServerMB)
+		fmt.Fprintf(w, "a warm instance, private\t%.0f KB in %.1f processes\n", m.PrivateKB, m.Processes)
+		fmt.Fprintf(w, "a warm instance, all told\t%.0f KB less for others, the kernel's own included\n", m.AllKB)
+	}
+}
+
+func (rep *Report) printGoals(w io.Writer) {
+	busy := rep.Host.Busy()
 	fmt.Fprintln(w, "\ngoal\twanted\tgot\t")
 	for _, g := range rep.Goals {
-		verdict := "met"
-		if !g.Met {
-			verdict = "MISSED"
-		}
-		if rep.Host.Busy {
-			verdict = "no verdict: the machine was busy before the run"
+		verdict := "MISSED"
+		switch {
+		case g.Missing != "":
+			fmt.Fprintf(w, "%s\t%s\t-\t%s\n", g.Name, g.Goal, g.Missing)
+			continue
+		case busy != "":
+			verdict = "no verdict"
+		case g.Met:
+			verdict = "met"
 		}
 		fmt.Fprintf(w, "%s\t%s\t%.3f\t%s\n", g.Name, g.Goal, g.Got, verdict)
 	}
+	if busy != "" {
+		fmt.Fprintf(w, "\nno verdict: %s; run it again on a quiet machine\n", busy)
+	}
+}
+
+func (rep *Report) printStages(w io.Writer) {
 	for _, s := range rep.Stages {
 		fmt.Fprintf(w, "\nstages of %s (median)\tus\n", s.Name)
 		names := make([]string, 0, len(s.MedianUS))
@@ -179,5 +178,4 @@ func (rep *Report) print(out io.Writer) error {
 			fmt.Fprintf(w, "%s\t%d\n", k, s.MedianUS[k])
 		}
 	}
-	return w.Flush()
 }

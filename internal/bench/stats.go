@@ -33,17 +33,69 @@ func (s *Series) Median() time.Duration { return s.Quantile(0.5) }
 // P99 returns the 99th percentile.
 func (s *Series) P99() time.Duration { return s.Quantile(0.99) }
 
-// add times f and keeps the sample when it succeeds.
-func (s *Series) add(f func() error) {
+// time takes the time of f.
+func (s *Series) time(f func() error) {
 	start := time.Now()
 	err := f()
-	took := time.Since(start)
-	if err != nil {
-		s.Errors++
-		if s.Note == "" {
-			s.Note = err.Error()
-		}
+	s.add(time.Since(start), err)
+}
+
+// add keeps a sample, or counts the error.
+func (s *Series) add(took time.Duration, err error) {
+	if err == nil {
+		s.Samples = append(s.Samples, took)
 		return
 	}
-	s.Samples = append(s.Samples, took)
+	s.Errors++
+	if s.Errors == 1 {
+		s.Note = "first error: " + firstLine(err.Error())
+	}
+}
+
+// Rate is how many a second, measured in several pieces.
+type Rate struct {
+	Name      string
+	Note      string
+	PerSecond []float64
+	Errors    int
+	Missing   string
+}
+
+// Median returns the middle piece, 0 without any.
+func (r *Rate) Median() float64 {
+	if len(r.PerSecond) == 0 {
+		return 0
+	}
+	return slices.Sorted(slices.Values(r.PerSecond))[len(r.PerSecond)/2]
+}
+
+// share counts how many of all were so.
+type share struct{ some, all int }
+
+func (s *share) add(so bool) {
+	s.all++
+	if so {
+		s.some++
+	}
+}
+
+// stageTable collects the timings that executions report.
+type stageTable struct{ samples map[string][]int64 }
+
+func (t *stageTable) add(us map[string]int64) {
+	if t.samples == nil {
+		t.samples = map[string][]int64{}
+	}
+	for k, v := range us {
+		t.samples[k] = append(t.samples[k], v)
+	}
+}
+
+func (t *stageTable) medians(name string) Stages {
+	out := Stages{Name: name, MedianUS: map[string]int64{}}
+	for k, v := range t.samples {
+		slices.Sort(v)
+		out.MedianUS[k] = v[len(v)/2]
+	}
+	return out
 }

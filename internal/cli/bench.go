@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/remuda-run/remuda/internal/bench"
@@ -10,16 +12,18 @@ func (c *command) benchCommand() *cobra.Command {
 	o := bench.Options{}
 	cmd := &cobra.Command{
 		Use: "bench", Short: "Measure this machine: Remuda, a bare interpreter and the peers that are installed",
-		Long: "Measure cold and warm one-shot executions and runspace executions over HTTP against a server of its own,\n" +
-			"together with a bare python3 and with bwrap, runc, podman and docker where they are installed. Only the\n" +
-			"ratios inside one run mean anything. Needs root.",
+		Long: "Measure cold and warm one-shot executions, runspaces, rates and memory over HTTP against a server of its own,\n" +
+			"together with a bare python3, a bare loop of forks, and bwrap, crun, runc, runsc, podman, docker and ipykernel\n" +
+			"where they are installed. Only the ratios inside one run mean anything. Needs root.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.Out, o.JSON = c.Stdout, c.output == outputJSON
+			o.Out, o.Progress, o.JSON = c.Stdout, c.Stderr, c.output == outputJSON
 			return bench.Run(cmd.Context(), o)
 		},
 	}
-	cmd.Flags().IntVar(&o.Rounds, "rounds", 60, "rounds of the loop that measures everything in turn")
-	cmd.Flags().IntVar(&o.Warm, "warm", 1000, "executions of the 50/s load on warm instances")
+	cmd.Flags().IntVar(&o.Rounds, "rounds", 40, "rounds of the loop that takes one cold start of each in turn")
+	cmd.Flags().IntVar(&o.Warm, "warm", 1000, "executions of the 200/s load on warm instances; half as many at 50/s")
+	cmd.Flags().IntVar(&o.Instances, "instances", 100, "warm instances at once when memory is measured; 1000 measures the goal instead of extrapolating")
+	cmd.Flags().StringSliceVar(&o.Only, "only", nil, "measure only these parts: "+strings.Join(bench.Parts(), ", "))
 	return cmd
 }
