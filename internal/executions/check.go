@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -126,16 +127,24 @@ func (c *checker) files(files []remuda.File) {
 		return
 	}
 	total := 0
-	seen := make(map[string]bool, len(files))
+	first := make(map[string]int, len(files))
 	for i, f := range files {
 		field := fmt.Sprintf("files[%d].path", i)
 		if message := runspaces.CheckPath(f.Path); message != "" {
 			c.add(field, "%s", message)
-		} else if seen[f.Path] {
-			c.add(field, "names the same file as one before it")
+		} else if n, ok := first[f.Path]; ok {
+			c.add(field, "names the same file as files[%d]", n)
+		} else {
+			first[f.Path] = i
 		}
-		seen[f.Path] = true
 		total += len(f.Content)
+	}
+	for i, f := range files { // no file can be the folder of another
+		for folder := path.Dir(f.Path); folder != "." && folder != "/"; folder = path.Dir(folder) {
+			if n, ok := first[folder]; ok {
+				c.add(fmt.Sprintf("files[%d].path", i), "lies in %s, which files[%d] makes a file", shorten(folder), n)
+			}
+		}
 	}
 	c.size("files", total, remuda.MaxFileBytes)
 }

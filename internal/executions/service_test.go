@@ -104,6 +104,8 @@ func TestRequestIsChecked(t *testing.T) {
 		{"parameters", remuda.ExecutionRequest{Runtime: "r", Script: "x", Parameters: map[string]json.RawMessage{"a-b": json.RawMessage("1"), "c": json.RawMessage("{")}}, remuda.CodeInvalid, []string{"parameters", "parameters.c"}},
 		{"environment", remuda.ExecutionRequest{Runtime: "r", Script: "x", Env: map[string]string{"REMUDA_X": ""}}, remuda.CodeInvalid, []string{"env.REMUDA_X"}},
 		{"files", remuda.ExecutionRequest{Runtime: "r", Script: "x", Files: []remuda.File{{Path: "/etc/passwd"}, {Path: "a"}, {Path: "a"}}}, remuda.CodeInvalid, []string{"files[0].path", "files[2].path"}},
+		{"file in a file", remuda.ExecutionRequest{Runtime: "r", Script: "x", Files: []remuda.File{{Path: "a/b/c"}, {Path: "a/bc"}, {Path: "a/b"}, {Path: "b/c"}}}, remuda.CodeInvalid, []string{"files[0].path"}},
+		{"file in a file of one letter", remuda.ExecutionRequest{Runtime: "r", Script: "x", Files: []remuda.File{{Path: "a"}, {Path: "a/b/c"}, {Path: "b"}}}, remuda.CodeInvalid, []string{"files[1].path"}},
 		{"script size", remuda.ExecutionRequest{Runtime: "r", Script: strings.Repeat("x", remuda.MaxScriptBytes+1)}, remuda.CodeTooLarge, []string{"script"}},
 		{"stdin size", remuda.ExecutionRequest{Runtime: "r", Script: "x", Stdin: make([]byte, remuda.MaxStdinBytes+1)}, remuda.CodeTooLarge, []string{"stdin"}},
 		{"no such runtime", remuda.ExecutionRequest{Runtime: "absent", Script: "x"}, remuda.CodeNotFound, nil},

@@ -24,13 +24,13 @@ const (
 	maxDescription = 4096
 )
 
-var namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
 
 // CheckName says what is wrong with the name of an object, "" for nothing.
 func CheckName(name string) string {
 	switch {
 	case !namePattern.MatchString(name):
-		return "must be 1 to 64 letters, digits, dots, underscores or hyphens"
+		return "must be 1 to 63 letters, digits, dots, underscores or hyphens"
 	case strings.Trim(name, ".") == "":
 		return "must not consist of dots only"
 	default:

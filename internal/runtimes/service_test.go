@@ -185,7 +185,7 @@ func TestFieldMessages(t *testing.T) {
 		{"no class of isolation", func(d *remuda.Definition) { d.Isolation = "vm" }, "isolation", "process, gvisor"},
 		{"egress without a form", func(d *remuda.Definition) { d.Egress.Names = []string{"A.example"} }, "egress.names[0]", "lower case"},
 		{"egress to the machine", func(d *remuda.Definition) { d.Egress.CIDRs = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} }, "egress.cidrs[0]", "never reached"},
-		{"too long", func(d *remuda.Definition) { d.Name = strings.Repeat("a", 65) }, "name", "1 to 64"},
+		{"too long", func(d *remuda.Definition) { d.Name = strings.Repeat("a", 64) }, "name", "1 to 63"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
