@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -64,9 +65,36 @@ func (k *keeper) completeRoot(s *protocol.Setup) error {
 			return err
 		}
 	}
+	if err := removeDevices(); err != nil {
+		return err
+	}
 	for _, l := range s.Limits {
 		if l.Resource == unix.RLIMIT_NPROC {
 			k.setup.processes = l.Value
+		}
+	}
+	var err error
+	k.files.root, err = openBeneath(protocol.Workspace)
+	return err
+}
+
+// keptDevices is what every sandbox has in /dev.
+var keptDevices = []string{
+	"fd", "full", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero",
+}
+
+// removeDevices leaves of /dev what is no way to more than a sandbox has.
+func removeDevices() error {
+	entries, err := os.ReadDir("/dev")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if slices.Contains(keptDevices, e.Name()) {
+			continue
+		}
+		if err := os.RemoveAll("/dev/" + e.Name()); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -21,10 +21,10 @@ const maxTransfers = 16
 // maxEntries bounds a list whose request names no limit, or a larger one.
 const maxEntries = 10_000
 
-// fileServer serves the workspace. Every path is resolved by os.Root, which
+// fileServer serves the workspace. Every path is resolved by a directory, which
 // follows no link out of it, whatever a script does meanwhile.
 type fileServer struct {
-	root      *os.Root
+	root      directory
 	downloads []*download
 	uploads   map[uint32]*upload
 	buffer    []byte
@@ -47,10 +47,16 @@ type upload struct {
 }
 
 func (s *fileServer) open() error {
-	var err error
-	s.root, err = os.OpenRoot(protocol.Workspace)
 	s.uploads = map[uint32]*upload{}
-	return err
+	if s.root != nil {
+		return nil
+	}
+	root, err := os.OpenRoot(protocol.Workspace)
+	if err != nil {
+		return err
+	}
+	s.root = root
+	return nil
 }
 
 // fileError is an error with the code that the server shows.
