@@ -178,7 +178,7 @@ func limitAttempts() []attempt {
 	memory := func(name, script string) attempt {
 		return attempt{name: name, resources: small(64, 16, 32), request: engine.Request{Script: script},
 			state: remuda.ExecutionError, by: remuda.KilledByMemory, says: "eating", dead: true, check: func(o outcome) {
-				if o.Usage.PeakMemory < 32<<20 || o.Usage.PeakMemory > 80<<20 {
+				if o.Usage.PeakMemory < 32<<20 || o.Usage.PeakMemory > 80<<20+o.d.MemoryOverhead {
 					o.t.Errorf("peak memory is %d", o.Usage.PeakMemory)
 				}
 			}}

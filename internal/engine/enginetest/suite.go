@@ -19,11 +19,27 @@ const patience = 3 * time.Minute
 // resources of instances whose limits are not the matter.
 var resources = remuda.Resources{CPU: 2, MemoryMB: 256, DiskMB: 64, Pids: 64}
 
+// Differences are where an engine's sandboxes are another kind of thing than
+// processes of the machine in namespaces. The zero value is no difference.
+type Differences struct {
+	// MemoryOverhead is what the machine's kernel lets a sandbox have beside its
+	// limit, in bytes, because a part of it is no script's.
+	MemoryOverhead int64
+	// Unseen says that processes of a sandbox are no processes of the machine.
+	Unseen bool
+	// UnmarkedRoot says that the read-only parts of the root do not tell that
+	// they hold neither programs of other users nor devices.
+	UnmarkedRoot bool
+}
+
 // Run runs the whole suite. open makes an engine for the test it is given and
 // checks at that test's end that nothing is left on the machine.
-func Run(t *testing.T, open func(*testing.T) engine.Engine) {
+func Run(t *testing.T, open func(*testing.T) engine.Engine) { RunDifferent(t, open, Differences{}) }
+
+// RunDifferent is Run for an engine with differences.
+func RunDifferent(t *testing.T, open func(*testing.T) engine.Engine, d Differences) {
 	t.Run("contract", func(t *testing.T) { Contract(t, open, Python()) })
-	e := open(t)
+	e := engine.Engine(different{open(t), d})
 	t.Run("languages", func(t *testing.T) { languages(t, e) })
 	t.Run("limits", func(t *testing.T) { limits(t, e) })
 	t.Run("loops", func(t *testing.T) { loops(t, e) })
@@ -35,10 +51,23 @@ func Run(t *testing.T, open func(*testing.T) engine.Engine) {
 	t.Run("channel", func(t *testing.T) { channel(t, e) })
 }
 
+// different carries an engine's differences to where they matter.
+type different struct {
+	engine.Engine
+
+	Differences Differences
+}
+
+func differencesOf(e engine.Engine) Differences {
+	d, _ := e.(different)
+	return d.Differences
+}
+
 // box is an instance under test.
 type box struct {
 	engine.Instance
 	t *testing.T
+	d Differences
 }
 
 // create makes an instance that is destroyed with the test.
@@ -61,7 +90,7 @@ func createFrom(t *testing.T, e engine.Engine, s engine.Spec) box {
 			t.Errorf("destroy: %v", err)
 		}
 	})
-	return box{Instance: inst, t: t}
+	return box{Instance: inst, t: t, d: differencesOf(e)}
 }
 
 func spec(language remuda.Language, r remuda.Resources) engine.Spec {
@@ -97,6 +126,7 @@ func both(t *testing.T, e engine.Engine, r remuda.Resources, attempt func(box)) 
 type outcome struct {
 	engine.Result
 	t        *testing.T
+	d        Differences
 	out, err string
 }
 
@@ -141,7 +171,7 @@ func (b box) try(req engine.Request) (outcome, error) {
 	if err == nil && res.LastSeq != last {
 		b.t.Errorf("the result's last record is %d, the output's %d", res.LastSeq, last)
 	}
-	return outcome{Result: res, t: b.t, out: out.String(), err: errs.String()}, err
+	return outcome{Result: res, t: b.t, d: b.d, out: out.String(), err: errs.String()}, err
 }
 
 // wants checks how an execution ended.
