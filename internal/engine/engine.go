@@ -36,6 +36,8 @@ type Finding struct {
 	OK     bool   `json:"ok"`
 	Detail string `json:"detail,omitempty"` // what was seen
 	Remedy string `json:"remedy,omitempty"` // what to do when not OK
+	// Optional says that the server starts without it.
+	Optional bool `json:"optional,omitempty"`
 }
 
 // Interpreter is one interpreter found in an environment.
@@ -52,6 +54,7 @@ type Spec struct {
 	Language    remuda.Language
 	Version     string
 	Environment string
+	Isolation   remuda.Isolation // "" is IsolationProcess
 	Resources   remuda.Resources
 	Env         map[string]string
 	// Preload lists modules that a template of this generation imports.
@@ -71,6 +74,13 @@ type Retirer interface {
 	// Retire lets go of it. Instances live on; creating another one of that
 	// generation afterwards is allowed, only slower.
 	Retire(key remuda.GenerationKey)
+}
+
+// Weigher is an Instance that knows its weight.
+type Weigher interface {
+	// Memory is how many bytes of memory the instance has to itself now: what
+	// would be free if it ended. It is cheap, and 0 when it is not known.
+	Memory() int64
 }
 
 // Narrower is an Instance whose fence can be narrowed while it waits or runs.

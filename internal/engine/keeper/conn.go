@@ -1,0 +1,170 @@
+package keeper
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/remuda-run/remuda/internal/guest/protocol"
+)
+
+// maxFromKeeper bounds a frame that a keeper sends. A result is the largest.
+const maxFromKeeper = 24 << 20
+
+// helloTime is how long a keeper may take to greet. On a busy machine its start
+// can take a while.
+const helloTime = 20 * time.Second
+
+// Conn is the server's end of a keeper's socket. One goroutine reads; any
+// may send.
+type Conn struct {
+	conn  *net.UnixConn
+	in    *bufio.Reader
+	state protocol.State // what Hello was answered with
+
+	sending sync.Mutex
+	out     []byte // reused between frames
+}
+
+// NewConn takes a connection whose other end is a keeper, and says Hello. On
+// error it is closed.
+func NewConn(ctx context.Context, c *net.UnixConn) (*Conn, error) {
+	k := &Conn{conn: c, in: bufio.NewReaderSize(c, 64<<10)}
+	if err := k.hello(ctx); err != nil {
+		k.Close()
+		return nil, fmt.Errorf("greet the keeper: %w", err)
+	}
+	return k, nil
+}
+
+func (k *Conn) hello(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, helloTime)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = k.conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if err := k.send(protocol.TypeHello, &protocol.Hello{Version: protocol.Version}); err != nil {
+		return err
+	}
+	t, payload, err := k.read()
+	if err != nil {
+		return err
+	}
+	switch t {
+	case protocol.TypeState:
+		if err := decode(payload, &k.state); err != nil {
+			return err
+		}
+		if k.state.Version != protocol.Version {
+			return fmt.Errorf("%w: it answers in version %d and this server speaks version %d", errProtocol, k.state.Version, protocol.Version)
+		}
+		return nil
+	case protocol.TypeFailed:
+		return failure(payload)
+	default:
+		return fmt.Errorf("%w: frame of type %d instead of State", errProtocol, t)
+	}
+}
+
+// errProtocol is wrapped by every error about what a keeper may not send.
+var errProtocol = errors.New("the keeper broke the protocol")
+
+func decode(payload []byte, into protocol.Message) error {
+	if err := protocol.Decode(payload, into); err != nil {
+		return fmt.Errorf("%w: %w", errProtocol, err)
+	}
+	return nil
+}
+
+// failure turns a Failed frame into an error.
+func failure(payload []byte) error {
+	var f protocol.Failed
+	if err := decode(payload, &f); err != nil {
+		return err
+	}
+	return fmt.Errorf("%s: %s", f.Stage, f.Error)
+}
+
+// read returns the next frame. The payload is the caller's.
+func (k *Conn) read() (protocol.Type, []byte, error) {
+	return protocol.Read(k.in, nil, maxFromKeeper)
+}
+
+// send writes a frame with a message.
+func (k *Conn) send(t protocol.Type, message protocol.Message) error {
+	k.sending.Lock()
+	defer k.sending.Unlock()
+	k.out = protocol.AppendFrame(k.out[:0], t, message)
+	return k.write()
+}
+
+// sendRaw writes a frame.
+func (k *Conn) sendRaw(t protocol.Type, payload []byte) error {
+	k.sending.Lock()
+	defer k.sending.Unlock()
+	k.out = protocol.Append(k.out[:0], t, payload)
+	return k.write()
+}
+
+// write writes k.out. The caller holds the lock.
+func (k *Conn) write() error {
+	_, err := k.conn.Write(k.out)
+	if cap(k.out) > 1<<20 {
+		k.out = nil
+	}
+	return err
+}
+
+// gone reports whether the other end has closed, without reading.
+func (k *Conn) gone() bool {
+	raw, err := k.conn.SyscallConn()
+	if err != nil {
+		return true
+	}
+	gone := true
+	_ = raw.Control(func(fd uintptr) { // fails when closed
+		for {
+			p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+			n, err := unix.Poll(p, 0)
+			if errors.Is(err, unix.EINTR) {
+				continue
+			}
+			gone = err != nil || n > 0
+			return
+		}
+	})
+	return gone
+}
+
+// Close closes the connection.
+func (k *Conn) Close() { _ = k.conn.Close() }
+
+// SetUp tells the keeper what sandbox to build and waits for its answer.
+func (k *Conn) SetUp(ctx context.Context, setup *protocol.Setup) (protocol.Ready, error) {
+	if err := k.send(protocol.TypeSetup, setup); err != nil {
+		return protocol.Ready{}, fmt.Errorf("send the setup: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = k.conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	t, payload, err := k.read()
+	if err != nil {
+		return protocol.Ready{}, fmt.Errorf("wait for the sandbox: %w", err)
+	}
+	switch t {
+	case protocol.TypeReady:
+		var r protocol.Ready
+		if !stop() {
+			return r, context.Cause(ctx) // the deadline is set by now
+		}
+		return r, decode(payload, &r)
+	case protocol.TypeFailed:
+		return protocol.Ready{}, fmt.Errorf("build the sandbox: %w", failure(payload))
+	default:
+		return protocol.Ready{}, fmt.Errorf("%w: frame of type %d instead of Ready", errProtocol, t)
+	}
+}

@@ -1,0 +1,321 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/engine/local/cgroup"
+	"github.com/remuda-run/remuda/internal/guest/protocol"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// Process is the sandbox as processes of the machine.
+type Process interface {
+	// Kill ends every one of them, soon.
+	Kill() error
+	// Wait returns when none is left.
+	Wait() error
+	// Exited asks without waiting.
+	Exited() bool
+}
+
+// Options are what an instance is made from. All are required.
+type Options struct {
+	ID        remuda.InstanceID
+	Language  remuda.Language
+	Resources remuda.Resources
+	Timings   remuda.Timings // of its creation; the instance's from here on
+	Log       *slog.Logger
+	// SpoolDir is where files are kept, without a name, on their way.
+	SpoolDir   string
+	DiskInodes int64 // quota of files, for messages
+	Group      *cgroup.Group
+	Process    Process
+	Conn       *Conn
+	// Yields says that the group gives way to others until the first execution.
+	Yields bool
+	// Ephemeral ends the sandbox with the connection, whatever SetLinger says.
+	Ephemeral bool
+	// Clear removes what is left on the machine when no process is left.
+	Clear func(context.Context) error
+}
+
+// Instance is an engine.Instance whose sandbox has a keeper.
+//
+// Two goroutines belong to it from Begin to its end: one reads the keeper's
+// frames, one waits for the end of the sandbox's processes.
+type Instance struct {
+	opts   Options
+	conn   *Conn
+	oom    *os.File // memory events (v1), or nil
+	yields bool     // changed by the one execution at a time
+
+	done    chan struct{}
+	readers sync.WaitGroup // the goroutine that reads frames, and the memory watcher
+
+	mu    sync.Mutex
+	ended bool
+	cause cause // first reason to end it
+	exit  engine.Exit
+	final cgroup.Usage // once it has ended
+	run   *run         // what runs now
+	files fileCalls
+
+	destroying sync.Once
+	destroyed  chan struct{} // closed when nothing is left
+	destroyErr error
+}
+
+var _ engine.Instance = (*Instance)(nil)
+
+// cause is why a sandbox was ended by us.
+type cause struct {
+	by     remuda.KilledBy
+	reason string
+}
+
+// Begin makes an instance of a sandbox whose keeper has answered SetUp. On error
+// nothing was begun and the sandbox is the caller's still.
+func Begin(opts Options) (*Instance, error) {
+	i := &Instance{
+		opts: opts, conn: opts.Conn, yields: opts.Yields,
+		done: make(chan struct{}), destroyed: make(chan struct{}),
+	}
+	if err := i.watchMemory(); err != nil {
+		return nil, err
+	}
+	i.readers.Go(i.read)
+	go i.watch()
+	return i, nil
+}
+
+// ID implements engine.Instance.
+func (i *Instance) ID() remuda.InstanceID { return i.opts.ID }
+
+// Timings implements engine.Instance.
+func (i *Instance) Timings() remuda.Timings { return i.opts.Timings }
+
+// Alive implements engine.Instance.
+func (i *Instance) Alive() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return !i.ended && i.cause == (cause{}) && !i.opts.Process.Exited() && !i.conn.gone()
+}
+
+// Done implements engine.Instance.
+func (i *Instance) Done() <-chan struct{} { return i.done }
+
+// Exit implements engine.Instance.
+func (i *Instance) Exit() engine.Exit {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.exit
+}
+
+// SetLinger implements engine.Instance.
+func (i *Instance) SetLinger(_ context.Context, d time.Duration) error {
+	if i.opts.Ephemeral {
+		d = 0
+	}
+	if err := i.conn.send(protocol.TypeLinger, &protocol.Linger{LingerMS: d.Milliseconds()}); err != nil {
+		return i.lost(err)
+	}
+	return nil
+}
+
+// lost is the error for what a sandbox that has ended can no longer do.
+func (i *Instance) lost(err error) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	e := &remuda.Error{Code: remuda.CodeUnavailable, Message: "the sandbox has ended", Cause: i.exit.Reason, Remedy: "use a new one", Err: err}
+	if e.Cause == "" {
+		e.Cause = i.cause.reason
+	}
+	return e
+}
+
+// end kills the whole sandbox. The first cause stays.
+func (i *Instance) end(by remuda.KilledBy, reason string) {
+	i.mu.Lock()
+	if i.cause == (cause{}) {
+		i.cause = cause{by: by, reason: reason}
+	}
+	i.mu.Unlock()
+	i.kill()
+}
+
+// read handles the keeper's frames until the connection ends.
+func (i *Instance) read() {
+	for {
+		t, payload, err := i.conn.read()
+		if err == nil {
+			err = i.handle(t, payload)
+		}
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, errProtocol) || errors.Is(err, protocol.ErrFrameTooLarge) || errors.Is(err, io.ErrUnexpectedEOF) && !i.opts.Process.Exited():
+			i.opts.Log.Warn("a keeper broke the protocol; its sandbox is ended", "instance", i.opts.ID, "error", err)
+			i.end(remuda.KilledByPolicy, "the sandbox sent what it may not send")
+		default:
+			// The keeper closes the connection when it ends. It must not live
+			// on without one that we still use.
+			i.kill()
+		}
+		return
+	}
+}
+
+// kill ends the sandbox for no reason of our own.
+func (i *Instance) kill() {
+	if err := i.opts.Process.Kill(); err != nil {
+		i.opts.Log.Error("a sandbox could not be killed", "instance", i.opts.ID, "error", err)
+	}
+}
+
+// handle takes one frame. It must not wait for anyone.
+func (i *Instance) handle(t protocol.Type, payload []byte) error {
+	switch t {
+	case protocol.TypeOutput:
+		return i.handleOutput(payload)
+	case protocol.TypeEnd:
+		return i.handleEnd(payload)
+	case protocol.TypeFileReply:
+		var reply protocol.FileReply
+		if err := decode(payload, &reply); err != nil {
+			return err
+		}
+		return i.files.reply(reply)
+	case protocol.TypeFileData:
+		req, data, err := protocol.ParseFileData(payload)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errProtocol, err)
+		}
+		return i.files.data(req, data)
+	default:
+		return fmt.Errorf("%w: unexpected frame of type %d", errProtocol, t)
+	}
+}
+
+// watch waits for the end of the sandbox's processes and settles what it was.
+func (i *Instance) watch() {
+	if err := i.opts.Process.Wait(); err != nil {
+		i.opts.Log.Error("a sandbox's end could not be awaited", "instance", i.opts.ID, "error", err)
+	}
+	if i.oom != nil {
+		_ = i.oom.Close() // ends its watcher
+	}
+	i.readers.Wait() // all that it said is heard
+	usage, err := i.opts.Group.Usage()
+	if err != nil {
+		i.opts.Log.Error("a dead sandbox's usage could not be read", "instance", i.opts.ID, "error", err)
+	}
+	i.mu.Lock()
+	i.ended, i.final = true, usage
+	why := i.cause
+	switch {
+	case why.by != remuda.KilledByNothing && why.by != remuda.KilledByCancel:
+	case usage.OOMKills > 0:
+		why = cause{remuda.KilledByMemory, i.memoryReason()}
+	case why == cause{}:
+		why.reason = "the sandbox's first process ended unexpectedly"
+	}
+	i.exit = engine.Exit{KilledBy: why.by, Reason: why.reason, Usage: remuda.Usage{CPU: usage.CPU, PeakMemory: usage.PeakMemory}}
+	r := i.run
+	i.mu.Unlock()
+	i.files.fail()
+	if r != nil {
+		r.dead()
+	}
+	close(i.done)
+}
+
+func (i *Instance) memoryReason() string {
+	return fmt.Sprintf("it used more than its %d MiB of memory", i.opts.Resources.MemoryMB)
+}
+
+// watchMemory ends the whole sandbox when one of its processes was killed for
+// memory; with cgroup v2 the kernel does that.
+func (i *Instance) watchMemory() error {
+	events, err := i.opts.Group.OOMEvents()
+	if err != nil || events == nil {
+		return err
+	}
+	i.oom = events
+	i.readers.Go(func() {
+		var count [8]byte
+		for {
+			if _, err := events.Read(count[:]); err != nil {
+				return // closed
+			}
+			if i.killedForMemory() {
+				i.end(remuda.KilledByMemory, i.memoryReason())
+				return
+			}
+		}
+	})
+	return nil
+}
+
+// killedForMemory waits a moment for the kill that follows the event: the kernel
+// reports the want of memory first.
+func (i *Instance) killedForMemory() bool {
+	const patience = 2 * time.Second
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		n, err := i.opts.Group.OOMKills()
+		if err != nil || i.opts.Process.Exited() {
+			return false // the end is told by others
+		}
+		if n > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Destroy implements engine.Instance.
+func (i *Instance) Destroy(ctx context.Context) error {
+	i.destroying.Do(func() {
+		i.end(remuda.KilledByCancel, "the sandbox was destroyed")
+		go func() {
+			defer close(i.destroyed)
+			<-i.done
+			clearing, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+			defer cancel()
+			i.destroyErr = i.clear(clearing)
+		}()
+	})
+	select {
+	case <-i.destroyed:
+		return i.destroyErr
+	case <-ctx.Done():
+		return remuda.Errorf(contextCode(ctx), "wait for the end of a sandbox: %w", ctx.Err())
+	}
+}
+
+// clear removes what is left when no process is.
+func (i *Instance) clear(ctx context.Context) error {
+	i.conn.Close()
+	if err := i.opts.Clear(ctx); err != nil {
+		i.opts.Log.Error("a sandbox was not removed entirely", "instance", i.opts.ID, "error", err)
+		return remuda.Internal("removing a sandbox", err)
+	}
+	return nil
+}
+
+// cleanupTime bounds the removal of one sandbox.
+const cleanupTime = 30 * time.Second
+
+func contextCode(ctx context.Context) remuda.Code {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return remuda.CodeDeadline
+	}
+	return remuda.CodeCanceled
+}

@@ -1,0 +1,108 @@
+package keeper
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/engine/local/cgroup"
+	"github.com/remuda-run/remuda/internal/guest/protocol"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// result says how an execution ended: from what the keeper said, if it could
+// say anything, and from what the kernel counted, which is believed more.
+func (i *Instance) result(r *run, req engine.Request, before cgroup.Usage) engine.Result {
+	r.mu.Lock()
+	end, lastSeq := r.end, r.lastSeq
+	r.mu.Unlock()
+	if end != nil && end.Dead {
+		// The keeper follows its interpreter; what killed it is known then.
+		i.kill()
+		<-i.done
+	}
+	grown, err := i.usage(before)
+	if err != nil {
+		i.opts.Log.Error("the result of an execution lacks its usage", "instance", i.opts.ID, "error", err)
+	}
+	if end != nil && grown.OOMKills > 0 {
+		// A part of it is gone: what is left cannot be trusted to be whole.
+		i.end(remuda.KilledByMemory, i.memoryReason())
+		<-i.done
+	}
+	res := engine.Result{
+		LastSeq: lastSeq, Timings: remuda.Timings{},
+		Usage: remuda.Usage{CPU: grown.CPU, PeakMemory: grown.PeakMemory},
+	}
+	if end == nil {
+		i.died(&res, req)
+	} else {
+		ended(&res, end)
+		i.limits(&res, end, grown)
+	}
+	return res
+}
+
+// ended copies what the keeper said.
+func ended(res *engine.Result, end *protocol.End) {
+	res.State = remuda.ExecutionState(end.State)
+	res.ExitCode = end.ExitCode
+	res.KilledBy = remuda.KilledBy(end.KilledBy)
+	res.Reason = end.Reason
+	res.OutputCut = end.OutputCut
+	res.Dead = end.Dead
+	res.Usage.Wall = time.Duration(end.WallUS) * time.Microsecond
+	res.Timings["run"] = res.Usage.Wall
+	if end.HasValue {
+		res.Value = &remuda.Value{Text: end.ValueText, Rich: end.Rich}
+		if json.Valid(end.ValueJSON) { // the keeper has checked it, and could be wrong
+			res.Value.JSON = end.ValueJSON
+		}
+	}
+	if end.ErrType != "" || end.ErrText != "" || end.Traceback != "" {
+		res.Error = &remuda.ScriptError{Type: end.ErrType, Message: end.ErrText, Traceback: end.Traceback}
+	}
+	switch res.State {
+	case remuda.ExecutionSuccess, remuda.ExecutionError, remuda.ExecutionTimeout, remuda.ExecutionCanceled:
+	default:
+		res.State, res.Reason = remuda.ExecutionError, fmt.Sprintf("it ended in the unknown state %q", end.State)
+	}
+}
+
+// limits names the limit that made a script fail.
+func (i *Instance) limits(res *engine.Result, end *protocol.End, grown cgroup.Usage) {
+	r := i.opts.Resources
+	failed := res.State == remuda.ExecutionError && res.KilledBy == remuda.KilledByNothing
+	switch {
+	case grown.OOMKills > 0:
+		res.State, res.KilledBy, res.Reason, res.Dead = remuda.ExecutionError, remuda.KilledByMemory, i.memoryReason(), true
+		res.ExitCode, res.Value = nil, nil
+	case failed && grown.PidsMax > 0:
+		res.KilledBy, res.Reason = remuda.KilledByPids, fmt.Sprintf("it needed more than its %d processes and threads", r.Pids)
+	case failed && end.DiskFull:
+		res.KilledBy, res.Reason = remuda.KilledByDisk, i.diskReason()
+	}
+}
+
+// diskReason names both quotas: the sandbox tells that one is used up, not which.
+func (i *Instance) diskReason() string {
+	return fmt.Sprintf("it filled its disk of %d MiB and %d files", i.opts.Resources.DiskMB, i.opts.DiskInodes)
+}
+
+// died says how an execution ended whose sandbox did not live to say it.
+func (i *Instance) died(res *engine.Result, req engine.Request) {
+	exit := i.Exit()
+	res.Dead = true
+	res.KilledBy, res.Reason = exit.KilledBy, exit.Reason
+	switch exit.KilledBy {
+	case remuda.KilledByTime:
+		res.State, res.Reason = remuda.ExecutionTimeout, timeReason(req.Timeout)
+	case remuda.KilledByCancel:
+		res.State = remuda.ExecutionCanceled
+	case remuda.KilledByNothing:
+		res.State = remuda.ExecutionLost
+	default:
+		res.State = remuda.ExecutionError
+	}
+}
