@@ -13,7 +13,7 @@ OAPI_CODEGEN_VERSION  := v2.8.2
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 INIT    := internal/guest/initbin/remuda-init
 
-.PHONY: help demo test build bench lint fuzz test-vm test-fresh generate clean init version
+.PHONY: help demo test build bench soak lint fuzz test-vm test-fresh generate clean init version
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | column -t -s "$$(printf '\t')" 2>/dev/null \
@@ -38,6 +38,11 @@ bench: ## install the peers and print our figures beside theirs
 	@scripts/install.sh run bench
 	@$(MAKE) build
 	@bin/remuda bench
+
+soak: ## 100,000 executions with 20 runspaces open, then look for what stayed (COUNT=100000; nothing else may run)
+	@scripts/install.sh run test
+	@$(MAKE) build
+	@PROGRAM_UNDER_TEST=$(CURDIR)/bin/remuda SOAK_COUNT=$(or $(COUNT),100000) go test -count=1 -v -timeout 170m -run '^TestNothingStays$$' ./test/soak
 
 lint: init .bin/golangci-lint-$(GOLANGCI_LINT_VERSION) ## check formatting, generated code, scripts and the rules of .golangci.yaml
 	@scripts/lint.sh
