@@ -547,6 +547,10 @@ type Organization struct {
 	CreatedAt time.Time `json:"created_at"`
 	Id        string    `json:"id"`
 	Name      string    `json:"name"`
+
+	// Policy What a site administrator lets an organization do, beyond what the site's own settings forbid
+	// everybody. Empty lists and 0 add nothing to those.
+	Policy Policy `json:"policy"`
 }
 
 // OrganizationCreate defines model for OrganizationCreate.
@@ -558,6 +562,11 @@ type OrganizationCreate struct {
 type OrganizationList struct {
 	Items []Organization `json:"items"`
 	Next  *string        `json:"next"`
+}
+
+// OrganizationUpdate defines model for OrganizationUpdate.
+type OrganizationUpdate struct {
+	Policy PolicyUpdate `json:"policy"`
 }
 
 // OutputPage defines model for OutputPage.
@@ -586,6 +595,30 @@ type OutputRecord struct {
 
 // OutputRecordStream defines model for OutputRecord.Stream.
 type OutputRecordStream string
+
+// Policy What a site administrator lets an organization do, beyond what the site's own settings forbid
+// everybody. Empty lists and 0 add nothing to those.
+type Policy struct {
+	// Isolations Classes that its runtimes may have.
+	Isolations []Isolation `json:"isolations"`
+
+	// MaxInstances Instances that it may hold at the same time.
+	MaxInstances int `json:"max_instances"`
+
+	// NetworkAllow Ranges of addresses that its runtimes may list and reach; empty is any.
+	NetworkAllow []string `json:"network_allow"`
+
+	// NetworkForbid Ranges that they may not, whatever `network_allow` says.
+	NetworkForbid []string `json:"network_forbid"`
+}
+
+// PolicyUpdate defines model for PolicyUpdate.
+type PolicyUpdate struct {
+	Isolations    *[]Isolation `json:"isolations,omitempty"`
+	MaxInstances  *int         `json:"max_instances,omitempty"`
+	NetworkAllow  *[]string    `json:"network_allow,omitempty"`
+	NetworkForbid *[]string    `json:"network_forbid,omitempty"`
+}
 
 // Pool How many warm, never-used instances are kept.
 type Pool struct {
@@ -1186,6 +1219,9 @@ type CreateExecutionJSONRequestBody = ExecutionCreate
 
 // CreateOrganizationJSONRequestBody defines body for CreateOrganization for application/json ContentType.
 type CreateOrganizationJSONRequestBody = OrganizationCreate
+
+// UpdateOrganizationJSONRequestBody defines body for UpdateOrganization for application/json ContentType.
+type UpdateOrganizationJSONRequestBody = OrganizationUpdate
 
 // PutMemberJSONRequestBody defines body for PutMember for application/json ContentType.
 type PutMemberJSONRequestBody = MemberPut

@@ -72,6 +72,12 @@ func (c *Client) GetOrganization(ctx context.Context, ref string) (Organization,
 	return call[Organization](ctx, c, http.MethodGet, at("organizations", ref), nil, nil)
 }
 
+// UpdateOrganization changes what an organization may do. For site
+// administrators.
+func (c *Client) UpdateOrganization(ctx context.Context, ref string, in OrganizationUpdate) (Organization, error) {
+	return call[Organization](ctx, c, http.MethodPatch, at("organizations", ref), nil, in)
+}
+
 // ListMembers lists who has which role in an organization.
 func (c *Client) ListMembers(ctx context.Context, organization string) (MemberList, error) {
 	return call[MemberList](ctx, c, http.MethodGet, at("organizations", organization, "members"), nil, nil)

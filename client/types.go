@@ -50,10 +50,16 @@ type (
 	OrganizationCreate = api.OrganizationCreate
 	// OrganizationList is the schema OrganizationList.
 	OrganizationList = api.OrganizationList
+	// OrganizationUpdate is the schema OrganizationUpdate.
+	OrganizationUpdate = api.OrganizationUpdate
 	// OutputPage is the schema OutputPage.
 	OutputPage = api.OutputPage
 	// OutputRecord is the schema OutputRecord.
 	OutputRecord = api.OutputRecord
+	// Policy is the schema Policy.
+	Policy = api.Policy
+	// PolicyUpdate is the schema PolicyUpdate.
+	PolicyUpdate = api.PolicyUpdate
 	// Pool is the schema Pool.
 	Pool = api.Pool
 	// PoolUpdate is the schema PoolUpdate.

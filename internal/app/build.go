@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/remuda-run/remuda/internal/config"
+	"github.com/remuda-run/remuda/internal/egress"
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/engine/local"
 	"github.com/remuda-run/remuda/internal/executions"
@@ -50,19 +51,35 @@ type services struct {
 // buildServices wires the services over an open store and a recovered engine.
 func buildServices(c config.Config, st *store.Store, eng engine.Engine, log *slog.Logger) *services {
 	s := &services{store: st, metrics: telemetry.New(), trimmer: newTrimmer()}
-	s.pool = pool.New(eng, log.With("part", "pool"), s.metrics, pool.Settings{
-		Capacity: c.Slots, ParallelStarts: c.ParallelStarts, ParallelCold: c.ParallelCold,
-	})
+	s.organizations = organizations.New(st, log.With("part", "organizations"), nil)
+	s.pool = pool.New(eng, log.With("part", "pool"), s.metrics, poolSettings(c, s.organizations))
 	idle := c.RunspaceIdleTimeout
 	if idle == 0 {
 		idle = -1 // what the setting calls 0, never, the service calls negative
 	}
-	s.organizations = organizations.New(st, log.With("part", "organizations"), nil)
-	s.runtimes = runtimes.New(st, eng, s.pool, log.With("part", "runtimes"), runtimes.Settings{})
+	s.runtimes = runtimes.New(st, eng, s.pool, log.With("part", "runtimes"), runtimes.Settings{
+		Isolations: c.Isolations(), Network: egress.Rules(c.Network()), Policies: s.organizations,
+	})
 	s.runspaces = runspaces.New(st, s.runtimes, s.pool, log.With("part", "runspaces"), s.metrics, runspaces.Settings{IdleTimeout: idle})
 	s.executions = executions.New(st, s.runtimes, s.runspaces, s.pool, log.With("part", "executions"), s.metrics,
 		executions.Settings{OutputLimit: int64(c.OutputLimitMB) << 20})
 	return s
+}
+
+// poolSettings gives every organization its own share, or the site's.
+func poolSettings(c config.Config, policies runtimes.Policies) pool.Settings {
+	set := pool.Settings{Capacity: c.Slots, ParallelStarts: c.ParallelStarts, ParallelCold: c.ParallelCold, MemoryMB: c.PoolMemoryMB}.WithDefaults()
+	site := c.OrganizationInstances
+	if site == 0 {
+		site = max(1, set.Capacity*3/4)
+	}
+	set.Share = func(org remuda.OrganizationID) int {
+		if own := policies.Policy(org).MaxInstances; own > 0 {
+			return own
+		}
+		return site
+	}
+	return set
 }
 
 // native is what the native edge calls.
@@ -89,6 +106,9 @@ func (s *services) recover(ctx context.Context, eng engine.Engine) (r recovered,
 		return r, err
 	}
 	if r.runspaces, err = s.runspaces.Recover(ctx); err != nil {
+		return r, err
+	}
+	if err := s.organizations.LoadPolicies(ctx, s.runtimes.PolicyChanged); err != nil {
 		return r, err
 	}
 	return r, s.runtimes.Start(ctx)

@@ -17,7 +17,8 @@ func (c *command) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Try everything that sandboxes need on this machine, and say what to mend",
 		Long: "Try every mechanism that sandboxes need, by using it, and say what is missing and how to mend it. Nothing is\n" +
-			"left behind. The exit status is 1 when something is missing; `remuda serve` would refuse to start.",
+			"left behind. The exit status is 1 when something is missing without which `remuda serve` would refuse to start;\n" +
+			"what it starts without, such as the isolation class gvisor, is marked NONE.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			loaded, err := c.settings()
@@ -31,7 +32,7 @@ func (c *command) doctorCommand() *cobra.Command {
 			if err := c.print(findings, func(w io.Writer) error { return writeFindings(w, findings) }); err != nil {
 				return err
 			}
-			if slices.ContainsFunc(findings, func(f engine.Finding) bool { return !f.OK }) {
+			if slices.ContainsFunc(findings, func(f engine.Finding) bool { return !f.OK && !f.Optional }) {
 				return exitStatus(ExitFailed)
 			}
 			return nil
@@ -45,7 +46,10 @@ func writeFindings(w io.Writer, findings []engine.Finding) error {
 	var b strings.Builder
 	for _, f := range findings {
 		verdict := "OK"
-		if !f.OK {
+		switch {
+		case !f.OK && f.Optional:
+			verdict = "NONE"
+		case !f.OK:
 			verdict = "FAIL"
 		}
 		line := fmt.Sprintf("%-4s  %s", verdict, f.Name)

@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,7 +14,7 @@ import (
 
 func (c *command) organizationCommand() *cobra.Command {
 	members := group("member", "Who has which role", c.memberList(), c.memberPut(), c.memberRemove())
-	return c.clientGroup("organization", "Manage organizations and their members", c.organizationCreate(), c.organizationList(), members)
+	return c.clientGroup("organization", "Manage organizations and their members", c.organizationCreate(), c.organizationList(), c.organizationUpdate(), members)
 }
 
 func (c *command) organizationCreate() *cobra.Command {
@@ -54,6 +57,58 @@ func (c *command) organizationList() *cobra.Command {
 			})
 		},
 	}
+}
+
+func (c *command) organizationUpdate() *cobra.Command {
+	var isolations, allow, forbid []string
+	var instances int
+	cmd := &cobra.Command{
+		Use: "update ORGANIZATION", Short: "Change what an organization may do (site administrators)", Args: cobra.ExactArgs(1),
+		Long: "Change what an organization may do, beyond what the site's settings forbid everybody. A list replaces the one before;\n" +
+			"an empty one (--isolations '') leaves it to the site's settings.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var policy api.PolicyUpdate
+			given := cmd.Flags().Changed
+			classes := make([]api.Isolation, len(isolations))
+			for i, class := range isolations {
+				classes[i] = api.Isolation(class)
+			}
+			assign(given("isolations"), &policy.Isolations, classes)
+			assign(given("network-allow"), &policy.NetworkAllow, allow)
+			assign(given("network-forbid"), &policy.NetworkForbid, forbid)
+			assign(given("max-instances"), &policy.MaxInstances, instances)
+			if policy == (api.PolicyUpdate{}) {
+				return usageError("nothing to change", "give at least one flag, like --max-instances 16")
+			}
+			remote, err := c.remote()
+			if err != nil {
+				return err
+			}
+			o, err := remote.UpdateOrganization(cmd.Context(), args[0], api.OrganizationUpdate{Policy: policy})
+			if err != nil {
+				return err
+			}
+			return c.print(o, func(w io.Writer) error {
+				return pairs(w, "name", o.Name, "id", o.Id, "isolations", siteIf(len(o.Policy.Isolations) == 0, fmt.Sprint(o.Policy.Isolations)),
+					"network allow", siteIf(len(o.Policy.NetworkAllow) == 0, strings.Join(o.Policy.NetworkAllow, " ")),
+					"network forbid", siteIf(len(o.Policy.NetworkForbid) == 0, strings.Join(o.Policy.NetworkForbid, " ")),
+					"instances", siteIf(o.Policy.MaxInstances == 0, strconv.Itoa(o.Policy.MaxInstances)))
+			})
+		},
+	}
+	cmd.Flags().StringSliceVar(&isolations, "isolations", nil, "classes that its runtimes may have: process, gvisor")
+	cmd.Flags().StringSliceVar(&allow, "network-allow", nil, "ranges of addresses that its runtimes may list and reach; empty is any")
+	cmd.Flags().StringSliceVar(&forbid, "network-forbid", nil, "ranges that they may not, whatever --network-allow says")
+	cmd.Flags().IntVar(&instances, "max-instances", 0, "most instances that it holds at the same time; 0 is the site's number")
+	return cmd
+}
+
+// siteIf is the text, or that the site decides.
+func siteIf(site bool, text string) string {
+	if site {
+		return "as the site says"
+	}
+	return text
 }
 
 func (c *command) memberList() *cobra.Command {

@@ -21,6 +21,7 @@ type runFlags struct {
 	scriptFlags
 
 	runtime   string
+	isolation string
 	resources remuda.Resources // of a sandbox in this process, or at most so much on a server
 	egress    []string
 	noEgress  bool
@@ -50,6 +51,7 @@ func (c *command) runCommand() *cobra.Command {
 	cmd.Flags().IntVar(&f.resources.MemoryMB, "memory-mb", 0, "MiB of memory, as --cpu (default without a server 512)")
 	cmd.Flags().IntVar(&f.resources.DiskMB, "disk-mb", 0, "MiB of workspace and /tmp, as --cpu (default without a server 256); needs a cold start")
 	cmd.Flags().IntVar(&f.resources.Pids, "pids", 0, "processes and threads, as --cpu (default without a server 128)")
+	cmd.Flags().StringVar(&f.isolation, "isolation", "", "without a server: class of isolation, process or gvisor; on a server the runtime has it")
 	cmd.Flags().StringSliceVar(&f.egress, "egress", nil, "on a server: of what the runtime may reach, only these ranges of addresses and host names (may be repeated)")
 	cmd.Flags().BoolVar(&f.noEgress, "no-egress", false, "on a server: reach nothing that --egress does not give")
 	c.addSettings(cmd.Flags(), config.GroupClient, config.GroupEngine)
@@ -75,6 +77,9 @@ func (c *command) run(ctx context.Context, f *runFlags, args []string) error {
 	if loaded.Config.URL == "" {
 		return c.runLocal(ctx, loaded.Config, f, s)
 	}
+	if f.isolation != "" {
+		return usageError("--isolation is not for a server", "choose a runtime of that class with -r")
+	}
 	s.limits = f.resources
 	if len(f.egress) > 0 || f.noEgress {
 		e := egressOf(f.egress)
@@ -95,7 +100,11 @@ func (c *command) runLocal(ctx context.Context, conf config.Config, f *runFlags,
 	if r := f.resources; r.CPU < 0 || r.MemoryMB < 0 || r.DiskMB < 0 || r.Pids < 0 {
 		return usageError("a limit is negative", "leave it out for the default")
 	}
-	definition := runtimes.WithDefaults(remuda.Definition{Name: f.runtime, Language: language, Resources: f.resources})
+	class := remuda.Isolation(f.isolation)
+	if f.isolation != "" && !slices.Contains(remuda.Isolations(), class) {
+		return usageError("--isolation %q is no class of isolation", "give process or gvisor, or leave it out", f.isolation)
+	}
+	definition := runtimes.WithDefaults(remuda.Definition{Name: f.runtime, Language: language, Isolation: class, Resources: f.resources})
 	if s.timeout > 0 {
 		definition.ExecTimeout = s.timeout
 	}

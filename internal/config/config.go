@@ -35,6 +35,13 @@ type Config struct {
 	ParallelStarts int `koanf:"parallel_starts" group:"server" help:"most warm instances being started at the same time; 0 is the number of cores"`
 	ParallelCold   int `koanf:"parallel_cold" group:"server" help:"most cold starts at the same time, others wait in line; 0 is four for each core"`
 
+	OrganizationInstances int `koanf:"organization_instances" group:"server" help:"most instances that one organization holds at the same time, unless its own policy says otherwise; 0 is three quarters of the slots"`
+	PoolMemoryMB          int `koanf:"pool_memory_mb" group:"server" help:"MiB of memory that idle warm instances may take together; 0 is a quarter of the machine's"`
+
+	IsolationClasses []string `koanf:"isolation_classes" group:"server" help:"classes of isolation that runtimes may have (process, gvisor), separated by commas; empty is all"`
+	NetworkAllow     []string `koanf:"network_allow" group:"server" help:"ranges of addresses that runtimes may list and reach, separated by commas; empty is any"`
+	NetworkForbid    []string `koanf:"network_forbid" group:"server" help:"ranges of addresses that runtimes may not list or reach, whatever network_allow says, separated by commas"`
+
 	RunspaceIdleTimeout time.Duration `koanf:"runspace_idle_timeout" group:"server" help:"close a runspace after this long without an execution unless it says otherwise; 0 is never"`
 	DrainTimeout        time.Duration `koanf:"drain_timeout" group:"server" help:"how long running executions may go on after SIGTERM before they are ended"`
 	MetricsOpen         bool          `koanf:"metrics_open" group:"server" help:"serve /metrics without a token; allowed on a loopback address only"`

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -38,11 +39,43 @@ func (l *loader) validate(c Config) []remuda.FieldError {
 		u, err := url.Parse(origin)
 		check("trusted_origins", err == nil && u.Host != "" && u.Path == "" && (u.Scheme == "https" || u.Scheme == "http"), "%q is not an origin; write it like https://console.example.org", origin)
 	}
+	for _, class := range c.IsolationClasses {
+		check("isolation_classes", slices.Contains(remuda.Isolations(), remuda.Isolation(class)), "%q is neither process nor gvisor", class)
+	}
+	for key, ranges := range map[string][]string{"network_allow": c.NetworkAllow, "network_forbid": c.NetworkForbid} {
+		for _, text := range ranges {
+			prefix, err := netip.ParsePrefix(text)
+			check(key, err == nil && prefix == prefix.Masked() && !prefix.Addr().Is4In6(), "%q is not a range of addresses; write it like 10.1.0.0/16 or 2001:db8::/32", text)
+		}
+	}
 	if c.URL != "" {
 		u, err := url.Parse(c.URL)
 		check("url", err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https"), "%q is not the address of a server; write it like http://127.0.0.1:8080", c.URL)
 	}
 	return wrong
+}
+
+// Network is what runtimes may list and reach on this site. The settings were
+// validated.
+func (c Config) Network() remuda.EgressRules {
+	return remuda.EgressRules{Allow: parsed(c.NetworkAllow), Forbid: parsed(c.NetworkForbid)}
+}
+
+func parsed(list []string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, text := range list {
+		out = append(out, netip.MustParsePrefix(text))
+	}
+	return out
+}
+
+// Isolations are the classes that runtimes may have on this site.
+func (c Config) Isolations() []remuda.Isolation {
+	var out []remuda.Isolation
+	for _, class := range c.IsolationClasses {
+		out = append(out, remuda.Isolation(class))
+	}
+	return out
 }
 
 func cleanCgroup(p string) bool {

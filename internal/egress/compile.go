@@ -17,9 +17,13 @@ type Compiled struct {
 	names    names
 }
 
-// Compile returns what a list comes to on a site, for an organization. What Check
+// Compile returns what a list comes to on a site, for an organization and within
+// the list's own rules. What Check
 // would refuse reaches nothing.
 func Compile(e remuda.Egress, site Site, organization ...Rules) Compiled {
+	for _, r := range e.Within {
+		organization = append(organization, Rules(r))
+	}
 	admitted := site.admitted(organization)
 	var b netipx.IPSetBuilder
 	for _, p := range e.CIDRs {

@@ -35,7 +35,7 @@ type place interface {
 type oneShot struct{ lease *pool.Lease }
 
 func (o oneShot) ready() (now, fresh bool) {
-	return o.lease.Warm() && len(o.lease.Narrowed()) == 0, true
+	return o.lease.Ready(), true
 }
 
 func (o oneShot) warmth() (warm bool, cold string) { return o.lease.Warm(), o.lease.ColdReason() }

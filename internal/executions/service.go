@@ -22,9 +22,9 @@ type Store interface {
 	Read(ctx context.Context, fn func(*store.Tx) error) error
 }
 
-// Runtimes finds runtimes by id or name.
+// Runtimes finds runtimes by id or name, for their use.
 type Runtimes interface {
-	Resolve(p remuda.Principal, ref string) (remuda.Runtime, error)
+	Usable(p remuda.Principal, ref string) (remuda.Runtime, error)
 }
 
 // Runspaces lend their instances, to one execution at a time.
@@ -112,7 +112,7 @@ func (s *Service) place(ctx context.Context, r *run) error {
 }
 
 func (s *Service) placeOneShot(r *run, c *checker) error {
-	rt, err := s.runtimes.Resolve(r.p, r.req.Runtime)
+	rt, err := s.runtimes.Usable(r.p, r.req.Runtime)
 	if err == nil {
 		c.within(r.req, rt.Definition)
 	}
@@ -122,7 +122,9 @@ func (s *Service) placeOneShot(r *run, c *checker) error {
 	if err != nil {
 		return err
 	}
-	lease, err := s.pool.Reserve(pool.Claim{Runtime: rt.ID, Organization: r.p.Organization, Limits: r.req.Limits, Egress: r.req.Egress})
+	lease, err := s.pool.Reserve(pool.Claim{
+		Runtime: rt.ID, Organization: r.p.Organization, Limits: r.req.Limits, Egress: r.req.Egress, Within: rt.Egress.Within,
+	})
 	if err != nil {
 		return err
 	}

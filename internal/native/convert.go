@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"net/netip"
 	"time"
 	"unicode/utf8"
 
@@ -247,7 +248,34 @@ func whoamiWire(p remuda.Principal) api.Whoami {
 }
 
 func organizationWire(o remuda.Organization) api.Organization {
-	return api.Organization{Id: string(o.ID), Name: o.Name, CreatedAt: instant(o.CreatedAt)}
+	return api.Organization{Id: string(o.ID), Name: o.Name, CreatedAt: instant(o.CreatedAt), Policy: api.Policy{
+		Isolations:    each(o.Policy.Isolations, func(i remuda.Isolation) api.Isolation { return api.Isolation(i) }),
+		NetworkAllow:  each(o.Policy.Network.Allow, netip.Prefix.String),
+		NetworkForbid: each(o.Policy.Network.Forbid, netip.Prefix.String),
+		MaxInstances:  o.Policy.MaxInstances,
+	}}
+}
+
+func policyPatch(b api.PolicyUpdate) (remuda.PolicyPatch, error) {
+	patch := remuda.PolicyPatch{MaxInstances: b.MaxInstances}
+	if b.Isolations != nil {
+		classes := each(*b.Isolations, func(i api.Isolation) remuda.Isolation { return remuda.Isolation(i) })
+		patch.Isolations = &classes
+	}
+	var wrong []remuda.FieldError
+	read := func(field string, from *[]string, to **[]netip.Prefix) {
+		if from == nil {
+			return
+		}
+		list, bad := prefixes(field, *from)
+		*to, wrong = &list, append(wrong, bad...)
+	}
+	read("policy.network_allow", b.NetworkAllow, &patch.Allow)
+	read("policy.network_forbid", b.NetworkForbid, &patch.Forbid)
+	if len(wrong) > 0 {
+		return patch, remuda.Invalid(wrong...)
+	}
+	return patch, nil
 }
 
 func memberWire(m remuda.Member) api.Member {

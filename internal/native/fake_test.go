@@ -107,6 +107,10 @@ func (s *stage) ListOrganizations(_ context.Context, _ remuda.Principal, page re
 	return []remuda.Organization{acme()}, "", s.note(page)
 }
 
+func (s *stage) UpdateOrganization(_ context.Context, _ remuda.Principal, ref string, patch remuda.PolicyPatch) (remuda.Organization, error) {
+	return acme(), s.note(ref, patch)
+}
+
 func (s *stage) GetOrganization(_ context.Context, _ remuda.Principal, ref string) (remuda.Organization, error) {
 	return acme(), s.note(ref)
 }

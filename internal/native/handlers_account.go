@@ -69,6 +69,22 @@ func (e *edge) getOrganization(c *call) error {
 	return c.reply(http.StatusOK, organizationWire(o))
 }
 
+func (e *edge) updateOrganization(c *call) error {
+	var body api.OrganizationUpdate
+	if err := c.read(bodyLimit, &body); err != nil {
+		return err
+	}
+	patch, err := policyPatch(body.Policy)
+	if err != nil {
+		return err
+	}
+	o, err := e.Organizations.UpdateOrganization(c.ctx(), c.p, c.r.PathValue("organization"), patch)
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, organizationWire(o))
+}
+
 func (e *edge) listMembers(c *call) error {
 	items, err := e.Organizations.ListMembers(c.ctx(), c.p, c.r.PathValue("organization"))
 	if err != nil {

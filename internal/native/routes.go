@@ -41,6 +41,7 @@ var routes = []route{
 	{"POST /v1/organizations", "createOrganization", (*edge).createOrganization},
 	{"GET /v1/organizations", "listOrganizations", (*edge).listOrganizations},
 	{"GET /v1/organizations/{organization}", "getOrganization", (*edge).getOrganization},
+	{"PATCH /v1/organizations/{organization}", "updateOrganization", (*edge).updateOrganization},
 	{"GET /v1/organizations/{organization}/members", "listMembers", (*edge).listMembers},
 	{"PUT /v1/organizations/{organization}/members/{user}", "putMember", (*edge).putMember},
 	{"DELETE /v1/organizations/{organization}/members/{user}", "removeMember", (*edge).removeMember},

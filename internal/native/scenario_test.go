@@ -249,6 +249,14 @@ func TestRuntimesRunspacesAccounts(t *testing.T) {
 		{name: "make an organization", request: "POST /v1/organizations", body: `{"name":"acme"}`, status: 201},
 		{name: "list organizations", request: "GET /v1/organizations", status: 200},
 		{name: "get an organization", request: "GET /v1/organizations/acme", status: 200},
+		{
+			name: "change an organization", request: "PATCH /v1/organizations/acme", body: `{"policy":{"isolations":["gvisor"],"network_allow":["10.0.0.0/8"],"network_forbid":[],"max_instances":3}}`, status: 200,
+			asked: []any{"acme", remuda.PolicyPatch{
+				Isolations: &[]remuda.Isolation{remuda.IsolationGVisor}, Allow: &[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Forbid: new([]netip.Prefix(nil)), MaxInstances: new(3),
+			}},
+		},
+		{name: "change an organization wrongly", request: "PATCH /v1/organizations/acme", body: `{"policy":{"network_allow":["10/8"],"network_forbid":["x"]}}`, status: 400, want: []string{`"field":"policy.network_allow[0]"`, `"field":"policy.network_forbid[0]"`}},
+		{name: "change nothing of an organization", request: "PATCH /v1/organizations/acme", body: `{"policy":{}}`, status: 400},
 		{name: "list members", request: "GET /v1/organizations/acme/members", status: 200},
 		{name: "put a member", request: "PUT /v1/organizations/acme/members/ada", body: `{"role":"monitor"}`, status: 200, asked: []any{"acme", "ada", remuda.RoleMonitor}},
 		{name: "put a member with a wrong role", request: "PUT /v1/organizations/acme/members/ada", body: `{"role":"king"}`, status: 400},
@@ -267,7 +275,8 @@ func TestEveryServiceErrorIsDocumented(t *testing.T) {
 	bodies := map[string]string{
 		"createExecution": `{"runtime":"p","script":"x"}`, "createRunspaceExecution": `{"script":"x"}`, "createRunspace": `{"runtime":"p"}`,
 		"createRuntime": `{"name":"p","language":"bash"}`, "updateRuntime": `{"name":"p"}`, "createToken": `{"name":"x"}`, "createOrganization": `{"name":"x"}`,
-		"putMember": `{"role":"monitor"}`, "createUser": `{"name":"x","password":"y"}`, "updateUser": `{"disabled":true}`,
+		"updateOrganization": `{"policy":{"max_instances":1}}`,
+		"putMember":          `{"role":"monitor"}`, "createUser": `{"name":"x","password":"y"}`, "updateUser": `{"disabled":true}`,
 	}
 	for _, rt := range routes {
 		method, path, _ := strings.Cut(rt.pattern, " ")

@@ -46,6 +46,9 @@ type Organizations interface {
 	CreateOrganization(ctx context.Context, p remuda.Principal, name string) (remuda.Organization, error)
 	ListOrganizations(ctx context.Context, p remuda.Principal, page remuda.Page) ([]remuda.Organization, string, error)
 	GetOrganization(ctx context.Context, p remuda.Principal, ref string) (remuda.Organization, error)
+	// UpdateOrganization changes what an organization may do; the new policy is in
+	// force when it returns.
+	UpdateOrganization(ctx context.Context, p remuda.Principal, ref string, patch remuda.PolicyPatch) (remuda.Organization, error)
 	ListMembers(ctx context.Context, p remuda.Principal, org string) ([]Member, error)
 	PutMember(ctx context.Context, p remuda.Principal, org, user string, role remuda.Role) (Member, error)
 	RemoveMember(ctx context.Context, p remuda.Principal, org, user string) error

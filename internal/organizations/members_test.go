@@ -64,6 +64,8 @@ func TestWhoMayManage(t *testing.T) {
 	for _, p := range []remuda.Principal{boss, monitor} {
 		_, err := x.CreateUser(t.Context(), p, "u", memberPassword, true)
 		wantCode(t, "create a user", err, remuda.CodeForbidden)
+		_, err = x.UpdateOrganization(t.Context(), p, "default", remuda.PolicyPatch{MaxInstances: new(1)})
+		wantCode(t, "change of an organization", err, remuda.CodeForbidden)
 		_, err = x.CreateOrganization(t.Context(), p, "o")
 		wantCode(t, "create an organization", err, remuda.CodeForbidden)
 		_, _, err = x.ListUsers(t.Context(), p, remuda.Page{})

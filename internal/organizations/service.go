@@ -32,6 +32,8 @@ type Service struct {
 	hasher  *authn.Hasher
 	limiter *authn.Limiter
 	tokens  *tokenCache
+
+	policies policies
 }
 
 // New returns a service on s. clock tells the time for expiry and rate limits;
@@ -52,6 +54,7 @@ func NewWithCost(s *store.Store, logger *slog.Logger, clock func() time.Time, co
 	return &Service{
 		store: s, logger: logger, clock: clock,
 		hasher: authn.NewHasher(cost), limiter: authn.NewLimiter(clock), tokens: newTokenCache(clock),
+		policies: policies{all: map[remuda.OrganizationID]remuda.Policy{}},
 	}
 }
 

@@ -18,8 +18,7 @@ func (p *Pool) dispose(l *Lease, inst engine.Instance) {
 		} else {
 			p.promised--
 		}
-		l.herd.active--
-		p.forget(l.herd)
+		p.drop(l)
 		close(l.gone)
 	}
 	if inst == nil {
@@ -27,6 +26,17 @@ func (p *Pool) dispose(l *Lease, inst engine.Instance) {
 		return
 	}
 	p.bury(inst, finish)
+}
+
+// drop ends the books of a lease. Needs mu.
+func (p *Pool) drop(l *Lease) {
+	delete(l.herd.leases, l)
+	if org := l.claim.Organization; p.held[org] > 1 {
+		p.held[org]--
+	} else {
+		delete(p.held, org)
+	}
+	p.forget(l.herd)
 }
 
 // discard destroys a warm instance that nobody leased, in the background, and
@@ -43,13 +53,21 @@ func (p *Pool) discard(inst engine.Instance) chan struct{} {
 // bury destroys an instance in the background and then calls finish, with mu.
 // Needs mu.
 func (p *Pool) bury(inst engine.Instance, finish func()) {
-	p.tasks++
 	p.dying++
+	p.background(func() { p.destroy(inst) }, func() {
+		p.dying--
+		finish()
+	})
+}
+
+// background does what Close is to wait for, and then calls finish, with mu. Needs
+// mu.
+func (p *Pool) background(do, finish func()) {
+	p.tasks++
 	go func() {
-		p.destroy(inst)
+		do()
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.dying--
 		finish()
 		p.tasks--
 		if p.tasks == 0 && p.drained != nil {

@@ -8,10 +8,14 @@
 // SetGeneration swaps the generation under the same lock that hands instances
 // out, so that nothing of the old generation leaves once it has returned.
 //
-// How many are kept: the target of a generation is the number of leases in the
-// last one to two Windows (30 s), but never less than MinCached nor more than
-// MaxCached. So a pool follows recent demand up to its maximum and goes back to
-// its minimum when nobody asks.
+// How many are kept: a meter (demand.go) turns recent leases into a wish: as many
+// as were open at once, and as many as are taken while one is started. It fades by
+// half with each Window (30 s). plan.go shares the slots and the memory of the node
+// out among the wishes, each of which is at least MinCached and at most MaxCached.
+// So pools follow demand and go back when nobody asks, and none starves another.
+//
+// Cold starts take turns among organizations (line.go), and an organization holds
+// at most its Share of the slots: who asks for much waits for itself.
 //
 // A replacement is started when the leased instance is released, or after 20 ms:
 // starting it at once would compete with the script that the user waits for, which
@@ -21,6 +25,10 @@
 // Slots bound the instances of the whole node. A cold start may take the slot
 // of an idle warm instance of another generation; only when every slot is in
 // use by a holder is a lease refused (exhausted).
+//
+// A claim may ask for less than its runtime gives (narrow.go): a warm instance is
+// narrowed before it is handed out, or replaced by a cold start where that cannot
+// be. Network rules that change reach what is leased (rules.go).
 //
 // Not here: who may lease (services), how a sandbox is made (engine). Start
 // with pool.go, then lease.go and fill.go.

@@ -28,7 +28,7 @@ func (p *Pool) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			p.buryDead()
-			p.shrink(time.Now())
+			p.follow(time.Now())
 		case <-p.kick:
 		case <-retry:
 		}
@@ -45,6 +45,7 @@ func (p *Pool) fill(ctx context.Context, starts *sync.WaitGroup) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
+	p.plan()
 	for p.slots+p.promised < p.set.Capacity && p.starting < p.parallel() {
 		h := p.neediest(now)
 		if h == nil {
@@ -54,9 +55,11 @@ func (p *Pool) fill(ctx context.Context, starts *sync.WaitGroup) time.Duration {
 		p.starting++
 		h.making++
 		h.filling++
+		p.fills++
+		h.filled = p.fills
 		starts.Go(func() { p.startWarm(ctx, h) })
 	}
-	return p.held(now)
+	return p.heldBack(now)
 }
 
 // parallel is how many warm starts may go on now. Needs mu.
@@ -66,8 +69,8 @@ func (p *Pool) parallel() int {
 	}
 	ready, target := 0, 0
 	for _, h := range p.current {
-		ready += min(len(h.ready), h.target())
-		target += h.target()
+		ready += min(len(h.ready), h.target)
+		target += h.target
 	}
 	if 2*ready >= target {
 		return max(1, p.set.ParallelStarts/2)
@@ -75,29 +78,28 @@ func (p *Pool) parallel() int {
 	return p.set.ParallelStarts
 }
 
-// neediest is the generation with the smallest share of its target that may be
-// started now; nil when all have what they should. Needs mu.
+// neediest is the generation that has less than its target and whose last start
+// was longest ago: whoever is emptied all the time must not keep others from being
+// filled. nil when all have what they should. Needs mu.
 func (p *Pool) neediest(now time.Time) *herd {
 	var best *herd
-	var share float64
 	for _, h := range p.current {
-		have, target := len(h.ready)+h.filling, h.target()
-		if have >= target || now.Before(h.notBefore) {
+		if len(h.ready)+h.filling >= h.target || now.Before(h.notBefore) {
 			continue
 		}
-		if s := float64(have) / float64(target); best == nil || s < share {
-			best, share = h, s
+		if best == nil || h.filled < best.filled {
+			best = h
 		}
 	}
 	return best
 }
 
-// held is the time until the first held back start. Needs mu.
-func (p *Pool) held(now time.Time) time.Duration {
+// heldBack is the time until the first held back start. Needs mu.
+func (p *Pool) heldBack(now time.Time) time.Duration {
 	var first time.Duration
 	for _, h := range p.current {
 		wait := h.notBefore.Sub(now)
-		if wait > 0 && len(h.ready)+h.filling < h.target() && (first == 0 || wait < first) {
+		if wait > 0 && len(h.ready)+h.filling < h.target && (first == 0 || wait < first) {
 			first = wait
 		}
 	}
@@ -108,9 +110,13 @@ func (p *Pool) held(now time.Time) time.Duration {
 func (p *Pool) startWarm(run context.Context, h *herd) {
 	ctx, cancel := context.WithTimeout(run, p.set.StartTimeout)
 	defer cancel()
-	wanted := spec(h)
+	p.mu.Lock()
+	wanted := spec(h.key, h.def)
+	p.mu.Unlock()
 	wanted.Background = true
+	began := time.Now()
 	inst, err := p.engine.Create(ctx, wanted)
+	took, weight := time.Since(began), weigh(inst, err)
 	stopping := run.Err() != nil // a start that we ended ourselves has not failed
 	if !stopping {
 		p.metrics.Start(true, err)
@@ -130,7 +136,9 @@ func (p *Pool) startWarm(run context.Context, h *herd) {
 		return
 	}
 	h.failures, h.lastError, h.notBefore = 0, nil, time.Time{}
-	if stopping || h.retired || p.closed || len(h.ready) >= h.def.Pool.MaxCached {
+	p.learn(h, took, weight)
+	outdated := !sameRules(wanted.Egress.Within, h.def.Egress.Within)
+	if outdated || stopping || h.retired || p.closed || len(h.ready) >= h.def.Pool.MaxCached {
 		p.discard(inst)
 		p.forget(h)
 		return
@@ -177,18 +185,17 @@ func (p *Pool) buryDead() {
 	}
 }
 
-// shrink turns the windows of demand and removes what is above the target, the
+// follow brings the targets up to the time and removes what is above them, the
 // oldest first.
-func (p *Pool) shrink(now time.Time) {
+func (p *Pool) follow(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, h := range p.current {
-		if passed := now.Sub(h.turned); passed >= 2*p.set.Window {
-			h.demand, h.turned = [2]int{}, now
-		} else if passed >= p.set.Window {
-			h.demand, h.turned = [2]int{0, h.demand[0]}, now
-		}
-		for len(h.ready) > h.target() {
+		p.reconsider(h, now)
+	}
+	p.plan()
+	for _, h := range p.current {
+		for len(h.ready) > h.target {
 			p.discard(h.ready[0].Instance)
 			h.ready[0] = warm{}
 			h.ready = h.ready[1:]

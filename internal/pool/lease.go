@@ -20,6 +20,8 @@ type Claim struct {
 	// above the runtime's is the caller's to check.
 	Limits remuda.Resources
 	Egress *remuda.Egress
+	// Within are the network rules of the organization.
+	Within []remuda.EgressRules
 }
 
 // Lease is one instance for one holder: a slot, and an instance once Start has
@@ -28,12 +30,18 @@ type Lease struct {
 	pool    *Pool
 	herd    *herd
 	claim   Claim
+	def     remuda.Definition // what the instance is made from
 	narrow  narrowing
+	began   time.Time
 	took    time.Duration
+	making  bool        // a cold start that has not ended; guarded by Pool.mu
 	slot    bool        // has a slot, or waits for one; guarded by Pool.mu
 	refill  *time.Timer // has the instance replaced if it is held for long; may be nil
 	release sync.Once
 	gone    chan struct{}
+
+	confining sync.Mutex // held while the network rules of the instance change
+	confined  *rules     // in force since a change, nil before the first; guarded by confining
 
 	mu      sync.Mutex
 	warm    bool            // the instance was there already
@@ -77,28 +85,64 @@ func (p *Pool) take(claim Claim) (*Lease, error) {
 	if h == nil {
 		return nil, remuda.NotFound("runtime", string(claim.Runtime))
 	}
-	l := &Lease{pool: p, herd: h, claim: claim, narrow: narrow(claim, h.def), gone: make(chan struct{})}
+	if err := p.withinShare(claim.Organization); err != nil {
+		return nil, err
+	}
+	l := &Lease{pool: p, herd: h, claim: claim, def: h.def, narrow: narrow(claim, h.def), began: time.Now(), gone: make(chan struct{})}
 	l.cold = l.narrow.impossibleWarm()
 	if n := len(h.ready); n > 0 && l.cold == "" {
 		l.warm, l.inst = true, h.ready[n-1].Instance
 		h.ready[n-1] = warm{}
 		h.ready = h.ready[:n-1]
 		l.slot = true
-		h.active++
 	} else {
 		if err := p.takeSlot(l); err != nil {
 			return nil, err
 		}
-		h.making++
-		p.waiting++
+		p.beginMaking(l)
 	}
-	h.demand[0]++
-	if l.warm && 2*len(h.ready) >= h.target() {
+	h.leases[l] = struct{}{}
+	p.held[claim.Organization]++
+	p.demanded(h, l.began)
+	if l.warm && 2*len(h.ready) >= h.target {
 		l.refill = time.AfterFunc(p.set.RefillDelay, p.wake)
 	} else {
 		p.wake()
 	}
 	return l, nil
+}
+
+// withinShare refuses an organization that holds as many instances as it may.
+// Needs mu.
+func (p *Pool) withinShare(org remuda.OrganizationID) error {
+	if p.set.Share == nil {
+		return nil
+	}
+	share := p.set.Share(org)
+	if share <= 0 || p.held[org] < share {
+		return nil
+	}
+	return &remuda.Error{
+		Code: remuda.CodeExhausted, Message: "no instance can be started now",
+		Cause:             fmt.Sprintf("the organization holds %d instances, which is its share of this node", share),
+		Remedy:            "try again shortly, close runspaces that are not needed, or ask a site administrator for a larger share (max_instances)",
+		RetryAfterSeconds: 1,
+	}
+}
+
+// beginMaking and endMaking book a cold start of l. Need mu.
+func (p *Pool) beginMaking(l *Lease) {
+	l.making = true
+	l.herd.making++
+	p.waiting++
+}
+
+func (p *Pool) endMaking(l *Lease) {
+	if l.making {
+		l.making = false
+		l.herd.making--
+		p.waiting--
+	}
 }
 
 // takeSlot gives l a slot, if need be that of an idle instance, or the promise
@@ -152,7 +196,7 @@ func (p *Pool) buryLeased(l *Lease) {
 func (l *Lease) Generation() remuda.GenerationKey { return l.herd.key }
 
 // Definition is what the instance is made from. Do not change its maps.
-func (l *Lease) Definition() remuda.Definition { return l.herd.def }
+func (l *Lease) Definition() remuda.Definition { return l.def }
 
 // Warm reports whether the instance was there already. Start may find that it
 // cannot be narrowed as the claim wants; then it is false afterwards.
@@ -164,6 +208,10 @@ func (l *Lease) Warm() bool {
 
 // Narrowed names what the claim lowers below the runtime's; nil is nothing.
 func (l *Lease) Narrowed() []string { return l.narrow.names }
+
+// Ready reports whether Start returns at once: the instance is there, and is to
+// be used as it is.
+func (l *Lease) Ready() bool { return l.Warm() && l.narrow.none() }
 
 // ColdReason says what of the claim rules a warm instance out, "" when nothing
 // does. Complete once Start has returned.
@@ -194,7 +242,7 @@ func (l *Lease) Start(ctx context.Context) (engine.Instance, error) {
 	}
 	began := time.Now()
 	inst, err := l.create(ctx)
-	l.pool.started(l.herd, err)
+	l.pool.started(l, err)
 	if err != nil {
 		l.fail()
 		return nil, err
@@ -208,6 +256,9 @@ func (l *Lease) Start(ctx context.Context) (engine.Instance, error) {
 	l.inst, l.timings = inst, timings
 	ended := l.ended
 	l.mu.Unlock()
+	if !ended {
+		l.confine(ctx)
+	}
 	if ended { // Release came first and left the instance to us
 		l.pool.dispose(l, inst)
 		return nil, errReleased()
@@ -246,25 +297,18 @@ func errReleased() error {
 // create makes the instance of a cold start, in its turn.
 func (l *Lease) create(ctx context.Context) (engine.Instance, error) {
 	p := l.pool
-	defer func() {
-		p.mu.Lock()
-		p.waiting--
-		p.mu.Unlock()
-		p.wake()
-	}()
-	select {
-	case p.cold <- struct{}{}:
-	case <-ctx.Done():
-		return nil, remuda.Errorf(remuda.CodeCanceled, "wait for a turn to start an instance: %w", ctx.Err())
+	defer p.wake()
+	if err := p.cold.take(ctx, l.claim.Organization); err != nil {
+		return nil, err
 	}
-	defer func() { <-p.cold }()
+	defer p.cold.give()
 	if err := p.awaitSlot(ctx, l); err != nil {
 		return nil, err
 	}
 	if victim := l.takeVictim(); victim != nil {
 		p.destroy(victim)
 	}
-	wanted := spec(l.herd)
+	wanted := spec(l.herd.key, l.def)
 	l.narrow.apply(&wanted)
 	return p.engine.Create(ctx, wanted)
 }
@@ -300,26 +344,24 @@ func (l *Lease) takeVictim() engine.Instance {
 	return victim
 }
 
-func spec(h *herd) engine.Spec {
+func spec(key remuda.GenerationKey, def remuda.Definition) engine.Spec {
 	return engine.Spec{
-		ID: remuda.NewInstanceID(), Generation: h.key, Language: h.def.Language, Version: h.def.Version,
-		Environment: h.def.Environment, Resources: h.def.Resources, Env: h.def.Env,
-		Preload: h.def.Preload, Egress: h.def.Egress,
+		ID: remuda.NewInstanceID(), Generation: key, Language: def.Language, Version: def.Version, Environment: def.Environment,
+		Isolation: def.Isolation, Resources: def.Resources, Env: def.Env, Preload: def.Preload, Egress: def.Egress,
 	}
 }
 
 // started books the outcome of a cold start.
-func (p *Pool) started(h *herd, err error) {
+func (p *Pool) started(l *Lease, err error) {
 	p.metrics.Start(false, err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	h.making--
-	h.active++ // until Release, also after a failure
-	if err != nil {
+	p.endMaking(l)
+	if h := l.herd; err != nil {
 		h.lastError = err
-		return
+	} else {
+		h.lastError, h.failures, h.notBefore = nil, 0, time.Time{}
 	}
-	h.lastError, h.failures, h.notBefore = nil, 0, time.Time{}
 }
 
 // Release gives the slot back and has the instance destroyed without waiting.
@@ -353,7 +395,7 @@ func (l *Lease) end() {
 		return // Start is at work and will clean up
 	}
 	if inst == nil && !begun {
-		l.pool.abandon(l.herd)
+		l.pool.abandon(l)
 	}
 	if inst == nil {
 		inst = l.takeVictim()
@@ -362,10 +404,8 @@ func (l *Lease) end() {
 }
 
 // abandon books a cold start that was never begun.
-func (p *Pool) abandon(h *herd) {
+func (p *Pool) abandon(l *Lease) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.waiting--
-	h.making--
-	h.active++ // dispose takes it back
+	p.endMaking(l)
 }

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/remuda-run/remuda/internal/engine"
@@ -31,11 +32,35 @@ func narrow(c Claim, def remuda.Definition) narrowing {
 	if v := c.Limits.Pids; v != 0 && v != has.Pids {
 		n.limits.Pids, n.names = v, append(n.names, "pids")
 	}
-	if c.Egress != nil && !(c.Egress.None() && def.Egress.None()) {
-		n.egress, n.names = c.Egress, append(n.names, "egress")
-	}
+	n.reach(c, def.Egress)
 	return n
 }
+
+// reach narrows the egress to what the claim asks for and its organization may
+// reach. Of a runtime that is not the organization's own, the warm instances
+// have other rules than it.
+func (n *narrowing) reach(c Claim, has remuda.Egress) {
+	if has.None() {
+		return
+	}
+	if c.Egress != nil {
+		has.CIDRs, has.Names = c.Egress.CIDRs, c.Egress.Names
+		n.names = append(n.names, "egress")
+	} else if sameRules(c.Within, has.Within) {
+		return
+	}
+	has.Within = c.Within
+	n.egress = &has
+}
+
+func sameRules(a, b []remuda.EgressRules) bool {
+	return slices.EqualFunc(a, b, func(a, b remuda.EgressRules) bool {
+		return slices.Equal(a.Allow, b.Allow) && slices.Equal(a.Forbid, b.Forbid)
+	})
+}
+
+// none reports whether there is nothing to be narrowed.
+func (n *narrowing) none() bool { return n.limits == (remuda.Resources{}) && n.egress == nil }
 
 // impossibleWarm says what rules a warm instance out from the start. Its disk is
 // made at its full size before the request comes.
@@ -65,7 +90,7 @@ func lower[T int | float64](field *T, v T) {
 
 // warmly narrows an instance that exists.
 func (n *narrowing) warmly(ctx context.Context, inst engine.Instance) error {
-	if len(n.names) == 0 {
+	if n.none() {
 		return nil
 	}
 	able, ok := inst.(engine.Narrower)
@@ -93,6 +118,7 @@ func (l *Lease) startWarm(ctx context.Context) (engine.Instance, error) {
 	if err := l.narrow.warmly(ctx, inst); err != nil {
 		return nil, l.chill(err)
 	}
+	l.confine(ctx)
 	took := l.took + time.Since(began)
 	l.pool.metrics.Lease(true, took)
 	l.mu.Lock()
@@ -115,8 +141,6 @@ func (l *Lease) chill(cause error) error {
 	p.log.Info("a warm instance could not be narrowed and is replaced by a cold start", "instance", l.inst.ID(), "narrowed", l.narrow.names, "error", cause)
 	l.begun, l.warm, l.cold = true, false, "a warm instance could not be narrowed: "+remuda.Public(cause)
 	l.victim, l.inst = l.inst, nil
-	l.herd.active--
-	l.herd.making++
-	p.waiting++
+	p.beginMaking(l)
 	return nil
 }

@@ -25,11 +25,15 @@ type Pool struct {
 	log     *slog.Logger
 	metrics *telemetry.Metrics
 	kick    chan struct{} // the filler has something to look at
-	cold    chan struct{} // one element for each cold start that goes on
+	cold    *line         // of the cold starts
 
 	mu       sync.Mutex
 	current  map[remuda.RuntimeID]*herd
-	all      map[remuda.GenerationKey]*herd // current ones, and retired ones that are not yet gone
+	all      map[remuda.GenerationKey]*herd  // current ones, and retired ones that are not yet gone
+	held     map[remuda.OrganizationID]int   // leases
+	rules    map[remuda.OrganizationID]rules // of organizations whose rules have changed
+	planned  bool                            // the targets of all herds are up to date
+	fills    int64                           // warm starts so far
 	slots    int
 	dying    int           // slots whose instance is being destroyed
 	promised int           // cold starts that wait for one of these
@@ -48,14 +52,31 @@ type herd struct {
 	ready   []warm // oldest first
 	making  int    // warm and cold starts that go on
 	filling int    // the warm ones of these
-	active  int    // leased
+	leases  map[*Lease]struct{}
 	retired bool
-	demand  [2]int // leases in the present and in the last window
-	turned  time.Time
+	let     bool // the engine was told that it is retired
+	demand  meter
+	start   time.Duration // that one takes, on average
+	memory  int64         // bytes that one takes, on average
+	weighed bool          // memory is no guess
+	wanted  int           // warm instances by recent demand
+	target  int           // what the plan gives of that
+	filled  int64         // number of the last warm start
 	// failures counts failed starts in a row, notBefore holds off the next one.
 	failures  int
 	notBefore time.Time
 	lastError error
+}
+
+// active is how many are leased and made.
+func (h *herd) active() int {
+	n := 0
+	for l := range h.leases {
+		if !l.making {
+			n++
+		}
+	}
+	return n
 }
 
 // warm is an instance that waits for its one user.
@@ -66,11 +87,12 @@ type warm struct {
 
 // New returns a pool without runtimes. metrics may be nil.
 func New(eng Engine, log *slog.Logger, metrics *telemetry.Metrics, set Settings) *Pool {
-	set = set.withDefaults()
+	set = set.WithDefaults()
 	p := &Pool{
 		engine: eng, set: set, log: log, metrics: metrics,
-		kick: make(chan struct{}, 1), cold: make(chan struct{}, set.ParallelCold),
+		kick: make(chan struct{}, 1), cold: newLine(set.ParallelCold),
 		current: map[remuda.RuntimeID]*herd{}, all: map[remuda.GenerationKey]*herd{}, freed: make(chan struct{}),
+		held: map[remuda.OrganizationID]int{}, rules: map[remuda.OrganizationID]rules{},
 	}
 	metrics.WatchInstances(p.counts)
 	return p
@@ -88,11 +110,16 @@ func (p *Pool) SetGeneration(key remuda.GenerationKey, def remuda.Definition) *R
 	if p.closed || (old != nil && old.key.Number >= key.Number) {
 		return &Retirement{}
 	}
-	h := &herd{key: key, def: def.Clone(), turned: time.Now()}
-	if old != nil {
-		h.demand, h.turned = old.demand, old.turned
+	h := &herd{
+		key: key, def: def.Clone(), leases: map[*Lease]struct{}{}, memory: guess(def),
+		demand: meter{half: p.set.Window, at: time.Now()},
 	}
+	if old != nil {
+		h.demand, h.start = old.demand, old.start
+	}
+	h.wanted = h.demand.want(time.Now(), h.start)
 	p.current[key.Runtime], p.all[key] = h, h
+	p.planned = false
 	p.wake()
 	return p.retire(old)
 }
@@ -104,6 +131,7 @@ func (p *Pool) Retire(runtime remuda.RuntimeID) *Retirement {
 	defer p.mu.Unlock()
 	old := p.current[runtime]
 	delete(p.current, runtime)
+	p.planned = false
 	return p.retire(old)
 }
 
@@ -139,9 +167,17 @@ func (p *Pool) retire(h *herd) *Retirement {
 	return r
 }
 
-// forget drops a retired herd that has no instance left. Needs mu.
+// forget lets go of a retired herd: of what the engine keeps for it once nothing
+// of it is being made, and of itself once no instance is left. Needs mu.
 func (p *Pool) forget(h *herd) {
-	if h.retired && h.making == 0 && h.active == 0 {
+	if !h.retired || h.making > 0 {
+		return
+	}
+	if able, ok := p.engine.(engine.Retirer); ok && !h.let {
+		h.let = true
+		p.background(func() { able.Retire(h.key) }, func() {})
+	}
+	if len(h.leases) == 0 {
 		delete(p.all, h.key)
 	}
 }
@@ -152,14 +188,6 @@ func (p *Pool) wake() {
 	case p.kick <- struct{}{}:
 	default:
 	}
-}
-
-// target is how many warm instances h should have now.
-func (h *herd) target() int {
-	if h.retired {
-		return 0
-	}
-	return max(h.def.Pool.MinCached, min(h.def.Pool.MaxCached, h.demand[0]+h.demand[1]))
 }
 
 // Status is what one generation's pool is doing.
@@ -182,7 +210,7 @@ func (p *Pool) Status() []Status {
 	list := make([]Status, 0, len(p.all))
 	for _, h := range p.all {
 		s := Status{
-			Generation: h.key, Ready: len(h.ready), Making: h.making, Active: h.active, Target: h.target(),
+			Generation: h.key, Ready: len(h.ready), Making: h.making, Active: h.active(), Target: h.target,
 			Retired: h.retired, Failures: h.failures, NextTry: h.notBefore,
 		}
 		if h.lastError != nil {

@@ -164,10 +164,10 @@ func TestFollowsDemandAndGoesBack(t *testing.T) {
 		if s := status(t, p, 1); s.Ready != 4 {
 			t.Errorf("after ten leases: %d ready, want the maximum of 4", s.Ready)
 		}
-		time.Sleep(70 * time.Second) // two windows and a tick
+		time.Sleep(130 * time.Second) // what ten at once leave after four half lives, and a tick
 		synctest.Wait()
 		if s := status(t, p, 1); s.Ready != 1 {
-			t.Errorf("after a minute without demand: %d ready, want the minimum of 1", s.Ready)
+			t.Errorf("after two minutes without demand: %d ready, want the minimum of 1", s.Ready)
 		}
 	})
 }

@@ -2,7 +2,10 @@ package pool
 
 import (
 	"runtime"
+	"syscall"
 	"time"
+
+	"github.com/remuda-run/remuda/internal/remuda"
 )
 
 // Settings bound a pool. The zero value of each field takes the default.
@@ -18,10 +21,17 @@ type Settings struct {
 	// ParallelCold bounds the cold starts that go on at the same time; others
 	// wait in line. Default: two for each core.
 	ParallelCold int
+	// MemoryMB bounds the memory of all idle warm instances together. Default: a
+	// quarter of the machine's.
+	MemoryMB int
+	// Share is how many instances an organization may hold at the same time; 0 or
+	// a nil function is no bound. Idle instances count for nobody.
+	Share func(remuda.OrganizationID) int
 	// RefillDelay is when a leased instance is replaced that has not been released
 	// by then, if the pool is at least half full. Default 20 ms.
 	RefillDelay time.Duration
-	// Window is the time over which demand is counted. Default 30 s.
+	// Window is the time in which the memory of demand fades by half, and after
+	// which a lease that goes on is no demand any more. Default 30 s.
 	Window time.Duration
 	// Tick is how often warm instances are checked and surplus ones removed.
 	// Default 1 s.
@@ -35,11 +45,13 @@ type Settings struct {
 	BackoffMin, BackoffMax time.Duration
 }
 
-func (s Settings) withDefaults() Settings {
+// WithDefaults fills the fields that were left zero.
+func (s Settings) WithDefaults() Settings {
 	cores := runtime.NumCPU()
 	s.Capacity = orDefault(s.Capacity, max(64, 32*cores))
 	s.ParallelStarts = orDefault(s.ParallelStarts, cores)
 	s.ParallelCold = orDefault(s.ParallelCold, 2*cores)
+	s.MemoryMB = orDefault(s.MemoryMB, machineMemoryMB()/4)
 	s.RefillDelay = orDefault(s.RefillDelay, 20*time.Millisecond)
 	s.Window = orDefault(s.Window, 30*time.Second)
 	s.Tick = orDefault(s.Tick, time.Second)
@@ -48,6 +60,14 @@ func (s Settings) withDefaults() Settings {
 	s.BackoffMin = orDefault(s.BackoffMin, 250*time.Millisecond)
 	s.BackoffMax = orDefault(s.BackoffMax, 30*time.Second)
 	return s
+}
+
+func machineMemoryMB() int {
+	var info syscall.Sysinfo_t
+	if err := syscall.Sysinfo(&info); err != nil {
+		return 4 << 10 // cannot happen with a valid pointer; a bound must exist all the same
+	}
+	return int(uint64(info.Totalram) * uint64(info.Unit) >> 20) //nolint:unconvert // 32 bits on some machines
 }
 
 func orDefault[T int | time.Duration](v, def T) T {

@@ -1,6 +1,10 @@
 package remuda
 
-import "time"
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
 
 // Role is what a user may do in an organization.
 type Role string
@@ -22,11 +26,35 @@ const (
 	ScopeWrite Scope = "write"
 )
 
+// Policy is what a site's administrator lets an organization do, beyond what the
+// site's own settings forbid everybody. The zero value adds nothing.
+type Policy struct {
+	Isolations   []Isolation // classes that its runtimes may have; empty is the site's
+	Network      EgressRules // what its runtimes may list and reach
+	MaxInstances int         // instances it may hold at the same time; 0 is the site's number
+}
+
+// Clone returns a copy that shares nothing with p.
+func (p Policy) Clone() Policy {
+	p.Isolations = slices.Clone(p.Isolations)
+	p.Network = EgressRules{Allow: slices.Clone(p.Network.Allow), Forbid: slices.Clone(p.Network.Forbid)}
+	return p
+}
+
+// PolicyPatch changes the fields that are not nil.
+type PolicyPatch struct {
+	Isolations   *[]Isolation
+	Allow        *[]netip.Prefix
+	Forbid       *[]netip.Prefix
+	MaxInstances *int
+}
+
 // Organization is a tenant.
 type Organization struct {
 	ID        OrganizationID
 	Name      string // unique
 	CreatedAt time.Time
+	Policy    Policy
 }
 
 // User is an account. Its roles are per organization.

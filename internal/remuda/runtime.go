@@ -42,14 +42,28 @@ func Isolations() []Isolation { return []Isolation{IsolationProcess, IsolationGV
 type Egress struct {
 	CIDRs []netip.Prefix // IPv4 and IPv6
 	Names []string       // host names, lower case, without a final dot; our extension
+	// Within are rules besides the site's, all of which cut from both lists what
+	// they do not admit. They are the organization's, set where an instance is
+	// made, and no part of a definition.
+	Within []EgressRules
 }
+
+// EgressRules say what may be listed and reached at all. The zero value lets
+// anything be.
+type EgressRules struct {
+	Allow  []netip.Prefix // empty is anything
+	Forbid []netip.Prefix // wins over Allow
+}
+
+// None reports whether the rules admit everything.
+func (r EgressRules) None() bool { return len(r.Allow) == 0 && len(r.Forbid) == 0 }
 
 // None reports whether nothing may be reached.
 func (e Egress) None() bool { return len(e.CIDRs) == 0 && len(e.Names) == 0 }
 
 // Clone returns a copy that shares nothing with e.
 func (e Egress) Clone() Egress {
-	return Egress{CIDRs: slices.Clone(e.CIDRs), Names: slices.Clone(e.Names)}
+	return Egress{CIDRs: slices.Clone(e.CIDRs), Names: slices.Clone(e.Names), Within: slices.Clone(e.Within)}
 }
 
 // Resources are the limits of one instance of a runtime. All are always on.

@@ -23,9 +23,9 @@ type Store interface {
 	Read(ctx context.Context, fn func(*store.Tx) error) error
 }
 
-// Runtimes finds runtimes by id or name.
+// Runtimes finds runtimes by id or name, for their use.
 type Runtimes interface {
-	Resolve(p remuda.Principal, ref string) (remuda.Runtime, error)
+	Usable(p remuda.Principal, ref string) (remuda.Runtime, error)
 }
 
 // Pool hands out instances.
@@ -64,7 +64,7 @@ func (s *Service) CreateRunspace(ctx context.Context, p remuda.Principal, req re
 	if wrong := s.check(req); len(wrong) > 0 {
 		return remuda.Runspace{}, remuda.Invalid(wrong...)
 	}
-	rt, err := s.runtimes.Resolve(p, req.Runtime)
+	rt, err := s.runtimes.Usable(p, req.Runtime)
 	if err != nil {
 		return remuda.Runspace{}, err
 	}
@@ -72,7 +72,7 @@ func (s *Service) CreateRunspace(ctx context.Context, p remuda.Principal, req re
 	if err := s.admit(r); err != nil {
 		return remuda.Runspace{}, err
 	}
-	lease, err := s.pool.Reserve(pool.Claim{Runtime: rt.ID, Organization: p.Organization})
+	lease, err := s.pool.Reserve(pool.Claim{Runtime: rt.ID, Organization: p.Organization, Within: rt.Egress.Within})
 	if err != nil {
 		s.drop(r)
 		s.keepers.Done()

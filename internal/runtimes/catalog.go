@@ -55,3 +55,16 @@ func (c *catalog) find(org remuda.OrganizationID, ref string) (remuda.Runtime, b
 	}
 	return c.byID[id], ok
 }
+
+// owned lists the runtimes of an organization.
+func (c *catalog) owned(org remuda.OrganizationID) []remuda.RuntimeID {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	var list []remuda.RuntimeID
+	for id, rt := range c.byID {
+		if rt.Organization == org {
+			list = append(list, id)
+		}
+	}
+	return list
+}

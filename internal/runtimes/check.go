@@ -9,7 +9,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/remuda-run/remuda/internal/egress"
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
@@ -73,7 +72,6 @@ func (s Settings) check(d remuda.Definition, known []engine.Interpreter) []remud
 	if !slices.Contains(remuda.Isolations(), d.Isolation) {
 		c.text("isolation", "must be one of "+list(remuda.Isolations()))
 	}
-	c.fields = append(c.fields, egress.Check(d.Egress, egress.Site{Rules: s.Network})...)
 	return c.fields
 }
 

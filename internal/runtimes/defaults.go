@@ -19,12 +19,24 @@ type Settings struct {
 	MaxCached   int     // warm instances of one runtime; default 256
 	// Network says what may be listed as egress on this site; default: anything.
 	Network egress.Rules
+	// Isolations are the classes that runtimes may have on this site; default: all.
+	Isolations []remuda.Isolation
+	// Policies says what an organization may do; nil is anything.
+	Policies Policies
 	// BuiltinPool are the bounds of the built-in runtimes. Default: none kept
 	// when nobody asks, up to two after demand.
 	BuiltinPool remuda.PoolBounds
 }
 
+// Policies knows what organizations may do.
+type Policies interface {
+	Policy(org remuda.OrganizationID) remuda.Policy
+}
+
 func (s Settings) withDefaults() Settings {
+	if len(s.Isolations) == 0 {
+		s.Isolations = remuda.Isolations()
+	}
 	if s.MaxCPU <= 0 {
 		s.MaxCPU = float64(runtime.NumCPU())
 	}

@@ -30,6 +30,8 @@ type Versions interface {
 type Pool interface {
 	SetGeneration(key remuda.GenerationKey, def remuda.Definition) *pool.Retirement
 	Retire(runtime remuda.RuntimeID) *pool.Retirement
+	SetRules(runtime remuda.RuntimeID, within []remuda.EgressRules) *pool.Retirement
+	Confine(org remuda.OrganizationID, within []remuda.EgressRules)
 }
 
 // Service is the runtimes of every organization. Make it with New and call
@@ -56,7 +58,7 @@ func (s *Service) CreateRuntime(ctx context.Context, p remuda.Principal, d remud
 	if err := authz.Check(p, authz.RuntimeWrite, p.Organization); err != nil {
 		return remuda.Runtime{}, err
 	}
-	d, err := s.valid(ctx, WithDefaults(d))
+	d, err := s.valid(ctx, p.Organization, WithDefaults(d))
 	if err != nil {
 		return remuda.Runtime{}, err
 	}
@@ -82,7 +84,7 @@ func (s *Service) create(ctx context.Context, p remuda.Principal, owner remuda.O
 		return remuda.Runtime{}, err
 	}
 	s.catalog.put(rt)
-	s.pool.SetGeneration(key(rt), rt.Definition)
+	s.pool.SetGeneration(key(rt), s.within(rt.Organization, rt.Definition))
 	s.log.Info("runtime created", "runtime", rt.ID, "name", rt.Name, "organization", owner, "request", p.RequestID)
 	return clone(rt), nil
 }
@@ -147,7 +149,7 @@ func (s *Service) update(ctx context.Context, p remuda.Principal, ref string, pa
 	if err != nil {
 		return remuda.Runtime{}, nil, err
 	}
-	d, err := s.valid(ctx, apply(old.Definition, patch))
+	d, err := s.valid(ctx, old.Organization, apply(old.Definition, patch))
 	if err != nil {
 		return remuda.Runtime{}, nil, err
 	}
@@ -177,7 +179,7 @@ func (s *Service) update(ctx context.Context, p remuda.Principal, ref string, pa
 	}
 	s.catalog.put(rt)
 	s.log.Info("runtime changed", "runtime", rt.ID, "generation", rt.Generation, "request", p.RequestID)
-	return rt, s.pool.SetGeneration(key(rt), rt.Definition), nil
+	return rt, s.pool.SetGeneration(key(rt), s.within(rt.Organization, rt.Definition)), nil
 }
 
 // DeleteRuntime removes a runtime that no open runspace uses. One-shot
@@ -266,7 +268,7 @@ func (s *Service) own(p remuda.Principal, ref string) (remuda.Runtime, error) {
 
 // valid returns d with its version resolved, or an error that names every wrong
 // field.
-func (s *Service) valid(ctx context.Context, d remuda.Definition) (remuda.Definition, error) {
+func (s *Service) valid(ctx context.Context, owner remuda.OrganizationID, d remuda.Definition) (remuda.Definition, error) {
 	var known []engine.Interpreter
 	if checkLanguage(d.Language) == "" && checkEnvironment(d.Environment) == "" {
 		var err error
@@ -274,7 +276,7 @@ func (s *Service) valid(ctx context.Context, d remuda.Definition) (remuda.Defini
 			return d, err
 		}
 	}
-	if wrong := s.set.check(d, known); len(wrong) > 0 {
+	if wrong := append(s.set.check(d, known), s.set.checkPolicy(owner, d)...); len(wrong) > 0 {
 		return d, remuda.Invalid(wrong...)
 	}
 	if d.Version != "" {

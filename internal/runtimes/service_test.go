@@ -47,6 +47,12 @@ var deployer = principal(ours, remuda.RoleDeployer)
 
 func build(t *testing.T, path string) *house {
 	t.Helper()
+	return buildWith(t, path, runtimes.Settings{})
+}
+
+func buildWith(t *testing.T, path string, set runtimes.Settings) *house {
+	t.Helper()
+	set.MaxCPU, set.MaxMemoryMB = 8, 8192
 	log := slog.New(slog.DiscardHandler)
 	st, err := store.Open(t.Context(), store.Options{Path: path})
 	if err != nil {
@@ -64,7 +70,7 @@ func build(t *testing.T, path string) *house {
 			t.Error(err)
 		}
 	})
-	h := &house{Service: runtimes.New(st, eng, p, log, runtimes.Settings{MaxCPU: 8, MaxMemoryMB: 8192}), store: st, pool: p, eng: eng, path: path}
+	h := &house{Service: runtimes.New(st, eng, p, log, set), store: st, pool: p, eng: eng, path: path}
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ func (s *Service) Start(ctx context.Context) error {
 	}
 	for _, rt := range all {
 		s.catalog.put(rt)
-		s.pool.SetGeneration(key(rt), rt.Definition)
+		s.pool.SetGeneration(key(rt), s.within(rt.Organization, rt.Definition))
 	}
 	for _, language := range remuda.Languages() {
 		if err := s.builtin(ctx, language); err != nil {
@@ -47,7 +47,7 @@ func (s *Service) builtin(ctx context.Context, language remuda.Language) error {
 		s.log.Info("no interpreter found: no built-in runtime", "language", language)
 		return nil
 	}
-	d, err := s.valid(ctx, WithDefaults(remuda.Definition{
+	d, err := s.valid(ctx, remuda.GlobalOrganization, WithDefaults(remuda.Definition{
 		Name: string(language), Description: "Built in: the machine's own " + string(language),
 		Language: language, Pool: s.set.BuiltinPool,
 	}))

@@ -2,25 +2,81 @@ package store
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
 
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
-const organizationColumns = "id, name, created_at"
+const organizationColumns = "id, name, created_at, policy"
+
+// policy is how a remuda.Policy is stored. The names are part of the database:
+// change them only with a migration.
+type policy struct {
+	Isolations   []remuda.Isolation `json:"isolations,omitempty"`
+	Allow        []netip.Prefix     `json:"network_allow,omitempty"`
+	Forbid       []netip.Prefix     `json:"network_forbid,omitempty"`
+	MaxInstances int                `json:"max_instances,omitempty"`
+}
+
+func encodePolicy(p remuda.Policy) (string, error) {
+	raw, err := json.Marshal(policy{Isolations: p.Isolations, Allow: p.Network.Allow, Forbid: p.Network.Forbid, MaxInstances: p.MaxInstances})
+	if err != nil {
+		return "", remuda.Internal("encoding an organization's policy", err)
+	}
+	return string(raw), nil
+}
+
+func decodePolicy(raw string) (remuda.Policy, error) {
+	var p policy
+	if err := json.Unmarshal([]byte(raw), &p); err != nil {
+		return remuda.Policy{}, fmt.Errorf("decode a stored policy: %w", err)
+	}
+	return remuda.Policy{Isolations: p.Isolations, Network: remuda.EgressRules{Allow: p.Allow, Forbid: p.Forbid}, MaxInstances: p.MaxInstances}, nil
+}
 
 func scanOrganization(r scanner) (o remuda.Organization, err error) {
 	var created int64
-	err = r.Scan(&o.ID, &o.Name, &created)
+	var raw string
+	if err := r.Scan(&o.ID, &o.Name, &created, &raw); err != nil {
+		return o, err
+	}
 	o.CreatedAt = timeOf(created)
+	o.Policy, err = decodePolicy(raw)
 	return o, err
 }
 
 // InsertOrganization adds a tenant; a taken name is a conflict.
 func (tx *Tx) InsertOrganization(ctx context.Context, o remuda.Organization) error {
-	_, err := tx.exec(ctx, "adding an organization",
-		"INSERT INTO organizations (id, name, created_at) VALUES ($1, $2, $3)",
-		string(o.ID), o.Name, micros(o.CreatedAt))
+	raw, err := encodePolicy(o.Policy)
+	if err != nil {
+		return err
+	}
+	_, err = tx.exec(ctx, "adding an organization",
+		"INSERT INTO organizations (id, name, created_at, policy) VALUES ($1, $2, $3, $4)",
+		string(o.ID), o.Name, micros(o.CreatedAt), raw)
 	return tx.conflictError(err, "an organization named %q exists already", o.Name)
+}
+
+// UpdateOrganization changes the policy of a tenant.
+func (tx *Tx) UpdateOrganization(ctx context.Context, o remuda.Organization) error {
+	raw, err := encodePolicy(o.Policy)
+	if err != nil {
+		return err
+	}
+	n, err := tx.exec(ctx, "changing an organization", "UPDATE organizations SET policy = $2 WHERE id = $1", string(o.ID), raw)
+	if err == nil && n == 0 {
+		return remuda.NotFound("organization", string(o.ID))
+	}
+	return err
+}
+
+// AllOrganizations returns every tenant. For start-up only: it is no answer to a
+// request.
+func (tx *Tx) AllOrganizations(ctx context.Context) ([]remuda.Organization, error) {
+	return all(ctx, tx, "reading all organizations", scanOrganization,
+		"SELECT "+organizationColumns+" FROM organizations WHERE id <> $1 ORDER BY id", string(remuda.GlobalOrganization))
 }
 
 // Organization returns the one with the id.

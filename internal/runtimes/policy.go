@@ -1,0 +1,96 @@
+package runtimes
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/remuda-run/remuda/internal/egress"
+	"github.com/remuda-run/remuda/internal/pool"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// policy is what an organization may do, nothing for the global one: what is
+// built in has the site's rules alone.
+func (s Settings) policy(org remuda.OrganizationID) remuda.Policy {
+	if s.Policies == nil || org == remuda.GlobalOrganization {
+		return remuda.Policy{}
+	}
+	return s.Policies.Policy(org)
+}
+
+// permits says why org may not have a runtime of a class, "" if it may.
+func (s Settings) permits(org remuda.OrganizationID, class remuda.Isolation) string {
+	allowed := s.policy(org).Isolations
+	switch {
+	case !slices.Contains(s.Isolations, class):
+		return fmt.Sprintf("must be one of %s on this site; its operator decides that with isolation_classes", list(s.Isolations))
+	case len(allowed) > 0 && !slices.Contains(allowed, class):
+		return fmt.Sprintf("must be one of %s in this organization; a site administrator decides that", list(allowed))
+	}
+	return ""
+}
+
+// rules are the network rules of an organization, none where it has none.
+func (s Settings) rules(org remuda.OrganizationID) []remuda.EgressRules {
+	if r := s.policy(org).Network; !r.None() {
+		return []remuda.EgressRules{r}
+	}
+	return nil
+}
+
+// checkPolicy returns what of a definition its owner may not have.
+func (s Settings) checkPolicy(owner remuda.OrganizationID, d remuda.Definition) []remuda.FieldError {
+	var c checker
+	if slices.Contains(remuda.Isolations(), d.Isolation) {
+		c.text("isolation", s.permits(owner, d.Isolation))
+	}
+	var rules []egress.Rules
+	for _, r := range s.rules(owner) {
+		rules = append(rules, egress.Rules(r))
+	}
+	return append(c.fields, egress.Check(d.Egress, egress.Site{Rules: s.Network}, rules...)...)
+}
+
+// Usable is Resolve for whoever is to make an instance: it refuses a runtime
+// whose class of isolation the principal's organization may not use now, and puts
+// that organization's network rules into the definition.
+func (s *Service) Usable(p remuda.Principal, ref string) (remuda.Runtime, error) {
+	rt, err := s.Resolve(p, ref)
+	if err != nil {
+		return remuda.Runtime{}, err
+	}
+	if why := s.set.permits(p.Organization, rt.Isolation); why != "" {
+		return remuda.Runtime{}, &remuda.Error{
+			Code: remuda.CodeForbidden, Message: fmt.Sprintf("runtime %q cannot be used", rt.Name), Cause: "its isolation " + why,
+			Remedy: "change the runtime's isolation, or use another runtime",
+		}
+	}
+	rt.Egress.Within = s.set.rules(p.Organization)
+	return rt, nil
+}
+
+// PolicyChanged puts the present network rules of an organization in force, for
+// the warm instances of its runtimes and for whatever it holds. When it returns
+// they are.
+func (s *Service) PolicyChanged(org remuda.OrganizationID) {
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	rules := s.set.rules(org)
+	var gone []*pool.Retirement
+	for _, rt := range s.catalog.owned(org) {
+		gone = append(gone, s.pool.SetRules(rt, rules))
+	}
+	s.pool.Confine(org, rules)
+	for _, r := range gone {
+		if err := r.Wait(context.Background()); err != nil {
+			s.log.Error("did not wait for warm instances of before a change of policy", "organization", org, "error", err)
+		}
+	}
+}
+
+// within returns d as instances of its owner's are made from it.
+func (s *Service) within(owner remuda.OrganizationID, d remuda.Definition) remuda.Definition {
+	d.Egress.Within = s.set.rules(owner)
+	return d
+}
