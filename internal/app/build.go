@@ -10,7 +10,9 @@ import (
 	"github.com/remuda-run/remuda/internal/config"
 	"github.com/remuda-run/remuda/internal/egress"
 	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/engine/classes"
 	"github.com/remuda-run/remuda/internal/engine/local"
+	"github.com/remuda-run/remuda/internal/engine/oci"
 	"github.com/remuda-run/remuda/internal/executions"
 	"github.com/remuda-run/remuda/internal/native"
 	"github.com/remuda-run/remuda/internal/organizations"
@@ -27,13 +29,27 @@ const databaseFile = "remuda.db"
 
 // newServerEngine makes the engine of a server.
 func newServerEngine(ctx context.Context, c config.Config, log *slog.Logger) (engine.Engine, error) {
-	return local.New(ctx, local.Options{DataDir: c.Data, CgroupParent: c.CgroupParent, Logger: log.With("part", "engine")})
+	return newEngine(ctx, local.Options{DataDir: c.Data, CgroupParent: c.CgroupParent, Logger: log.With("part", "engine")})
 }
 
 // newLocalEngine makes an engine for one execution: without a stock of blanks,
 // and with sandboxes that end with this process.
-func newLocalEngine(ctx context.Context, c config.Config, dir string, log *slog.Logger) (engine.Engine, error) {
-	return local.New(ctx, local.Options{DataDir: dir, CgroupParent: c.CgroupParent, Blanks: -1, Ephemeral: true, Logger: log.With("part", "engine")})
+func newLocalEngine(ctx context.Context, c config.Config, dir string, log *slog.Logger) (*classes.Engine, error) {
+	return newEngine(ctx, local.Options{DataDir: dir, CgroupParent: c.CgroupParent, Blanks: -1, Ephemeral: true, Logger: log.With("part", "engine")})
+}
+
+// ociDir is the directory of the class gvisor in an engine's data directory.
+const ociDir = "oci"
+
+// newEngine makes an engine for every class of isolation. What the class gvisor
+// needs is looked for when the first runtime asks for it.
+func newEngine(ctx context.Context, o local.Options) (*classes.Engine, error) {
+	process, err := local.New(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	gvisor := oci.New(oci.Options{DataDir: filepath.Join(o.DataDir, ociDir), CgroupParent: o.CgroupParent, Ephemeral: o.Ephemeral, Logger: o.Logger})
+	return classes.New(process, gvisor), nil
 }
 
 // services is everything between the edge and the engine.
@@ -126,7 +142,7 @@ func machineError(findings []engine.Finding) error {
 		Remedy: "mend what is named (`remuda doctor` shows every check); a weaker fence is not an option",
 	}
 	for _, f := range findings {
-		if f.OK {
+		if f.OK || f.Optional {
 			continue
 		}
 		message := f.Detail

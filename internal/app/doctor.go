@@ -28,6 +28,6 @@ func Doctor(ctx context.Context, c config.Config, log *slog.Logger) (findings []
 		}
 		return []engine.Finding{f}, nil
 	}
-	findings = eng.Check(ctx)
+	findings = eng.CheckAll(ctx)
 	return findings, within(eng.Close)
 }

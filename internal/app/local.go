@@ -87,7 +87,7 @@ func runIn(ctx context.Context, o LocalOptions, dir string, run LocalRun, sink e
 	}
 	inst, err := eng.Create(ctx, engine.Spec{
 		ID: remuda.NewInstanceID(), Generation: remuda.GenerationKey{Runtime: "rt_local", Number: 1}, Language: d.Language,
-		Version: d.Version, Environment: d.Environment, Resources: d.Resources, Env: d.Env,
+		Version: d.Version, Environment: d.Environment, Isolation: d.Isolation, Resources: d.Resources, Env: d.Env,
 	})
 	if err != nil {
 		return ex, fmt.Errorf("make a sandbox: %w", err)

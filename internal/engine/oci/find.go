@@ -18,7 +18,7 @@ const installRunsc = "run `make runsc` in a checkout of remuda, which builds it 
 func (e *Engine) findRunsc() (string, error) {
 	if p := e.opts.Runsc; p != "" {
 		if err := executable(p); err != nil {
-			return "", unsupported("the runtime that the settings name cannot be used", err.Error(), "mend the setting runsc, or remove it", err)
+			return "", unsupported("the runsc that was named cannot be used", err.Error(), "name another, or none", err)
 		}
 		return filepath.Abs(p)
 	}
