@@ -352,7 +352,7 @@ type Execution struct {
 	// Owner The user's id.
 	Owner string `json:"owner"`
 
-	// Reason One sentence for a state other than success.
+	// Reason One sentence for a state other than success, and for a success that a limit took something from.
 	Reason *string `json:"reason"`
 
 	// Runspace The runspace's id; null for one-shot.
@@ -677,7 +677,7 @@ type Resources struct {
 	// MemoryMb MiB; over it the script is killed (`memory`).
 	MemoryMb int `json:"memory_mb"`
 
-	// Pids Processes and threads.
+	// Pids Processes and threads at one time, the interpreter's own included.
 	Pids int `json:"pids"`
 }
 

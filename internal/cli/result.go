@@ -95,6 +95,8 @@ func (c *command) conclude(ex api.Execution, out *scriptOutput, definition *remu
 		out.note("remuda: " + killedText(ex, definition))
 	} else if errors.Is(err, exitStatus(ExitNoResult)) {
 		out.note(fmt.Sprintf("remuda: the execution ended as %s: %s", ex.State, deref(ex.Reason)))
+	} else if ex.State == api.ExecutionState(remuda.ExecutionSuccess) && deref(ex.Reason) != "" {
+		out.note("remuda: " + *ex.Reason)
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/remuda-run/remuda/internal/engine"
@@ -187,6 +188,11 @@ func limitAttempts() []attempt {
 		memory("memory bomb", memoryBomb), memory("memory bomb in a child", childBomb),
 		memory("memfd", shmBomb), memory("shared memory", sharedBomb),
 		{name: "fork bomb", resources: small(256, 16, 24), request: engine.Request{Script: forkBomb}, state: remuda.ExecutionError, by: remuda.KilledByPids, says: "stopped 11"},
+		{name: "fork bomb that goes on", resources: small(256, 16, 24), request: engine.Request{Script: strings.TrimSuffix(forkBomb, "    raise\n")}, state: remuda.ExecutionSuccess, says: "stopped 11", check: func(o outcome) {
+			if !o.d.Unseen && !strings.Contains(o.Reason, "its 24 processes") {
+				o.t.Errorf("its success has the reason %q", o.Reason)
+			}
+		}},
 		{name: "thread bomb", resources: small(256, 16, 24), request: engine.Request{Script: threadBomb}, state: remuda.ExecutionError, by: remuda.KilledByPids, says: "stopped 11"},
 		{name: "disk in memory", resources: small(256, 16, 24), request: engine.Request{Script: diskBombTwo}, state: remuda.ExecutionError, by: remuda.KilledByDisk, says: "stopped 28"},
 		{name: "disk image", resources: small(128, 100, 24), request: engine.Request{Script: diskBombLarge}, state: remuda.ExecutionError, by: remuda.KilledByDisk, says: "stopped 28"},

@@ -70,7 +70,8 @@ func ended(res *engine.Result, end *protocol.End) {
 	}
 }
 
-// limits names the limit that made a script fail.
+// limits names the limit that made a script fail. A script that went on without
+// the processes it was refused is told as well: what it left undone is not seen.
 func (i *Instance) limits(res *engine.Result, end *protocol.End, grown cgroup.Usage) {
 	r := i.spec.Resources
 	failed := res.State == remuda.ExecutionError && res.KilledBy == remuda.KilledByNothing
@@ -80,6 +81,8 @@ func (i *Instance) limits(res *engine.Result, end *protocol.End, grown cgroup.Us
 		res.ExitCode, res.Value = nil, nil
 	case failed && grown.PidsMax > 0:
 		res.KilledBy, res.Reason = remuda.KilledByPids, fmt.Sprintf("it needed more than its %d processes and threads", r.Pids)
+	case res.State == remuda.ExecutionSuccess && grown.PidsMax > 0:
+		res.Reason = fmt.Sprintf("it succeeded, but was refused more than its %d processes and threads", r.Pids)
 	case failed && end.DiskFull:
 		res.KilledBy, res.Reason = remuda.KilledByDisk, diskReason(r)
 	}

@@ -143,7 +143,7 @@ func start(null int, req request, fds []int) (pid, pidfd int, err error) {
 		// Without a pidfd nobody could tell the keeper from a later process of
 		// the same number.
 		_ = unix.Kill(pid, unix.SIGKILL)
-		return 0, -1, errors.New("clone keeper: the kernel gives no pidfd; Linux 5.4 or later is needed")
+		return 0, -1, errors.New("clone keeper: the kernel gives no pidfd; Linux 5.14 or later is needed")
 	}
 	return pid, pidfd, nil
 }
