@@ -33,12 +33,19 @@ func (s Site) admitted(organizations []Rules) *netipx.IPSet {
 	for _, r := range append([]Rules{s.Rules}, organizations...) {
 		r.restrict(&b)
 	}
+	b.RemoveSet(s.never())
+	return set(&b)
+}
+
+func (s Site) never() *netipx.IPSet {
 	var denied netipx.IPSetBuilder
 	addDenied(&denied, Never())
 	addDenied(&denied, s.Never)
-	b.RemoveSet(set(&denied))
-	return set(&b)
+	return set(&denied)
 }
+
+// NeverRanges returns what is never reached, sorted and without overlaps.
+func (s Site) NeverRanges() []netipx.IPRange { return s.never().Ranges() }
 
 func (r Rules) restrict(b *netipx.IPSetBuilder) {
 	if len(r.Allow) > 0 {
