@@ -10,10 +10,12 @@ export GOFLAGS := -trimpath -buildvcs=false
 
 GOLANGCI_LINT_VERSION := v2.15.0
 OAPI_CODEGEN_VERSION  := v2.8.2
+# The branch of gVisor that the go command can build. The module proxy may not serve a branch by name, so a version is named.
+RUNSC_VERSION         := v0.0.0-20260905035102-160fafc42237
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 INIT    := internal/guest/initbin/remuda-init
 
-.PHONY: help demo test build bench soak lint fuzz test-vm test-fresh generate clean init version
+.PHONY: help demo test build bench soak lint fuzz test-vm test-fresh generate clean init runsc version
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | column -t -s "$$(printf '\t')" 2>/dev/null \
@@ -33,6 +35,9 @@ build: init ## build bin/remuda
 # The first process of a sandbox is embedded in remuda, so it is built first. Go's own cache decides whether there is work.
 init:
 	@CGO_ENABLED=0 go build -ldflags '-s -w' -o $(INIT) ./cmd/remuda-init
+
+runsc: .bin/runsc-$(RUNSC_VERSION) ## build gVisor's runsc into bin/, for the isolation class gvisor (once; some minutes)
+	@mkdir -p bin && ln -sfn ../.bin/runsc-$(RUNSC_VERSION) bin/runsc
 
 bench: ## install the peers and print our figures beside theirs
 	@scripts/install.sh run bench
@@ -72,6 +77,9 @@ version:
 # go:generate lines and editors.
 .bin/golangci-lint-$(GOLANGCI_LINT_VERSION):
 	@scripts/tool.sh golangci-lint $(GOLANGCI_LINT_VERSION) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.bin/runsc-$(RUNSC_VERSION):
+	@scripts/tool.sh runsc $(RUNSC_VERSION) gvisor.dev/gvisor/runsc '-X gvisor.dev/gvisor/runsc/version.version=$(RUNSC_VERSION)'
 
 .bin/oapi-codegen-$(OAPI_CODEGEN_VERSION):
 	@scripts/tool.sh oapi-codegen $(OAPI_CODEGEN_VERSION) github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen

@@ -6,6 +6,7 @@
 #   vm      what boots the machine of `make test-vm`
 #   bench   the peers that `make bench` measures
 #   fresh   what makes the fresh root of `make test-fresh`
+#   gvisor  runsc, for the isolation class gvisor: not by apt but from source, by `make runsc`
 # A thing counts as there when its file is there, whoever installed it (a machine's node is often not Debian's). Without
 # anything missing this takes a few milliseconds and does not touch apt.
 set -euo pipefail
@@ -67,6 +68,9 @@ for group in "$@"; do
 	fresh)
 		need mmdebstrap /usr/bin/mmdebstrap
 		need git /usr/bin/git
+		;;
+	gvisor)
+		make -C "$(dirname "$0")/.." runsc
 		;;
 	*)
 		echo "install.sh: no such group: $group (see the head of the script)" >&2

@@ -17,6 +17,13 @@ section "build"
 make build
 bin/remuda version
 
+section "runsc, for the isolation class gvisor"
+not_run=
+if ! timeout 900 make runsc; then
+	not_run="NOT RUN: the tests of the isolation class gvisor, because runsc could not be built here (its own words are above)"
+	echo "$not_run"
+fi
+
 section "lint"
 make lint
 
@@ -29,4 +36,5 @@ PROGRAM_UNDER_TEST=$PWD/bin/remuda go test "${race[@]}" -count=1 -timeout 25m ./
 section_end
 
 scripts/leftovers.sh
+[ -z "$not_run" ] || printf '\n%s\n' "$not_run"
 printf '\nmake test: all passed in %d s\n' "$SECONDS"

@@ -2,7 +2,6 @@ package oci
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -103,28 +102,6 @@ func spec(language remuda.Language) engine.Spec {
 		ID: remuda.NewInstanceID(), Generation: remuda.GenerationKey{Runtime: "rt_test", Number: 1}, Language: language,
 		Environment: remuda.EnvironmentHost, Isolation: remuda.IsolationGVisor, Resources: remuda.Resources{CPU: 2, MemoryMB: 256, DiskMB: 64, Pids: 64},
 	}
-}
-
-func TestSmoke(t *testing.T) {
-	e := openEngine(t, Options{})
-	inst, err := e.Create(t.Context(), spec(remuda.LanguagePython))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Log(inst.Timings())
-	for _, s := range strings.Split(os.Getenv("SCRIPT"), ";;") {
-		begun := time.Now()
-		res, err := inst.Execute(t.Context(), engine.Request{ID: remuda.NewExecutionID(), Script: s}, func(r remuda.OutputRecord) error {
-			t.Logf("%s", r.Data)
-			return nil
-		})
-		t.Logf("%s %+v %v", time.Since(begun), res, err)
-	}
-	begun := time.Now()
-	if err := errors.Join(inst.Destroy(t.Context())); err != nil {
-		t.Error(err)
-	}
-	t.Log("destroy", time.Since(begun))
 }
 
 // differences are those that docs/isolation.md tells.
