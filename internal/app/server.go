@@ -55,7 +55,7 @@ func Serve(ctx context.Context, o ServerOptions) (err error) {
 	if o.engine == nil {
 		o.engine = newServerEngine
 	}
-	s := &server{ServerOptions: o}
+	s := &server{ServerOptions: o, drained: make(chan struct{})}
 	if s.endpoint, err = resolveEndpoint(o.Config); err != nil {
 		return err
 	}
@@ -77,6 +77,9 @@ type server struct {
 	http     *http.Server
 	// draining turns readiness off before anything is refused.
 	draining atomic.Bool
+	// drained is closed when nothing runs any more: connections that stay open by
+	// themselves end then.
+	drained chan struct{}
 }
 
 // start makes everything up to the listener.
@@ -122,6 +125,7 @@ func (s *server) listen(ctx context.Context) error {
 	handler, err := native.Handler(s.services.native(), httpapi.Options{
 		Logger: s.Logger.With("part", "http"), Ready: s.ready, Metrics: s.services.metrics.Handler(),
 		MetricsOpen: s.Config.MetricsOpen, Version: s.Version, TrustedOrigins: s.Config.TrustedOrigins,
+		Stopping: s.drained,
 	})
 	if err != nil {
 		return remuda.Internal("building the HTTP handler", err)
@@ -200,6 +204,7 @@ func (s *server) drain() error {
 	err = errors.Join(err, within(s.services.runspaces.Drain))
 	close(ended)
 	<-watched
+	close(s.drained)
 	// What is still connected had its answer, or waits for what will not come.
 	shut, stop := context.WithTimeout(context.Background(), 2*time.Second)
 	defer stop()

@@ -88,38 +88,58 @@ func shortened(s string) string {
 	return s
 }
 
+// end is how a run ended, on its way to the store.
+type end struct {
+	was     remuda.ExecutionState // before it
+	row     remuda.Execution
+	rest    []remuda.OutputRecord // that is not stored yet
+	at      time.Time
+	outcome runspaces.Outcome
+}
+
+// conclude takes what is left of the output and makes the row of the end.
+func (s *Service) conclude(r *run, res engine.Result) *end {
+	e := &end{at: time.Now(), was: r.row.State}
+	rest, bytes, err := r.out.take()
+	e.rest, e.row = rest, r.final(res, bytes)
+	if err != nil {
+		e.row.State, e.row.Reason = remuda.ExecutionError, "its output could not be stored: "+remuda.Public(err)
+	}
+	e.outcome = runspaces.Outcome{Ran: r.got != nil, Dead: res.Dead}
+	if res.Dead {
+		e.outcome.Reason = deathReason(e.row)
+	}
+	return e
+}
+
 // finish records the one end of a run and tells everybody.
 func (s *Service) finish(r *run, res engine.Result) {
-	ended := time.Now()
-	rest, bytes, outErr := r.out.take()
-	was := r.row.State
-	row := r.final(res, bytes)
-	if outErr != nil {
-		row.State, row.Reason = remuda.ExecutionError, "its output could not be stored: "+remuda.Public(outErr)
-	}
+	e := s.conclude(r, res)
 	folded := r.birth.fold()
 	err := persist(s.store, func(tx *store.Tx) error {
-		return r.recordEnd(tx, &row, rest, ended, folded)
+		return r.recordEnd(tx, &e.row, e.rest, e.at, folded)
 	})
+	if e.row.Runspace != "" {
+		r.place.release(e.outcome) // first, so that whoever is told of the end can run the next one
+	}
+	s.settle(r, e, err)
+	if e.row.Runspace == "" && r.got != nil {
+		r.place.release(e.outcome) // last: nobody waits for the clean-up
+	}
+}
+
+// settle tells everybody of an end that is recorded, or could not be.
+func (s *Service) settle(r *run, e *end, err error) {
 	if err != nil {
-		s.unrecorded(r, row, rest, err)
+		s.unrecorded(r, e.row, e.rest, err)
 	} else {
-		r.ended(row)
+		r.ended(e.row)
 		s.drop(r)
 	}
-	s.metrics.ExecutionMoved(was, row.State, r.def.Language)
-	s.metrics.Stages(row.Timings)
-	release := func() {
-		r.place.release(runspaces.Outcome{Ran: r.got != nil, Dead: res.Dead, Reason: deathReason(row)})
-	}
-	if row.Runspace != "" {
-		release() // first, so that whoever is told of the end can run the next one
-	}
+	s.metrics.ExecutionMoved(e.was, e.row.State, r.def.Language)
+	s.metrics.Stages(e.row.Timings)
 	close(r.done)
-	r.out.end(rest)
-	if row.Runspace == "" && r.got != nil {
-		release() // last: nobody waits for the clean-up
-	}
+	r.out.end(e.rest)
 }
 
 // recordEnd writes the end, and with folded also the birth. The row comes first:

@@ -50,7 +50,7 @@ func (x *exchange) started() bool { return x.status != 0 }
 
 // WriteHeader implements http.ResponseWriter.
 func (x *exchange) WriteHeader(status int) {
-	if status >= 200 && x.status == 0 {
+	if (status >= 200 || status == http.StatusSwitchingProtocols) && x.status == 0 {
 		x.status = status
 	}
 	x.extend()

@@ -11,6 +11,9 @@ import (
 type Options struct {
 	// Logger takes the access log and what goes wrong. nil discards.
 	Logger *slog.Logger
+	// Stopping is closed when the server ends: what holds a connection open by
+	// itself lets go of it then. nil never is.
+	Stopping <-chan struct{}
 	// Ready is asked by /readyz; nil means always ready. Its public error text
 	// is shown.
 	Ready func(ctx context.Context) error

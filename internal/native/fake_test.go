@@ -265,6 +265,10 @@ func (s *stage) SubmitExecution(ctx context.Context, _ remuda.Principal, req rem
 	return ex, s.note(req, wait)
 }
 
+func (s *stage) RunExecution(_ context.Context, _ remuda.Principal, req remuda.ExecutionRequest) (func() (remuda.Execution, error), error) {
+	return func() (remuda.Execution, error) { return s.execution(), nil }, s.note(req)
+}
+
 func (s *stage) ListExecutions(_ context.Context, _ remuda.Principal, f remuda.ExecutionFilter, page remuda.Page) ([]remuda.Execution, string, error) {
 	return []remuda.Execution{s.execution()}, "", s.note(f, page)
 }

@@ -21,6 +21,7 @@ var routes = []route{
 	{"GET /v1/runspaces/{runspace}", "getRunspace", (*edge).getRunspace},
 	{"DELETE /v1/runspaces/{runspace}", "deleteRunspace", (*edge).deleteRunspace},
 	{"POST /v1/runspaces/{runspace}/executions", "createRunspaceExecution", (*edge).createRunspaceExecution},
+	{"GET /v1/runspaces/{runspace}/stream", "streamExecutions", (*edge).streamExecutions},
 	{"GET /v1/runspaces/{runspace}/files", "listFiles", (*edge).listFiles},
 	{"GET /v1/runspaces/{runspace}/files/{path...}", "readFile", (*edge).readFile},
 	{"PUT /v1/runspaces/{runspace}/files/{path...}", "writeFile", (*edge).writeFile},

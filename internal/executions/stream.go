@@ -1,0 +1,57 @@
+package executions
+
+import (
+	"context"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/authz"
+	"github.com/remuda-run/remuda/internal/remuda"
+	"github.com/remuda-run/remuda/internal/runspaces"
+	"github.com/remuda-run/remuda/internal/store"
+)
+
+// RunExecution runs a script in a runspace, on the caller's goroutine, and
+// returns when it has ended. Its end is then on its way to the store: recorded
+// waits until it is durable and returns it. Call recorded once and always; until
+// it has returned nobody may be told of the end. The next script may run
+// meanwhile, and ends that wait together share a commit.
+//
+// A caller that goes away does not end the script: ctx is for getting the
+// runspace only.
+func (s *Service) RunExecution(ctx context.Context, p remuda.Principal, req remuda.ExecutionRequest) (recorded func() (remuda.Execution, error), err error) {
+	accepted := time.Now()
+	if err := authz.Check(p, authz.ExecutionRun, p.Organization); err != nil {
+		return nil, err
+	}
+	if req.Runspace == "" {
+		return nil, remuda.Invalid(remuda.FieldError{Field: "runspace", Message: "is required: only there scripts follow each other"})
+	}
+	r := newRun(p, req, accepted)
+	if err := s.place(ctx, r); err != nil {
+		return nil, err
+	}
+	if err := s.admit(r); err != nil {
+		r.place.release(runspaces.Outcome{})
+		return nil, err
+	}
+	s.begin(r) // the instance of a runspace is always there
+	return s.record(r, s.conclude(r, s.execute(r, r.got))), nil
+}
+
+// record queues the end of a run, gives its place back, and returns what waits
+// for the commit.
+func (s *Service) record(r *run, e *end) func() (remuda.Execution, error) {
+	folded := r.birth.fold()
+	write := func(tx *store.Tx) error { return r.recordEnd(tx, &e.row, e.rest, e.at, folded) }
+	pending := s.store.Begin(write)
+	r.place.release(e.outcome)
+	return func() (remuda.Execution, error) {
+		defer s.runs.Done()
+		err := pending.Wait(context.Background())
+		if err != nil { // a store that cannot write now is asked again
+			err = persist(s.store, write)
+		}
+		s.settle(r, e, err)
+		return r.result()
+	}
+}
