@@ -73,7 +73,7 @@ func (c *command) tree() *cobra.Command {
 	c.addSettings(root.PersistentFlags(), config.GroupCommon)
 	root.AddCommand(
 		c.serveCommand(), c.runCommand(), c.execCommand(), c.runtimeCommand(), c.runspaceCommand(),
-		c.tokenCommand(), c.userCommand(), c.organizationCommand(),
+		c.tokenCommand(), c.userCommand(), c.organizationCommand(), c.auditCommand(),
 		c.doctorCommand(), c.benchCommand(), c.configCommand(), c.versionCommand(),
 	)
 	return root
@@ -116,14 +116,26 @@ func (f *settingFlag) Type() string {
 func (c *command) addSettings(flags *pflag.FlagSet, groups ...config.Group) {
 	for _, s := range config.Settings() {
 		for _, g := range groups {
-			if s.Group != g || s.Flag == "" {
-				continue
-			}
-			flag := flags.VarPF(&settingFlag{setting: s, into: c.flags}, s.Flag, "", s.Help+" ("+s.Env+")")
-			if s.Kind == "yes or no" {
-				flag.NoOptDefVal = "true"
+			if s.Group == g && s.Flag != "" {
+				c.addFlag(flags, s)
 			}
 		}
+	}
+}
+
+// addSetting adds the flag of one setting.
+func (c *command) addSetting(flags *pflag.FlagSet, key string) {
+	for _, s := range config.Settings() {
+		if s.Key == key {
+			c.addFlag(flags, s)
+		}
+	}
+}
+
+func (c *command) addFlag(flags *pflag.FlagSet, s config.Setting) {
+	flag := flags.VarPF(&settingFlag{setting: s, into: c.flags}, s.Flag, "", s.Help+" ("+s.Env+")")
+	if s.Kind == "yes or no" {
+		flag.NoOptDefVal = "true"
 	}
 }
 

@@ -2,7 +2,10 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"os"
 
 	"github.com/remuda-run/remuda/internal/remuda"
 )
@@ -18,6 +21,37 @@ const verifyPage = 1000
 // Whoever can write the database can also compute a whole new chain; to notice
 // that, keep the hash of the newest entry somewhere else.
 func (s *Store) VerifyAudit(ctx context.Context) error {
+	_, err := s.verifyChains(ctx)
+	return err
+}
+
+// AuditEnd is the newest entry of an organization's audit log.
+type AuditEnd struct {
+	Organization remuda.OrganizationID `json:"organization"`
+	Entries      int64                 `json:"entries"` // its number
+	Hash         string                `json:"hash"`    // "" of an empty log
+}
+
+// VerifyFile is VerifyAudit for the file of a server that may be running or not.
+// It changes nothing in it, not the schema either, and says where each log ends.
+func VerifyFile(ctx context.Context, path string) ([]AuditEnd, error) {
+	if _, err := os.Stat(path); err != nil { // would be made
+		return nil, openError(path, err)
+	}
+	b, err := openSQLite(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{backend: b, logger: slog.New(slog.DiscardHandler), readers: make(chan *conn, 1)}
+	s.readers <- nil
+	ends, err := s.verifyChains(ctx)
+	if c := <-s.readers; c != nil {
+		err = errors.Join(err, c.close())
+	}
+	return ends, errors.Join(err, b.close())
+}
+
+func (s *Store) verifyChains(ctx context.Context) ([]AuditEnd, error) {
 	var ends []chainEnd
 	err := s.Read(ctx, func(tx *Tx) (err error) {
 		// The recorded and the true ends of all chains, in one snapshot.
@@ -29,17 +63,19 @@ func (s *Store) VerifyAudit(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
+	verified := make([]AuditEnd, 0, len(ends))
 	for _, end := range ends {
 		if err := s.verifyChain(ctx, end.head); err != nil {
-			return err
+			return nil, err
 		}
 		if end.last > end.seq {
-			return altered(end.organization, end.seq+1, fmt.Sprintf("the log must end with entry %d", end.seq))
+			return nil, altered(end.organization, end.seq+1, fmt.Sprintf("the log must end with entry %d", end.seq))
 		}
+		verified = append(verified, AuditEnd{Organization: end.organization, Entries: end.seq, Hash: end.hash})
 	}
-	return nil
+	return verified, nil
 }
 
 // chainEnd is the recorded end of a chain and the number of its last entry.

@@ -1,12 +1,14 @@
 package script
 
 import (
+	"database/sql"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	_ "modernc.org/sqlite"
 
 	"github.com/remuda-run/remuda/test/harness"
 )
@@ -44,6 +46,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 			env.Setenv("REMUDA_URL", s.Base)
 			env.Setenv("REMUDA_TOKEN", s.Token)
+			env.Setenv("DATA", s.Data)
 			if err := os.WriteFile(filepath.Join(env.WorkDir, "password"), []byte(password+"\n"), 0o600); err != nil {
 				return err
 			}
@@ -51,7 +54,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("EXAMPLES", examples)
 			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"local": local, "status": status},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"local": local, "status": status, "copydb": copydb},
 	})
 }
 
@@ -80,5 +83,36 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	script := `"$@"; s=$?; [ "$s" = "$0" ] || { echo "exit status $s, want $0" >&2; exit 1; }`
 	if err := ts.Exec("bash", append([]string{"-c", script, want}, command...)...); err != nil {
 		ts.Fatalf("%s: %v", strings.Join(args, " "), err)
+	}
+}
+
+// copydb copies the database of the running server into a new data directory and
+// alters the copy: copydb DIR [STATEMENT], with the id of the organization that has
+// the most audit entries for the one parameter.
+func copydb(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: copydb DIR [STATEMENT]")
+	}
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.Mkdir(dir, 0o700))
+	source, err := sql.Open("sqlite", "file:"+filepath.Join(ts.Getenv("DATA"), "remuda.db"))
+	ts.Check(err)
+	defer func() { _ = source.Close() }()
+	target := filepath.Join(dir, "remuda.db")
+	_, err = source.Exec("VACUUM INTO ?", target)
+	ts.Check(err)
+	if len(args) == 1 {
+		return
+	}
+	db, err := sql.Open("sqlite", "file:"+target)
+	ts.Check(err)
+	defer func() { _ = db.Close() }()
+	var org string
+	var entries int
+	ts.Check(db.QueryRow("SELECT organization, max(seq) FROM audit_entries GROUP BY organization ORDER BY 2 DESC").Scan(&org, &entries))
+	done, err := db.Exec(args[1], org)
+	ts.Check(err)
+	if n, err := done.RowsAffected(); err != nil || n == 0 || entries < 3 {
+		ts.Fatalf("%s changed %d rows of a log of %d entries: %v", args[1], n, entries, err)
 	}
 }
