@@ -9,14 +9,16 @@ import (
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
-// The drivers. The Python driver is two files: the part that every start runs
-// (the local engine compiles it ahead), and the part that is compiled when a
-// script first needs it.
+// The drivers. The Python driver is three files: the part that every start runs
+// (the local engine compiles it ahead), the part that is compiled when a script
+// first needs it, and the part that makes it a template.
 var (
 	//go:embed drivers/driver.py
 	pythonCore string
 	//go:embed drivers/driver_late.py
 	pythonLate string
+	//go:embed drivers/driver_template.py
+	pythonTemplate string
 	//go:embed drivers/driver.js
 	nodeSource string
 	//go:embed drivers/driver.sh
@@ -40,6 +42,7 @@ func Driver(language remuda.Language, interpreter string) (Program, error) {
 	case remuda.LanguagePython:
 		const path = "/run/remuda/driver.py"
 		source := strings.Replace(pythonCore, `"@LATE@"`, pythonString(pythonLate), 1)
+		source = strings.Replace(source, `"@TEMPLATE@"`, pythonString(pythonTemplate), 1)
 		return Program{Source: []byte(source), Path: path, Argv: []string{interpreter, "-I", "-S", "-B", path}}, nil
 	case remuda.LanguageNode:
 		const path = "/run/remuda/driver.js"

@@ -25,6 +25,8 @@ type blank struct {
 	conn   *keeperConn
 	socket string // path
 	era    int    // of the launcher, when this was begun
+	owner  int    // host uid and gid of its user 0
+	forked bool   // from a template, whose keeper, socket and uids it shares
 }
 
 // keeperOOMScore protects the keeper from the OOM killer: it has to live to say
@@ -54,6 +56,7 @@ func (e *Engine) makeBlank(ctx context.Context) (_ *blank, err error) {
 	if b.uids, err = e.uids.acquire(); err != nil {
 		return nil, err
 	}
+	b.owner = b.uids.base()
 	if b.group, err = e.herd.Create(b.name); err != nil {
 		return nil, err
 	}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/engine/local/cgroup"
 	"github.com/remuda-run/remuda/internal/guest"
@@ -39,6 +41,7 @@ func (e *Engine) Create(ctx context.Context, spec engine.Spec) (engine.Instance,
 	if err != nil {
 		return nil, err
 	}
+	defer e.templates.want(spec, driver) // once this one is there
 	if err := inst.build(ctx, driver, begun); err != nil {
 		err = errors.Join(err, inst.abandon(ctx))
 		if ctx.Err() != nil {
@@ -90,7 +93,20 @@ func checkSpec(spec engine.Spec) error {
 
 // build turns a blank into the instance.
 func (i *Instance) build(ctx context.Context, driver guest.Program, begun time.Time) error {
-	b, err := i.engine.stock.take(ctx)
+	e := i.engine
+	if t := e.templates.of(i.spec); t != nil {
+		b, err := t.fork(ctx)
+		if err == nil {
+			return i.become(ctx, b, driver, begun)
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		e.log.Warn("a template could not be forked from; it is given up", "runtime", t.key.Runtime, "generation", t.key.Number, "error", err)
+		e.templates.forget(t)
+		t.end()
+	}
+	b, err := e.stock.take(ctx)
 	if err != nil {
 		return err
 	}
@@ -104,7 +120,7 @@ func (i *Instance) become(ctx context.Context, b *blank, driver guest.Program, b
 	i.blank = b
 	quota := quotaOf(i.spec.Resources)
 	if quota.image {
-		if i.disk, err = e.disks.make(ctx, quota, b.uids.base()); err != nil {
+		if i.disk, err = e.disks.make(ctx, quota, b.owner); err != nil {
 			return err
 		}
 	}
@@ -117,15 +133,8 @@ func (i *Instance) become(ctx context.Context, b *blank, driver guest.Program, b
 		}
 	}
 	i.yields = i.spec.Background
-	setup := e.setup(i.spec, driver, quota)
 	created := time.Since(begun)
-	if i.disk != nil {
-		err = b.conn.sendWithFD(protocol.TypeSetup, &setup, i.disk.mount)
-		i.disk.passed()
-	} else {
-		err = b.conn.send(protocol.TypeSetup, &setup)
-	}
-	if err != nil {
+	if err := i.sendSetup(driver, quota); err != nil {
 		return fmt.Errorf("send the setup: %w", err)
 	}
 	// While the interpreter starts.
@@ -147,6 +156,30 @@ func (i *Instance) become(ctx context.Context, b *blank, driver guest.Program, b
 	return nil
 }
 
+// sendSetup tells the blank what to become.
+func (i *Instance) sendSetup(driver guest.Program, quota diskQuota) error {
+	b := i.blank
+	setup := i.engine.setup(i.spec, driver, quota)
+	if b.forked {
+		// All else is the template's.
+		setup = protocol.Setup{DiskFD: true, LingerMS: setup.LingerMS}
+	}
+	switch {
+	case i.disk != nil:
+		defer i.disk.passed()
+		return b.conn.sendWithFD(protocol.TypeSetup, &setup, i.disk.mount)
+	case b.forked:
+		mount, err := memoryDisk(quota, b.owner)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = unix.Close(mount) }()
+		return b.conn.sendWithFD(protocol.TypeSetup, &setup, mount)
+	default:
+		return b.conn.send(protocol.TypeSetup, &setup)
+	}
+}
+
 // limitsOf are the cgroup's limits. The keeper's own memory is charged to the
 // instance too; it is small and a part of its price.
 func limitsOf(r remuda.Resources) cgroup.Limits {
@@ -163,9 +196,9 @@ func (i *Instance) name() error {
 	i.metadata = true
 	err = e.dir.writeMetadata(metadata{
 		ID: i.spec.ID, Generation: i.spec.Generation, Language: i.spec.Language, Version: i.spec.Version,
-		Pid: b.proc.pid, StartTime: start, Cgroup: b.name, UIDSlot: b.uids.slot,
+		Pid: b.proc.pid, StartTime: start, Cgroup: b.name, UIDSlot: (b.owner - uidBase) / uidCount,
 	})
-	if err != nil {
+	if err != nil || b.forked {
 		return err
 	}
 	socket := e.dir.socket(string(i.spec.ID))

@@ -34,12 +34,12 @@ type diskMaker struct {
 	dir string
 
 	mu        sync.Mutex
-	templates map[diskQuota]*template
+	templates map[diskQuota]*imageTemplate
 	living    map[*diskImage]struct{}
 }
 
 func newDiskMaker(dir string) *diskMaker {
-	return &diskMaker{dir: dir, templates: map[diskQuota]*template{}, living: map[*diskImage]struct{}{}}
+	return &diskMaker{dir: dir, templates: map[diskQuota]*imageTemplate{}, living: map[*diskImage]struct{}{}}
 }
 
 // diskSlack stays free on the data directory's file system.

@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// template is an empty file system as mkfs.ext4 made it, without its holes: some
+// imageTemplate is an empty file system as mkfs.ext4 made it, without its holes: some
 // hundred KiB, written in well under the 10 ms that mkfs takes.
-type template struct {
+type imageTemplate struct {
 	size   int64
 	pieces []piece
 }
@@ -30,7 +30,7 @@ type piece struct {
 const maxTemplates = 8
 
 // template returns the template for a quota, made when it is first asked for.
-func (m *diskMaker) template(ctx context.Context, quota diskQuota) (*template, error) {
+func (m *diskMaker) template(ctx context.Context, quota diskQuota) (*imageTemplate, error) {
 	m.mu.Lock()
 	t := m.templates[quota]
 	m.mu.Unlock()
@@ -54,7 +54,7 @@ func (m *diskMaker) template(ctx context.Context, quota diskQuota) (*template, e
 }
 
 // makeTemplate runs mkfs.ext4 and keeps what it wrote.
-func makeTemplate(ctx context.Context, dir string, quota diskQuota) (*template, error) {
+func makeTemplate(ctx context.Context, dir string, quota diskQuota) (*imageTemplate, error) {
 	const (
 		inodeSize = 256
 		mib       = 1 << 20
@@ -81,7 +81,7 @@ func makeTemplate(ctx context.Context, dir string, quota diskQuota) (*template, 
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("mkfs.ext4: %w: %s", err, strings.TrimSpace(string(out)))
 	}
-	t := &template{size: size}
+	t := &imageTemplate{size: size}
 	return t, t.read(file)
 }
 
@@ -96,7 +96,7 @@ func mkfs() string {
 }
 
 // read takes over the parts of a file that are not holes.
-func (t *template) read(file *os.File) error {
+func (t *imageTemplate) read(file *os.File) error {
 	for at := int64(0); ; {
 		start, err := unix.Seek(int(file.Fd()), at, unix.SEEK_DATA)
 		if errors.Is(err, unix.ENXIO) {
@@ -120,7 +120,7 @@ func (t *template) read(file *os.File) error {
 
 // add keeps data without its empty blocks: mkfs writes zeros too, and a file
 // system without holes gives all of itself as one piece.
-func (t *template) add(at int64, data []byte) {
+func (t *imageTemplate) add(at int64, data []byte) {
 	const block = 4096
 	for len(data) > 0 {
 		n := min(block, len(data))
@@ -147,7 +147,7 @@ func empty(b []byte) bool {
 }
 
 // write makes file a copy.
-func (t *template) write(file *os.File) error {
+func (t *imageTemplate) write(file *os.File) error {
 	if err := file.Truncate(t.size); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/remuda-run/remuda/internal/engine/local/launch"
 	"github.com/remuda-run/remuda/internal/engine/local/seccomp"
 	"github.com/remuda-run/remuda/internal/guest/initbin"
+	"github.com/remuda-run/remuda/internal/guest/protocol"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
@@ -46,11 +47,15 @@ type Engine struct {
 	herd     *cgroup.Herd
 	uids     *uidRanges
 	filter   []byte // system call filter
-	words    *lastWords
-	stock    *stock
-	disks    *diskMaker
-	versions *versionCache
-	compiled *compiledDrivers
+	// Together these are the same as filter.
+	templateFilter, childFilter []byte
+	words                       *lastWords
+	stock                       *stock
+	disks                       *diskMaker
+	versions                    *versionCache
+	compiled                    *compiledDrivers
+
+	templates *templates
 
 	mu        sync.Mutex
 	instances map[remuda.InstanceID]*Instance
@@ -96,6 +101,13 @@ func (e *Engine) prepare() error {
 	if e.filter, err = seccomp.Program(); err != nil {
 		return unsupported("there is no system call filter for this machine", err.Error(), "use an amd64 or arm64 machine", err)
 	}
+	if e.templateFilter, err = seccomp.Template(protocol.ForkFlags); err == nil {
+		e.childFilter, err = seccomp.Child()
+	}
+	if err != nil {
+		return unsupported("there is no system call filter for this machine", err.Error(), "use an amd64 or arm64 machine", err)
+	}
+	e.templates = newTemplates(e)
 	hierarchy, err := cgroup.Detect()
 	if err != nil {
 		return unsupported("cgroups cannot be used", err.Error(), "mount cgroup2 at /sys/fs/cgroup with the controllers cpu, memory and pids", err)
@@ -119,6 +131,9 @@ func (e *Engine) prepare() error {
 // Name implements engine.Engine.
 func (e *Engine) Name() string { return "local" }
 
+// Retire implements engine.Retirer.
+func (e *Engine) Retire(key remuda.GenerationKey) { e.templates.retire(key) }
+
 // Close implements engine.Engine.
 func (e *Engine) Close(ctx context.Context) error {
 	e.mu.Lock()
@@ -139,6 +154,7 @@ func (e *Engine) Close(ctx context.Context) error {
 		wg.Go(func() { results[n] = inst.Destroy(ctx) })
 	}
 	wg.Wait()
+	e.templates.close()
 	errs = append(errs, results...)
 	if err := errors.Join(errs...); err != nil {
 		e.release()

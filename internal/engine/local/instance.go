@@ -267,6 +267,9 @@ func (i *Instance) killedForMemory() bool {
 func (i *Instance) Destroy(ctx context.Context) error {
 	i.destroying.Do(func() {
 		i.end(remuda.KilledByCancel, "the sandbox was destroyed")
+		if i.blank.forked { // its keeper lives on, and would wait for us
+			i.blank.conn.close()
+		}
 		go func() {
 			defer close(i.destroyed)
 			<-i.done

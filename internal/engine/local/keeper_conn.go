@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -160,3 +161,96 @@ func (k *keeperConn) gone() bool {
 }
 
 func (k *keeperConn) close() { _ = k.conn.Close() }
+
+// forkKeeper connects to the keeper of a template and asks it for an instance:
+// its first process, known by a pidfd, and what its user 0 is in the template's
+// range.
+func forkKeeper(ctx context.Context, dir, name string) (_ *keeperConn, pidfd, user int, err error) {
+	c, err := dial(ctx, dir, name)
+	if err != nil {
+		return nil, -1, 0, err
+	}
+	k := &keeperConn{conn: c}
+	defer func() {
+		if err != nil {
+			k.close()
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, helloTime)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = k.conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	frames := protocol.AppendFrame(nil, protocol.TypeHello, &protocol.Hello{Version: protocol.Version})
+	frames = protocol.AppendFrame(frames, protocol.TypeFork, &protocol.Fork{})
+	if _, err := c.Write(frames); err != nil {
+		return nil, -1, 0, fmt.Errorf("ask for a fork: %w", err)
+	}
+	with := &withRights{conn: c, fd: -1}
+	k.in = bufio.NewReaderSize(with, 64<<10)
+	forked, err := k.waitForked()
+	if err == nil && with.fd < 0 {
+		err = fmt.Errorf("%w: no process came with its answer", errProtocol)
+	}
+	if err == nil && !stop() {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		if with.fd >= 0 {
+			_ = unix.Close(with.fd)
+		}
+		return nil, -1, 0, fmt.Errorf("wait for a fork: %w", err)
+	}
+	k.in.Reset(c) // nothing has come that was not read: Setup is next
+	return k, with.fd, forked.User, nil
+}
+
+// waitForked reads the answers to Hello and Fork.
+func (k *keeperConn) waitForked() (protocol.Forked, error) {
+	var forked protocol.Forked
+	for {
+		t, payload, err := k.read()
+		if err != nil {
+			return forked, err
+		}
+		switch t {
+		case protocol.TypeState:
+			if err := decode(payload, &k.state); err != nil {
+				return forked, err
+			}
+		case protocol.TypeForked:
+			return forked, decode(payload, &forked)
+		case protocol.TypeFailed:
+			return forked, failure(payload)
+		default:
+			return forked, fmt.Errorf("%w: frame of type %d instead of Forked", errProtocol, t)
+		}
+	}
+}
+
+// withRights reads a connection and keeps one descriptor that comes with it.
+type withRights struct {
+	conn *net.UnixConn
+	fd   int
+}
+
+func (w *withRights) Read(p []byte) (int, error) {
+	oob := make([]byte, unix.CmsgSpace(4))
+	n, oobn, _, _, err := w.conn.ReadMsgUnix(p, oob)
+	if err != nil {
+		return n, err
+	}
+	if n == 0 {
+		return 0, io.EOF
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if err != nil {
+		return n, err
+	}
+	for i := range messages {
+		if fds, err := unix.ParseUnixRights(&messages[i]); err == nil && len(fds) == 1 {
+			unix.CloseOnExec(fds[0])
+			w.fd = fds[0]
+		}
+	}
+	return n, nil
+}

@@ -186,7 +186,7 @@ func TestDiskPromises(t *testing.T) {
 
 func TestTemplate(t *testing.T) {
 	t.Parallel()
-	tmpl := &template{size: 64 << 10}
+	tmpl := &imageTemplate{size: 64 << 10}
 	data := make([]byte, 40_000)
 	copy(data[9000:], "here")
 	copy(data[20_000:], "there")

@@ -12,8 +12,28 @@ import (
 
 // process is the first process of a sandbox, our child, known by a pidfd.
 type process struct {
-	pid  int
-	file *os.File // the pidfd, in Go's poller
+	pid     int
+	file    *os.File // the pidfd, in Go's poller
+	foreign bool     // not our child: somebody else reaps it
+}
+
+// foreignProcess takes a process that is known by a pidfd only.
+func foreignProcess(pidfd int) (*process, error) {
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("look at a pidfd: %w", err), unix.Close(pidfd))
+	}
+	_, rest, found := bytes.Cut(info, []byte("\nPid:"))
+	number, _, _ := bytes.Cut(rest, []byte("\n"))
+	pid, err := strconv.Atoi(string(bytes.TrimSpace(number)))
+	if !found || err != nil || pid <= 1 {
+		return nil, errors.Join(errors.New("a keeper passed a descriptor that is no pidfd of a living process"), unix.Close(pidfd))
+	}
+	p, err := newProcess(pid, pidfd)
+	if p != nil {
+		p.foreign = true
+	}
+	return p, err
 }
 
 func newProcess(pid, pidfd int) (*process, error) {
@@ -59,6 +79,9 @@ func (p *process) wait() error {
 	}
 	if err := raw.Read(func(fd uintptr) bool { return readable(int(fd)) }); err != nil {
 		return fmt.Errorf("wait for process %d: %w", p.pid, err)
+	}
+	if p.foreign {
+		return nil
 	}
 	var reapErr error
 	err = raw.Control(func(fd uintptr) {

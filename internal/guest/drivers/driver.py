@@ -9,8 +9,9 @@ import posix
 import sys
 
 LATE = "@LATE@"
+BECOME_TEMPLATE = "@TEMPLATE@"
 CHANNEL = 3
-RUN, READY, DONE = 1, 2, 3
+RUN, READY, DONE, TEMPLATE = 1, 2, 3, 4
 INTERRUPT = {_signal.SIGINT}
 ME = posix.getpid()
 
@@ -57,7 +58,7 @@ def late(name, loaded={}):
 
 
 def receive():
-    """Reads one frame and returns its fields."""
+    """Reads one frame and returns its type and its fields."""
     data = posix.read(CHANNEL, 65536)
     while data:
         need = 5 + int.from_bytes(data[:4], "big") if len(data) >= 5 else 5
@@ -77,14 +78,14 @@ def receive():
             if not more:
                 posix._exit(0)
             data += more
-    if not data or data[4] != RUN:
+    if not data or data[4] not in (RUN, TEMPLATE):
         posix._exit(0)
     fields, i = [], 5
     while i < len(data):
         n = int.from_bytes(data[i:i + 4], "big") + i + 4
         fields.append(data[i + 4:n])
         i = n
-    return fields
+    return data[4], fields
 
 
 def send(kind, fields):
@@ -276,13 +277,28 @@ def warm(main):
         late("described")("")
 
 
+def become_template(fields):
+    """Returns in every instance that is forked from this process."""
+    global ME
+    scope = dict(globals())
+    exec(compile(BECOME_TEMPLATE, __file__, "exec"), scope)
+    scope["template"](fields)
+    ME = posix.getpid()
+
+
 def serve():
     _signal.pthread_sigmask(_signal.SIG_BLOCK, INTERRUPT)
     main = prepare()
     send(READY, (sys.version.split()[0].encode(),))
     warm(main)
     while True:
-        flags, name, source, n, *rest = receive()
+        kind, fields = receive()
+        if kind == TEMPLATE:
+            become_template(fields)
+            execute(main, b"", "", b"print(end='')", [], [], [])  # touches its pages
+            send(READY, (sys.version.split()[0].encode(),))
+            continue
+        flags, name, source, n, *rest = fields
         n = int(n)
         args, rest = rest[:n], rest[n:]
         pairs = []

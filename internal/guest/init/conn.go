@@ -36,6 +36,10 @@ func (k *keeper) accept() {
 	if err != nil {
 		return
 	}
+	if k.template != nil && k.template.prepared {
+		k.acceptChild(fd)
+		return
+	}
 	k.dropConn()
 	if err := k.watch(fd); err != nil {
 		_ = unix.Close(fd)
@@ -142,8 +146,16 @@ func (k *keeper) dispatch(t protocol.Type, p []byte) bool {
 	if !c.hello {
 		return t == protocol.TypeHello && decode(p, k.hello)
 	}
+	if k.template != nil {
+		return false // it runs nothing
+	}
 	switch t {
+	case protocol.TypeFork:
+		return decode(p, k.fork)
 	case protocol.TypeSetup:
+		if k.parent != nil {
+			return decode(p, k.enter)
+		}
 		return decode(p, k.setUp)
 	case protocol.TypeExecute:
 		return decode(p, k.execute)

@@ -56,8 +56,14 @@ func newFeed(name string) (feed, error) {
 	if err := unix.Fchmod(w, 0o444); err != nil {
 		return feed{-1, -1}, wrap(err, "protect", name)
 	}
-	r, err := unix.Open("/proc/self/fd/"+itoa(w), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	r, err := unix.Open(procDir+"/self/fd/"+itoa(w), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	return feed{w, r}, wrap(err, "open", name)
+}
+
+func (f feed) close() {
+	if f.write > 0 {
+		_, _ = unix.Close(f.write), unix.Close(f.read)
+	}
 }
 
 // fill replaces the content.
@@ -76,6 +82,18 @@ func (f feed) fill(content []byte) error {
 	return err
 }
 
+// close lets go of all of it.
+func (d *driver) close() {
+	for _, fd := range []int{d.channel, d.pipes[0].fd, d.pipes[1].fd} {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+	}
+	d.channel = -1
+	d.stdin.close()
+	d.job.close()
+}
+
 // startDriver forks the interpreter from this thread, whose capability bounding
 // set is empty and whose system calls are filtered by now.
 func (k *keeper) startDriver(s *protocol.Setup) error {
@@ -84,7 +102,7 @@ func (k *keeper) startDriver(s *protocol.Setup) error {
 	}
 	d := &driver{channel: -1, lines: s.Language == languageBash, writable: true}
 	var child [5]int
-	files, err := d.plumb(s, &child)
+	files, err := d.plumb(s.UID, s.GID, &child)
 	if err != nil {
 		return err
 	}
@@ -120,7 +138,7 @@ func (k *keeper) startDriver(s *protocol.Setup) error {
 }
 
 // plumb makes every descriptor that the interpreter and the keeper share.
-func (d *driver) plumb(s *protocol.Setup, child *[5]int) ([]uintptr, error) {
+func (d *driver) plumb(uid, gid int, child *[5]int) ([]uintptr, error) {
 	var err error
 	if d.stdin, err = newFeed("stdin"); err != nil {
 		return nil, err
@@ -132,7 +150,7 @@ func (d *driver) plumb(s *protocol.Setup, child *[5]int) ([]uintptr, error) {
 			return nil, os.NewSyscallError("pipe2", err)
 		}
 		// Owned by the interpreter's user, so that /dev/stdout can be opened.
-		if err := errors.Join(unix.Fchown(p[1], s.UID, s.GID), unix.SetNonblock(p[0], true)); err != nil {
+		if err := errors.Join(unix.Fchown(p[1], uid, gid), unix.SetNonblock(p[0], true)); err != nil {
 			return nil, wrap(err, "prepare pipe", itoa(i))
 		}
 		d.pipes[i] = pipe{fd: p[0], stream: stream, watched: true}
@@ -152,7 +170,7 @@ func (d *driver) plumb(s *protocol.Setup, child *[5]int) ([]uintptr, error) {
 			return nil, err
 		}
 		// The driver writes notes of its own there, by opening it again.
-		if err := unix.Fchown(d.job.write, s.UID, s.GID); err != nil {
+		if err := unix.Fchown(d.job.write, uid, gid); err != nil {
 			return nil, wrap(err, "prepare", "script")
 		}
 		if err := unix.Fchmod(d.job.write, 0o600); err != nil {
@@ -237,7 +255,7 @@ func (k *keeper) hear() bool {
 	if cap(d.in)-len(d.in) < 4<<10 {
 		d.in = append(make([]byte, 0, 2*cap(d.in)+16<<10), d.in...)
 	}
-	n, err := unix.Read(d.channel, d.in[len(d.in):cap(d.in)])
+	n, err := d.receive(d.in[len(d.in):cap(d.in)])
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
 		return false
 	}
@@ -259,6 +277,29 @@ func (k *keeper) hear() bool {
 	return true
 }
 
+// receive reads from the channel. Of an interpreter that was forked the kernel
+// tells the number with its first bytes.
+func (d *driver) receive(into []byte) (int, error) {
+	if d.pid != 0 {
+		return unix.Read(d.channel, into)
+	}
+	oob := make([]byte, unix.CmsgSpace(unix.SizeofUcred))
+	n, oobn, _, _, err := unix.Recvmsg(d.channel, into, oob, unix.MSG_CMSG_CLOEXEC)
+	if err != nil || n == 0 {
+		return n, err
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if err != nil || len(messages) != 1 {
+		return 0, fmt.Errorf("%w: nobody knows who has sent it", channel.ErrGarbage)
+	}
+	who, err := unix.ParseUnixCredentials(&messages[0])
+	if err != nil || who.Pid <= 1 {
+		return 0, fmt.Errorf("%w: nobody knows who has sent it", channel.ErrGarbage)
+	}
+	d.pid = int(who.Pid)
+	return n, unix.SetsockoptInt(d.channel, unix.SOL_SOCKET, unix.SO_PASSCRED, 0)
+}
+
 // understand handles what the driver has sent so far.
 func (k *keeper) understand() error {
 	d := k.driver
@@ -276,10 +317,21 @@ func (k *keeper) understand() error {
 			}
 		} else {
 			var p []byte
-			if t, p, rest, ok, err = channel.Next(rest); ok && t == channel.TypeReady {
-				version, err = channel.ParseReady(p)
-			} else if ok {
-				done, err = channel.ParseDone(p)
+			if t, p, rest, ok, err = channel.Next(rest); ok {
+				switch t {
+				case channel.TypeReady:
+					version, err = channel.ParseReady(p)
+				case channel.TypeDone:
+					done, err = channel.ParseDone(p)
+				default:
+					if k.template == nil {
+						return fmt.Errorf("%w: type %d", channel.ErrGarbage, t)
+					}
+					if err := k.templateHeard(t, p); err != nil {
+						return err
+					}
+					continue
+				}
 			}
 		}
 		if err != nil {
@@ -299,7 +351,7 @@ func (k *keeper) understand() error {
 // heard reacts to one word of the driver.
 func (k *keeper) heard(t byte, version string, done *channel.Done) error {
 	switch {
-	case t == channel.TypeReady && !k.setup.ready:
+	case t == channel.TypeReady && !k.setup.spoke:
 		k.driverReady(version)
 	case t == channel.TypeDone && k.run != nil && k.run.phase == running:
 		k.runDone(done)
@@ -332,7 +384,7 @@ func (d *driver) interruptChildren() {
 
 // lastPID is the newest process number of the sandbox.
 func lastPID() int {
-	data, err := os.ReadFile("/proc/loadavg")
+	data, err := os.ReadFile(procDir + "/loadavg")
 	if err != nil {
 		return 0
 	}

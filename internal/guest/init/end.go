@@ -45,7 +45,7 @@ func (k *keeper) finish() {
 		e.Reason = "canceled"
 	}
 	if e.State != stateSuccess {
-		e.DiskFull = diskFull()
+		e.DiskFull = k.diskFull()
 	}
 	r.end, r.done = e, nil
 	k.send(protocol.TypeEnd, e)
@@ -104,9 +104,15 @@ func describe(status unix.WaitStatus) string {
 
 // diskFull reports whether the writable file system has no byte or no inode left,
 // or so few bytes that a write may have been refused: ext4 keeps some back.
-func diskFull() bool {
+func (k *keeper) diskFull() bool {
 	var s unix.Statfs_t
-	if unix.Statfs(protocol.Workspace, &s) != nil {
+	var err error
+	if k.child != nil {
+		err = unix.Fstatfs(k.child.disk, &s)
+	} else {
+		err = unix.Statfs(protocol.Workspace, &s)
+	}
+	if err != nil {
 		return false
 	}
 	const few = 1 << 20

@@ -187,15 +187,19 @@ func (k *keeper) kill(by string) {
 	}
 	r.killed = true
 	r.killAt = time.Now().Add(killPatience)
-	killAll()
+	k.killAll()
 }
 
 // violation ends an instance whose driver sent what no driver of ours sends.
 func (k *keeper) violation(err error) {
 	k.unwatch(k.driver.channel)
+	if k.template != nil {
+		k.endTemplate()
+		return
+	}
 	r := k.run
 	if r == nil || r.phase != running {
-		killAll() // the reaper's notice ends the program
+		k.killAll() // the reaper's notice ends the program
 		return
 	}
 	r.by = killedByPolicy
@@ -226,9 +230,13 @@ func (k *keeper) channelClosed() {
 func (k *keeper) driverDied() {
 	for k.hear() {
 	}
-	killAll() // nothing outlives its interpreter
+	if k.template == nil {
+		k.killAll() // nothing outlives its interpreter
+	}
 	r := k.run
 	switch {
+	case k.template != nil && k.setup.ready:
+		k.endTemplate()
 	case !k.setup.ready:
 		k.fatal("interpreter", fmt.Errorf("the interpreter %s before its driver spoke: %s", describe(k.driver.status), k.lastWords()))
 	case r != nil && r.phase == running:

@@ -40,8 +40,9 @@ func startThreads() error {
 }
 
 // fence empties the capability bounding set of this thread, from which the
-// interpreter is forked, and installs the system call filter on all threads.
-func fence(program []byte) error {
+// interpreter is forked, and installs the system call filter, with the flag
+// SECCOMP_FILTER_FLAG_TSYNC on all threads.
+func fence(program []byte, flags uintptr) error {
 	for c := uintptr(0); ; c++ {
 		err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0)
 		if errors.Is(err, unix.EINVAL) {
@@ -62,7 +63,7 @@ func fence(program []byte) error {
 		return fmt.Errorf("a system call filter of %d bytes is no program", len(program))
 	}
 	filter := unix.SockFprog{Len: uint16(len(program) / size), Filter: (*unix.SockFilter)(unsafe.Pointer(unsafe.SliceData(program)))}
-	r, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&filter)))
+	r, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&filter)))
 	if errno != 0 {
 		return os.NewSyscallError("seccomp", errno)
 	}
@@ -78,9 +79,9 @@ const keptCapabilities = 1<<unix.CAP_KILL | 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_
 
 // dropPrivileges gives up the rest, on every thread, and closes this process to
 // inspection by others.
-func dropPrivileges() error {
+func dropPrivileges(kept uint32) error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	data := [2]unix.CapUserData{{Effective: keptCapabilities, Permitted: keptCapabilities}}
+	data := [2]unix.CapUserData{{Effective: kept, Permitted: kept}}
 	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0); errno != 0 {
 		return os.NewSyscallError("capset", errno)
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,9 +24,11 @@ type keeper struct {
 	files  fileServer
 	buffer []byte // for reading pipes
 
-	// notice carries the interpreter's wait status, plus one so that zero is
-	// none, from the reaper to the loop.
-	notice atomic.Int64
+	exits exits // from the reaper to the loop
+
+	template *template // of a template's keeper
+	parent   *keeper   // of a forked instance's: the template's
+	child    *forked   // of a forked instance's, once the fork was asked for
 
 	linger   time.Duration
 	lingerAt time.Time // when to give up waiting for a server; zero: do not
@@ -71,21 +72,33 @@ func (k *keeper) unwatch(fd int) {
 func (k *keeper) loop() error {
 	var events [16]unix.EpollEvent
 	for !k.done {
-		n, err := unix.EpollWait(k.epoll, events[:], k.timeout())
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return os.NewSyscallError("epoll_wait", err)
+		if err := k.turn(events[:], k.timeout()); err != nil {
+			return err
 		}
-		for i := range max(n, 0) {
-			k.handle(int(events[i].Fd), events[i].Events)
+		if k.template != nil {
+			k.stir()
 		}
-		k.tick()
 		k.flush()
 		if k.setup != nil && k.setup.ready && !k.primed {
 			k.primed = true
 			k.prime()
 		}
 	}
-	killAll()
+	k.killAll()
+	return nil
+}
+
+// turn waits at most so many milliseconds and reacts to what has happened. What
+// is to be written is left for flush.
+func (k *keeper) turn(events []unix.EpollEvent, wait int) error {
+	n, err := unix.EpollWait(k.epoll, events, wait)
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return os.NewSyscallError("epoll_wait", err)
+	}
+	for i := range max(n, 0) {
+		k.handle(int(events[i].Fd), events[i].Events)
+	}
+	k.tick()
 	return nil
 }
 
@@ -102,6 +115,11 @@ func (k *keeper) handle(fd int, events uint32) {
 		if events&^uint32(unix.EPOLLOUT) != 0 {
 			k.receive()
 		}
+	case fd == k.wake:
+		k.reaped()
+	case k.template != nil && k.handleTemplate(fd):
+	case k.child != nil && fd == k.child.door:
+		k.hearDoor()
 	case d == nil:
 	case fd == d.channel:
 		d.writable = d.writable || events&unix.EPOLLOUT != 0
@@ -112,8 +130,6 @@ func (k *keeper) handle(fd int, events uint32) {
 		k.capture(&d.pipes[0])
 	case fd == d.pipes[1].fd:
 		k.capture(&d.pipes[1])
-	case fd == k.wake:
-		k.reaped()
 	}
 }
 
@@ -146,6 +162,9 @@ func (k *keeper) timeout() int {
 			first = at
 		}
 	}
+	if k.template != nil {
+		first = k.template.earliest(first)
+	}
 	if first.IsZero() {
 		return -1
 	}
@@ -164,6 +183,10 @@ func (k *keeper) tick() {
 	now := time.Now()
 	due := func(at time.Time) bool { return !at.IsZero() && !now.Before(at) }
 	if due(k.lingerAt) || due(k.exitAt) {
+		if k.template != nil {
+			k.endTemplate()
+			return
+		}
 		k.done = true
 		return
 	}
@@ -188,7 +211,7 @@ func (k *keeper) tick() {
 // fatal reports that the sandbox could not be made and ends the program.
 func (k *keeper) fatal(stage string, err error) {
 	k.send(protocol.TypeFailed, &protocol.Failed{Stage: stage, Error: err.Error()})
-	killAll()
+	k.killAll()
 	k.exitAt = time.Now().Add(time.Second) // the frame is written by then, or never
 	if k.conn != nil {
 		k.conn.closing = true

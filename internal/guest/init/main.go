@@ -36,4 +36,12 @@ func run(start func(fd int) (*keeper, error)) int {
 }
 
 // killAll kills every process of the sandbox but this one.
-func killAll() { _ = unix.Kill(-1, unix.SIGKILL) }
+func (k *keeper) killAll() {
+	if k.parent == nil {
+		_ = unix.Kill(-1, unix.SIGKILL)
+		return
+	}
+	if f := k.child; f != nil && f.first > 0 {
+		_ = unix.PidfdSendSignal(f.pidfd, unix.SIGKILL, nil, 0) // and with it all others
+	}
+}

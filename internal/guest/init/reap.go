@@ -3,6 +3,7 @@ package guestinit
 import (
 	"errors"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,7 +20,7 @@ func (k *keeper) startReaper() error {
 	if err := k.watch(wake); err != nil {
 		return err
 	}
-	driver := k.driver.pid
+	driver, all := k.driver.pid, k.template != nil
 	go func() {
 		for {
 			var status unix.WaitStatus
@@ -27,8 +28,8 @@ func (k *keeper) startReaper() error {
 			if err != nil && !errors.Is(err, unix.EINTR) {
 				return
 			}
-			if pid == driver {
-				k.notice.Store(int64(status) + 1)
+			if pid == driver || all && pid > 0 {
+				k.exits.add(exit{pid, status})
 				_, _ = unix.Write(wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 			}
 		}
@@ -36,14 +37,44 @@ func (k *keeper) startReaper() error {
 	return nil
 }
 
-// reaped takes the reaper's notice.
+// exit is the end of a child: the interpreter's, and of a template's keeper also
+// each instance's first process.
+type exit struct {
+	pid    int
+	status unix.WaitStatus
+}
+
+// exits is the one thing that the reaper and the loop share.
+type exits struct {
+	mu   sync.Mutex
+	list []exit
+}
+
+func (e *exits) add(x exit) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.list = append(e.list, x)
+}
+
+func (e *exits) take() []exit {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	list := e.list
+	e.list = nil
+	return list
+}
+
+// reaped takes the reaper's notices.
 func (k *keeper) reaped() {
 	var b [8]byte
 	_, _ = unix.Read(k.wake, b[:])
-	notice := k.notice.Swap(0)
-	if notice == 0 || k.driver.dead {
-		return
+	for _, x := range k.exits.take() {
+		switch {
+		case x.pid != k.driver.pid:
+			k.childReaped(x.pid, x.status)
+		case !k.driver.dead:
+			k.driver.dead, k.driver.status = true, x.status
+			k.driverDied()
+		}
 	}
-	k.driver.dead, k.driver.status = true, unix.WaitStatus(notice-1)
-	k.driverDied()
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -39,7 +40,8 @@ var writable = []struct {
 // rootBuilder makes the root that the interpreter sees and moves into it.
 type rootBuilder struct {
 	setup *protocol.Setup
-	disk  int // descriptor of a detached mount, or -1
+	disk  int        // descriptor of a detached mount, or -1
+	plan  *childPlan // of a template: what its children are to repeat
 }
 
 func (r *rootBuilder) build() error {
@@ -104,9 +106,15 @@ func setAttr(target string, attr uint64, flags uint) error {
 	return wrap(err, "set attributes of the mount at", target)
 }
 
+// Options of the file systems that every sandbox has of its own.
+const (
+	ptsOptions  = "newinstance,ptmxmode=0666,mode=0620"
+	procOptions = "hidepid=2"
+)
+
 // terminals gives the sandbox pseudo-terminals of its own.
 func (r *rootBuilder) terminals() error {
-	return wrap(unix.Mount("devpts", in("/dev/pts"), "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"), "mount", "/dev/pts")
+	return wrap(unix.Mount("devpts", in("/dev/pts"), "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, ptsOptions), "mount", "/dev/pts")
 }
 
 // attachDisk mounts the one writable file system and binds its directories.
@@ -148,8 +156,13 @@ func (r *rootBuilder) mountDisk() error {
 // proc mounts a new proc and covers parts of it. It has to come while the
 // host's proc is still in sight: the kernel asks for that.
 func (r *rootBuilder) proc() error {
-	if err := unix.Mount("proc", in("/proc"), "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "hidepid=2"); err != nil {
+	if err := unix.Mount("proc", in("/proc"), "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, procOptions); err != nil {
 		return wrap(err, "mount", "/proc")
+	}
+	if r.plan != nil {
+		if err := r.keeperPlace(); err != nil {
+			return err
+		}
 	}
 	for _, p := range r.setup.ReadOnly {
 		if err := bind(in(p), in(p), unix.MOUNT_ATTR_RDONLY); err != nil && !errors.Is(err, unix.ENOENT) {
@@ -170,6 +183,9 @@ func (r *rootBuilder) proc() error {
 		if err := unix.Mount(cover, in(p), "", unix.MS_BIND, ""); err != nil {
 			return wrap(err, "mask", p)
 		}
+		if r.plan != nil {
+			r.plan.masks = append(r.plan.masks, mask{path: p, by: strings.TrimPrefix(cover, newRoot)})
+		}
 		if cover == in(emptyDir) {
 			if err := setAttr(in(p), unix.MOUNT_ATTR_RDONLY, 0); err != nil {
 				return err
@@ -178,6 +194,28 @@ func (r *rootBuilder) proc() error {
 	}
 	return nil
 }
+
+// keeperPlace makes the place of a template's keeper: where children knock, and
+// a proc without covers, which the kernel wants to see before it lets a child
+// mount its own. No one but the keeper can go to that.
+func (r *rootBuilder) keeperPlace() error {
+	if err := unix.Mount("tmpfs", in(keeperDir), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=64k,nr_inodes=16,mode=711"); err != nil {
+		return wrap(err, "mount", keeperDir)
+	}
+	for _, dir := range []string{path.Dir(fullProc), fullProc} {
+		if err := unix.Mkdir(in(dir), 0o700); err != nil {
+			return wrap(err, "make", dir)
+		}
+	}
+	err := unix.Mount("proc", in(fullProc), "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, procOptions)
+	r.plan.readOnly = r.setup.ReadOnly
+	procDir = fullProc
+	return wrap(err, "mount", fullProc)
+}
+
+// procDir is where this process finds proc: a template's keeper takes its own
+// sight of it away from the template.
+var procDir = "/proc"
 
 // enter makes the new root the root and lets go of the old one.
 func (r *rootBuilder) enter() error {

@@ -21,7 +21,9 @@ type setupState struct {
 	// processes is the limit of the interpreter's user where no cgroup has it; 0
 	// is none.
 	processes uint64
-	ready     bool // its driver has spoken
+	spoke     bool   // its driver has spoken
+	version   string // of the interpreter, as it says
+	ready     bool   // the Setup is answered
 }
 
 // stage is a step of the way from a Setup frame to a fenced interpreter.
@@ -56,14 +58,14 @@ func (k *keeper) setUp(s protocol.Setup) bool {
 	if k.contained {
 		stages = []stage{{"root", func() error { return k.completeRoot(&s) }}}
 	}
-	for _, st := range append(stages, []stage{
-		{"files", k.files.open},
-		{"fence", func() error { return fence(s.Seccomp) }},
-		{"interpreter", func() error { return k.startDriver(&s) }},
-		{"privileges", dropPrivileges},
-		{"threads", startThreads},
-		{"reaper", k.startReaper},
-	}...) {
+	if s.Template != nil {
+		k.template = newTemplate(s.Template)
+		r.plan = &k.template.plan
+		stages = append(stages, k.templateStages(&s)...)
+	} else {
+		stages = append(stages, k.instanceStages(&s)...)
+	}
+	for _, st := range stages {
 		if err := st.do(); err != nil {
 			k.fatal(st.name, err)
 			return true
@@ -72,11 +74,39 @@ func (k *keeper) setUp(s protocol.Setup) bool {
 	return true
 }
 
-// driverReady answers the Setup.
+// instanceStages are the stages of an instance's Setup once it has its root.
+func (k *keeper) instanceStages(s *protocol.Setup) []stage {
+	return []stage{
+		{"files", k.files.open},
+		{"fence", func() error { return fence(s.Seccomp, unix.SECCOMP_FILTER_FLAG_TSYNC) }},
+		{"interpreter", func() error { return k.startDriver(s) }},
+		{"privileges", func() error { return dropPrivileges(keptCapabilities) }},
+		{"threads", startThreads},
+		{"reaper", k.startReaper},
+	}
+}
+
+// driverReady is reached when the driver has spoken.
 func (k *keeper) driverReady(version string) {
+	k.setup.spoke, k.setup.version = true, version
+	if k.template != nil {
+		k.prepareTemplate()
+		return
+	}
+	if k.child != nil {
+		if err := k.readyChild(); err != nil {
+			k.fatal("inspection", err)
+			return
+		}
+	}
+	k.ready()
+}
+
+// ready answers the Setup.
+func (k *keeper) ready() {
 	s := k.setup
 	s.ready = true
-	k.send(protocol.TypeReady, &protocol.Ready{Version: version, TimingsUS: map[string]int64{
+	k.send(protocol.TypeReady, &protocol.Ready{Version: s.version, TimingsUS: map[string]int64{
 		"fence":       s.forked.Sub(s.started).Microseconds(),
 		"interpreter": time.Since(s.forked).Microseconds(),
 	}})

@@ -1,6 +1,10 @@
 package protocol
 
-import "time"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // How an engine starts a keeper. The binary is executed from a sealed memfd in
 // fresh user, mount, pid, net, ipc, uts and cgroup namespaces, as uid and gid 0
@@ -46,3 +50,9 @@ const ContainedDisk = "/run/remuda/disk"
 // Setup is done it exits when that time passes or a connection ends: a server
 // that dies leaves no blank behind.
 const FirstConnection = 30 * time.Second
+
+// ForkFlags are the flags of the one clone that a template may make: into
+// namespaces of the child's own, as a child of the template's keeper. The cgroup
+// namespace comes later, when the server has put the child into its cgroup.
+const ForkFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
+	unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_PARENT | 0x11 // SIGCHLD

@@ -1,0 +1,280 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/guest"
+	"github.com/remuda-run/remuda/internal/guest/protocol"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// A template is a started interpreter of one generation that has imported what
+// the runtime preloads and has run nothing else. It lives in a sandbox of its
+// own, whose keeper is also the keeper of every instance forked from it, and it
+// can do nothing for these: cgroup, users, disk and descriptors come from outside
+// (package guestinit, template.go).
+type template struct {
+	engine *Engine
+	key    remuda.GenerationKey
+	spec   engine.Spec
+	driver guest.Program
+	cancel context.CancelFunc // ends it, or its making
+
+	mu    sync.Mutex
+	blank *blank // nil until it is ready
+	idle  *time.Timer
+	ended bool
+}
+
+// Templates are let go of when nobody has asked for an instance for this long.
+// The next ones are started without until there is a new one.
+const templateIdle = 10 * time.Minute
+
+// templatesAtOnce bounds them on a node; the one unused for longest goes.
+const templatesAtOnce = 64
+
+// Room in a template's cgroup beside what its interpreter may have: its keeper
+// holds output for all its instances, and children are born there.
+const (
+	templateMemory = 256 << 20
+	templatePids   = 128
+	templateCPU    = 1
+)
+
+// templates are those of an engine.
+type templates struct {
+	engine *Engine
+
+	mu      sync.Mutex
+	byKey   map[remuda.GenerationKey]*template
+	refused map[remuda.GenerationKey]bool // never again
+	closed  bool
+	running sync.WaitGroup
+}
+
+func newTemplates(e *Engine) *templates {
+	return &templates{engine: e, byKey: map[remuda.GenerationKey]*template{}, refused: map[remuda.GenerationKey]bool{}}
+}
+
+// forks reports whether a language has templates.
+func forks(l remuda.Language) bool { return l == remuda.LanguagePython }
+
+// of returns the template to fork an instance from, if it is ready. An instance
+// whose environment is not its generation's is not forked.
+func (ts *templates) of(spec engine.Spec) *template {
+	ts.mu.Lock()
+	t := ts.byKey[spec.Generation]
+	ts.mu.Unlock()
+	if t == nil || !t.serves(spec) {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.blank == nil || t.ended {
+		return nil
+	}
+	t.idle.Reset(templateIdle)
+	return t
+}
+
+func (t *template) serves(spec engine.Spec) bool {
+	return spec.Language == t.spec.Language && spec.Version == t.spec.Version &&
+		maps.Equal(spec.Env, t.spec.Env) && slices.Equal(spec.Preload, t.spec.Preload)
+}
+
+// want begins to make the generation's template, unless there is one or cannot
+// be one.
+func (ts *templates) want(spec engine.Spec, driver guest.Program) {
+	if !forks(spec.Language) || spec.Generation == (remuda.GenerationKey{}) || ts.engine.opts.Ephemeral {
+		return
+	}
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.closed || ts.byKey[spec.Generation] != nil || ts.refused[spec.Generation] {
+		return
+	}
+	if len(ts.byKey) >= templatesAtOnce && !ts.makeRoom() {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	t := &template{engine: ts.engine, key: spec.Generation, spec: spec, driver: driver, cancel: cancel}
+	ts.byKey[t.key] = t
+	ts.running.Go(func() { ts.live(ctx, t) })
+}
+
+// makeRoom ends a template that is ready. Needs mu.
+func (ts *templates) makeRoom() bool {
+	for key, t := range ts.byKey {
+		t.mu.Lock()
+		ready := t.blank != nil
+		t.mu.Unlock()
+		if ready {
+			delete(ts.byKey, key)
+			t.end()
+			return true
+		}
+	}
+	return false
+}
+
+// live is the life of a template from its start until nothing is left of it.
+func (ts *templates) live(ctx context.Context, t *template) {
+	defer t.cancel()
+	defer ts.forget(t)
+	b, refused, err := t.start(ctx)
+	if err != nil {
+		if refused {
+			ts.refuse(t.key)
+		}
+		if ctx.Err() == nil {
+			ts.engine.log.Warn("a runtime has no template; its instances are started one by one", "runtime", t.key.Runtime, "generation", t.key.Number, "error", err)
+		}
+		return
+	}
+	t.mu.Lock()
+	t.blank = b
+	t.idle = time.AfterFunc(templateIdle, func() { ts.forget(t); t.end() })
+	if t.ended {
+		b.conn.close()
+	}
+	t.mu.Unlock()
+	if err := b.proc.wait(); err != nil { // its instances may outlive its use for long
+		ts.engine.log.Error("a template's end could not be awaited", "pid", b.proc.pid, "error", err)
+	}
+	t.end()
+	clearing, cancel := context.WithTimeout(context.Background(), cleanupTime)
+	defer cancel()
+	if err := b.clear(clearing); err != nil {
+		ts.engine.log.Error("a template was not removed entirely", "runtime", t.key.Runtime, "error", err)
+	}
+}
+
+// start makes the template's sandbox. refused says that the next try would end
+// no better.
+func (t *template) start(ctx context.Context) (_ *blank, refused bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, setupTime)
+	defer cancel()
+	e := t.engine
+	b, err := e.stock.take(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.destroy(ctx))
+		}
+	}()
+	r := t.spec.Resources
+	limits := limitsOf(r)
+	limits.Memory += templateMemory
+	limits.Pids += templatePids
+	limits.CPU += templateCPU
+	if err := b.group.Limit(limits); err != nil {
+		return nil, false, err
+	}
+	quota := quotaOf(r)
+	quota.image = false // it is taken away before the first fork
+	setup := e.setup(t.spec, t.driver, quota)
+	setup.Cwd, setup.LingerMS = "/", 0
+	setup.Seccomp = e.templateFilter
+	setup.Template = &protocol.Template{Preload: t.spec.Preload, Seccomp: e.childFilter}
+	if err := b.conn.send(protocol.TypeSetup, &setup); err != nil {
+		return nil, false, fmt.Errorf("send the setup: %w", err)
+	}
+	if _, err := b.conn.waitReady(ctx); err != nil {
+		return nil, ctx.Err() == nil, err
+	}
+	return b, false, b.group.Yield(false)
+}
+
+func (ts *templates) refuse(key remuda.GenerationKey) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	ts.refused[key] = true
+}
+
+// forget keeps t from being found.
+func (ts *templates) forget(t *template) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.byKey[t.key] == t {
+		delete(ts.byKey, t.key)
+	}
+}
+
+// retire lets go of a generation's template.
+func (ts *templates) retire(key remuda.GenerationKey) {
+	ts.mu.Lock()
+	t := ts.byKey[key]
+	delete(ts.byKey, key)
+	delete(ts.refused, key)
+	ts.mu.Unlock()
+	if t != nil {
+		t.end()
+	}
+}
+
+// close ends every template and waits until nothing is left of them. Their
+// instances must have ended.
+func (ts *templates) close() {
+	ts.mu.Lock()
+	ts.closed = true
+	all := slices.Collect(maps.Values(ts.byKey))
+	ts.mu.Unlock()
+	for _, t := range all {
+		t.end()
+	}
+	ts.running.Wait()
+}
+
+// end takes no more forks of t. Its keeper ends with the last of its instances.
+func (t *template) end() {
+	t.cancel()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended {
+		return
+	}
+	t.ended = true
+	if t.blank != nil {
+		t.idle.Stop()
+		t.blank.conn.close()
+	}
+}
+
+// fork makes a blank that is forked from the template: it needs only to be told
+// to become an instance. On error nothing is left of it.
+func (t *template) fork(ctx context.Context) (_ *blank, err error) {
+	e := t.engine
+	b := &blank{name: "fork-" + randomHex(8), forked: true, uids: nil}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.destroy(ctx))
+		}
+	}()
+	var pidfd, user int
+	if b.conn, pidfd, user, err = forkKeeper(ctx, e.dir.run, t.blank.name+".sock"); err != nil {
+		return nil, err
+	}
+	b.owner = t.blank.uids.base() + user
+	if b.proc, err = foreignProcess(pidfd); err != nil {
+		return nil, err
+	}
+	if b.group, err = e.herd.Create(b.name); err != nil {
+		return nil, err
+	}
+	if err := b.group.Yield(true); err != nil {
+		return nil, err
+	}
+	if err := b.group.Admit(b.proc.pid); err != nil {
+		return nil, err
+	}
+	return b, b.group.Watch()
+}

@@ -1,0 +1,136 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/engine/enginetest"
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// templateSpec is of a generation that only one test has.
+func templateSpec(preload ...string) engine.Spec {
+	return engine.Spec{
+		ID: remuda.NewInstanceID(), Generation: remuda.GenerationKey{Runtime: remuda.NewRuntimeID(), Number: 1},
+		Language: remuda.LanguagePython, Resources: remuda.Resources{CPU: 1, MemoryMB: 256, DiskMB: 64, Pids: 64}, Preload: preload,
+	}
+}
+
+// upTemplate makes the generation's template and waits for it.
+func upTemplate(t *testing.T, e *Engine, spec engine.Spec) engine.Spec {
+	t.Helper()
+	inst, err := e.Create(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Version = inst.(*Instance).spec.Version
+	if err := inst.Destroy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	waitTemplate(t, e, spec)
+	return spec
+}
+
+func waitTemplate(t *testing.T, e *Engine, spec engine.Spec) {
+	t.Helper()
+	e.templates.mu.Lock()
+	tmpl := e.templates.byKey[spec.Generation]
+	e.templates.mu.Unlock()
+	if tmpl == nil {
+		t.Fatal("nobody makes a template")
+	}
+	spec.Version = tmpl.spec.Version
+	deadline := time.Now().Add(time.Minute)
+	for e.templates.of(spec) == nil {
+		if time.Now().After(deadline) {
+			t.Fatal("no template after a minute")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// run runs a script in a fresh instance and returns its end and output.
+func runOnce(t *testing.T, e *Engine, spec engine.Spec, script string) (engine.Result, string) {
+	t.Helper()
+	spec.ID = remuda.NewInstanceID()
+	inst, err := e.Create(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := inst.Destroy(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}()
+	if !inst.(*Instance).blank.forked {
+		t.Fatal("the instance was not forked from the template")
+	}
+	var out []byte
+	res, err := inst.Execute(t.Context(), engine.Request{ID: remuda.NewExecutionID(), Script: script, KillOnTimeout: true, Timeout: 20 * time.Second}, func(r remuda.OutputRecord) error {
+		out = append(out, r.Data...)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, string(out)
+}
+
+func TestForkRuns(t *testing.T) {
+	e := open(t, Options{})
+	spec := upTemplate(t, e, templateSpec())
+	res, out := runOnce(t, e, spec, "print('hello'); 6*7")
+	if res.State != remuda.ExecutionSuccess || out != "hello\n" || res.Value == nil || string(res.Value.JSON) != "42" {
+		t.Fatalf("%+v %q", res, out)
+	}
+}
+
+// forking is an engine that starts Python only by forking it from a template, so
+// that the conformance suite judges forked instances.
+type forking struct {
+	*Engine
+	t *testing.T
+
+	mu   sync.Mutex
+	keys map[string]remuda.GenerationKey
+}
+
+// Create makes the template of all specs with the same environment first.
+func (f *forking) Create(ctx context.Context, spec engine.Spec) (engine.Instance, error) {
+	if spec.Language != remuda.LanguagePython || checkSpec(spec) != nil {
+		return f.Engine.Create(ctx, spec)
+	}
+	id := fmt.Sprint(spec.Version, spec.Env, spec.Resources.MemoryMB, spec.Resources.DiskMB)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ok := f.keys[id]; !ok {
+		key := remuda.GenerationKey{Runtime: remuda.NewRuntimeID(), Number: 1}
+		first := spec
+		first.ID, first.Generation = remuda.NewInstanceID(), key
+		inst, err := f.Engine.Create(ctx, first)
+		if err != nil {
+			return nil, err
+		}
+		if err := inst.Destroy(ctx); err != nil {
+			return nil, err
+		}
+		f.keys[id] = key
+	}
+	spec.Generation = f.keys[id]
+	waitTemplate(f.t, f.Engine, spec)
+	inst, err := f.Engine.Create(ctx, spec)
+	if err == nil && !inst.(*Instance).blank.forked {
+		f.t.Error("an instance was not forked")
+	}
+	return inst, err
+}
+
+func TestConformanceOfForks(t *testing.T) {
+	enginetest.Run(t, func(t *testing.T) engine.Engine {
+		return &forking{Engine: open(t, Options{}), t: t, keys: map[string]remuda.GenerationKey{}}
+	})
+}

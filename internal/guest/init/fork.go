@@ -1,0 +1,314 @@
+package guestinit
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/remuda-run/remuda/internal/guest/channel"
+	"github.com/remuda-run/remuda/internal/guest/protocol"
+)
+
+// forked is what the keeper of a forked instance has beside an ordinary
+// keeper's.
+type forked struct {
+	first int             // number of its first process; 0 until the template has told
+	pidfd int             // of that
+	door  int             // its connection; -1 while there is none
+	user  int             // what its user 0 is in the template's user namespace
+	disk  int             // descriptor of its writable file system
+	asked *protocol.Setup // came before the process had connected
+}
+
+// acceptChild takes a connection that will be an instance's.
+func (k *keeper) acceptChild(fd int) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		_ = unix.Close(fd)
+		return
+	}
+	child := &keeper{epoll: epoll, listen: -1, wake: -1, parent: k, buffer: nil, primed: true}
+	child.conn = &conn{fd: fd, writable: true}
+	if err := errors.Join(child.watch(fd), k.watch(epoll)); err != nil {
+		_, _ = unix.Close(fd), unix.Close(epoll)
+		return
+	}
+	k.template.children[epoll] = child
+}
+
+// bury lets go of a child that is done.
+func (k *keeper) bury(child *keeper) {
+	t := k.template
+	delete(t.children, child.epoll)
+	delete(t.timed, child)
+	child.killAll()
+	child.dropConn()
+	if f := child.child; f != nil {
+		for _, fd := range []int{f.door, f.disk} {
+			if fd >= 0 {
+				_ = unix.Close(fd)
+			}
+		}
+	}
+	if d := child.driver; d != nil {
+		d.close()
+	}
+	if child.files.root != nil {
+		_ = child.files.root.Close()
+	}
+	_ = unix.Close(child.epoll)
+}
+
+// fork asks the template for an instance.
+func (k *keeper) fork(protocol.Fork) bool {
+	if k.parent == nil || k.child != nil {
+		return false
+	}
+	k.child = &forked{pidfd: -1, door: -1, disk: -1}
+	t := k.parent.template
+	switch {
+	case t.over:
+		k.fatal("fork", errors.New("the template has ended"))
+	case len(t.users) == 0:
+		k.fatal("fork", fmt.Errorf("the template has %d instances already", maxChildren))
+	default:
+		t.waiting = append(t.waiting, k)
+		k.parent.driver.out = channel.AppendFork(k.parent.driver.out)
+	}
+	return true
+}
+
+// forked takes the template's word that it has cloned a child.
+func (k *keeper) forked(child *keeper, pid int) {
+	t := k.template
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("the template's child %d: %w", pid, err)
+	case t.known[pid] != nil || pid == k.driver.pid:
+		err = fmt.Errorf("the template named process %d, which is no new child", pid)
+	case child.done || k.template.children[child.epoll] != child:
+		_ = unix.Kill(pid, unix.SIGKILL) // nobody waits for it any more
+		_ = unix.Close(pidfd)
+		return
+	}
+	f := child.child
+	if err == nil {
+		f.first, f.pidfd = pid, pidfd
+		f.user, t.users = t.users[len(t.users)-1], t.users[:len(t.users)-1]
+		t.known[pid] = child
+		err = writeMaps(pid, f.user)
+	}
+	if fd, ok := t.knocking[pid]; ok && err == nil {
+		delete(t.knocking, pid)
+		err = child.enterDoor(fd)
+	}
+	t.stirred[child] = true
+	if err != nil {
+		child.fatal("fork", err)
+		return
+	}
+	child.sendWithFD(protocol.TypeForked, &protocol.Forked{User: f.user}, pidfd)
+}
+
+// writeMaps gives the child its own users: 0, 1000 and nobody, of the template's
+// range.
+func writeMaps(pid, user int) error {
+	content := []byte(fmt.Sprintf("0 %d 1\n%d %d 1\n65534 %d 1\n", user, sandboxUser, user+1, user+2))
+	for _, name := range []string{"/uid_map", "/gid_map"} {
+		fd, err := unix.Open(fullProc+"/"+itoa(pid)+name, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return wrap(err, "open", name)
+		}
+		_, err = unix.Write(fd, content)
+		_ = unix.Close(fd)
+		if err != nil {
+			return wrap(err, "write", name)
+		}
+	}
+	return nil
+}
+
+// sendWithFD sends a frame with a descriptor, now: nothing else is queued when a
+// child is told of.
+func (k *keeper) sendWithFD(t protocol.Type, m protocol.Message, fd int) {
+	if k.conn == nil {
+		return
+	}
+	frame := protocol.AppendFrame(k.conn.out[k.conn.sent:len(k.conn.out):len(k.conn.out)], t, m)
+	if err := unix.Sendmsg(k.conn.fd, frame, unix.UnixRights(fd), nil, unix.MSG_NOSIGNAL); err != nil {
+		k.dropConn()
+		return
+	}
+	k.conn.out, k.conn.sent = k.conn.out[:0], 0
+}
+
+// answerDoor takes the connection of a process of the sandbox. Only a child of
+// the template's that it tells of, or will tell of, keeps it.
+func (k *keeper) answerDoor() {
+	t := k.template
+	fd, _, err := unix.Accept4(t.door, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+	if err != nil {
+		return
+	}
+	who, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil || who.Pid <= 1 {
+		_ = unix.Close(fd)
+		return
+	}
+	pid := int(who.Pid)
+	child := t.known[pid]
+	_, again := t.knocking[pid]
+	switch {
+	case child != nil && child.child.door < 0:
+		if err := child.enterDoor(fd); err != nil {
+			child.fatal("fork", err)
+		}
+		t.stirred[child] = true
+	case child == nil && !again && pid != k.driver.pid && len(t.knocking) < maxKnocking:
+		t.knocking[pid] = fd
+	default:
+		_ = unix.Close(fd)
+	}
+}
+
+// enterDoor is reached when the first process has connected.
+func (k *keeper) enterDoor(fd int) error {
+	k.child.door = fd
+	if err := k.watch(fd); err != nil {
+		return err
+	}
+	if s := k.child.asked; s != nil {
+		k.child.asked = nil
+		return k.handOver(s)
+	}
+	return nil
+}
+
+// enter lets a forked process become the instance.
+func (k *keeper) enter(s protocol.Setup) bool {
+	f := k.child
+	if f.first == 0 || k.setup != nil || !s.DiskFD || len(k.conn.rights) == 0 {
+		return false
+	}
+	k.setup = &setupState{language: k.parent.setup.language, uid: f.user + 1, gid: f.user + 1, started: time.Now()}
+	k.linger = time.Duration(s.LingerMS) * time.Millisecond
+	f.disk, k.conn.rights = k.conn.rights[0], k.conn.rights[1:]
+	if f.door < 0 {
+		f.asked = &s
+		return true
+	}
+	if err := k.handOver(&s); err != nil {
+		k.fatal("fork", err)
+	}
+	return true
+}
+
+// handOver gives the first process what its interpreter will use, which is its
+// word to go on.
+func (k *keeper) handOver(*protocol.Setup) error {
+	f := k.child
+	d := &driver{channel: -1, writable: true}
+	var theirs [5]int
+	if _, err := d.plumb(k.setup.uid, k.setup.gid, &theirs); err != nil {
+		return err
+	}
+	k.driver = d
+	k.setup.forked = time.Now()
+	err := unix.SetsockoptInt(d.channel, unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
+	if err == nil {
+		fds := []int{f.disk, theirs[0], theirs[1], theirs[2], theirs[3]}
+		err = unix.Sendmsg(f.door, []byte{'g'}, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL)
+	}
+	for _, fd := range theirs[1:4] {
+		_ = unix.Close(fd)
+	}
+	if err != nil {
+		return wrap(err, "hand over", "descriptors")
+	}
+	for _, fd := range []int{d.channel, d.pipes[0].fd, d.pipes[1].fd} {
+		if err := k.watch(fd); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hearDoor takes the first process's word: that its interpreter has ended, or
+// why there is none.
+func (k *keeper) hearDoor() {
+	f := k.child
+	var b [512]byte
+	n, err := unix.Read(f.door, b[:])
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
+		return
+	}
+	switch {
+	case n == 5 && b[0] == 's' && k.driver != nil:
+		k.driver.status = unix.WaitStatus(binary.LittleEndian.Uint32(b[1:]))
+	case n > 1 && b[0] == 'e' && k.setup != nil && !k.setup.ready:
+		k.fatal("fence", errors.New(strings.ToValidUTF8(string(b[1:n]), "?")))
+	default:
+		k.unwatch(f.door) // it has ended, which the reaper tells
+	}
+}
+
+// readyChild is reached when the interpreter has spoken: it is looked at before
+// it is offered.
+func (k *keeper) readyChild() error {
+	f := k.child
+	if err := inspect(k.driver.pid, inspection{fds: []int{0, 1, 2, fdKept}, uid: k.setup.uid}); err != nil {
+		return err
+	}
+	fd, err := unix.Openat(f.disk, writable[0].name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return wrap(err, "open", protocol.Workspace)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	k.files.uploads = map[uint32]*upload{}
+	k.files.root, err = os.OpenRoot(fullProc + "/self/fd/" + itoa(fd))
+	return err
+}
+
+// childReaped is reached when a first process has ended, and its sandbox with it.
+func (k *keeper) childReaped(pid int, status unix.WaitStatus) {
+	t := k.template
+	child := t.known[pid]
+	if child == nil {
+		if fd, ok := t.knocking[pid]; ok {
+			delete(t.knocking, pid)
+			_ = unix.Close(fd)
+		}
+		return
+	}
+	delete(t.known, pid)
+	f := child.child
+	t.users = append([]int{f.user}, t.users...) // used again as late as possible
+	f.first, f.user = 0, 0
+	_ = unix.Close(f.pidfd)
+	f.pidfd = -1
+	if t.children[child.epoll] != child {
+		return // it was let go before
+	}
+	t.stirred[child] = true
+	if child.driver == nil {
+		child.fatal("fork", fmt.Errorf("the first process %s", describe(status)))
+		return
+	}
+	if f.door >= 0 {
+		child.hearDoor()
+	}
+	if child.driver.dead {
+		return
+	}
+	child.driver.dead = true
+	if child.driver.status == 0 && status.Signaled() {
+		child.driver.status = status
+	}
+	child.driverDied()
+}

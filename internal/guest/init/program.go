@@ -1,0 +1,188 @@
+package guestinit
+
+import (
+	"encoding/binary"
+	"math"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/remuda-run/remuda/internal/guest/channel"
+	"github.com/remuda-run/remuda/internal/guest/protocol"
+)
+
+// What a template's child does to become an instance is written here, as lists
+// of system calls that the template's driver holds ready: between the fork and
+// the interpreter's first word the child runs as little of anything else as
+// possible. Every page that it touches is one that has to be copied.
+//
+// The lists, in order: the clone; the first process until it waits; its waiting;
+// the fence, once it was told to go on; then, after a second fork, what the
+// interpreter's process does and what the first process does.
+
+// Descriptors of a child's first process. They come in this order because the
+// kernel gives the lowest that is free.
+const (
+	fdDoor    = iota + 3 // connection to the keeper
+	fdDisk               // detached mount
+	fdStdin              // of the interpreter, as are the next three
+	fdStdout             //
+	fdStderr             //
+	fdChannel            //
+	fdLoopback
+)
+
+// fdKept is where the Python driver keeps its channel.
+const fdKept = 1000
+
+// Places of a template's sandbox that its keeper needs and no one else may use.
+const (
+	keeperDir = "/run/remuda/keeper" // a small file system of the keeper's
+	doorPath  = keeperDir + "/door"
+	fullProc  = keeperDir + "/own/proc" // without covers, for the kernel to see; behind a closed directory
+	childDisk = "/run/remuda/disk"
+)
+
+// childPlan is what of a Setup the children repeat.
+type childPlan struct {
+	masks    []mask
+	readOnly []string
+	filter   []byte
+}
+
+// mask is a path and what covers it.
+type mask struct{ path, by string }
+
+// parts are the lists.
+func (p *childPlan) parts() [][]channel.Call {
+	return [][]channel.Call{
+		{call("clone", unix.SYS_CLONE, num(protocol.ForkFlags), num(0), num(0), num(0), num(0))},
+		knock(),
+		{call("wait for the keeper", unix.SYS_RECVMSG, num(fdDoor), channel.Message(), num(unix.MSG_CMSG_CLOEXEC))},
+		p.fence(),
+		interpreterProcess(),
+		firstProcess(),
+	}
+}
+
+// knock connects to the keeper, which knows its child by the number that the
+// kernel tells: what it hands over never passes through the template.
+func knock() []channel.Call {
+	address := append([]byte{unix.AF_UNIX, 0}, doorPath...)
+	return []channel.Call{
+		call("make a socket", unix.SYS_SOCKET, num(unix.AF_UNIX), num(unix.SOCK_STREAM|unix.SOCK_CLOEXEC), num(0)),
+		call("find the keeper", unix.SYS_CONNECT, num(fdDoor), channel.Bytes(address), num(int64(len(address)+1))),
+	}
+}
+
+// fence is the root, the network and the fence of the first process.
+func (p *childPlan) fence() []channel.Call {
+	calls := []channel.Call{
+		call("become group 0", unix.SYS_SETRESGID, num(0), num(0), num(0)),
+		call("become user 0", unix.SYS_SETRESUID, num(0), num(0), num(0)),
+		call("umask", unix.SYS_UMASK, num(0)),
+		call("attach the disk", unix.SYS_MOVE_MOUNT, num(fdDisk), text(""), num(unix.AT_FDCWD), text(childDisk), num(unix.MOVE_MOUNT_F_EMPTY_PATH)),
+		setAttrCall(childDisk, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, 0),
+	}
+	for _, w := range writable {
+		dir := childDisk + "/" + w.name
+		calls = append(calls, call("make on the disk "+w.name, unix.SYS_MKDIRAT, num(unix.AT_FDCWD), text(dir), num(int64(w.mode))))
+		if w.own {
+			calls = append(calls, call("give to the interpreter "+w.name, unix.SYS_FCHOWNAT, num(unix.AT_FDCWD), text(dir), num(sandboxUser), num(sandboxUser), num(0)))
+		}
+		calls = append(calls, bindCall(dir, w.target))
+	}
+	calls = append(calls,
+		call("let go of the disk", unix.SYS_UMOUNT2, text(childDisk), num(unix.MNT_DETACH)),
+		mountCall("devpts", "/dev/pts", unix.MS_NOSUID|unix.MS_NOEXEC, ptsOptions),
+		mountCall("proc", "/proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, procOptions),
+	)
+	for _, r := range p.readOnly {
+		calls = append(calls, bindCall(r, r), setAttrCall(r, unix.MOUNT_ATTR_RDONLY, unix.AT_RECURSIVE))
+	}
+	for _, m := range p.masks {
+		calls = append(calls, bindCall(m.by, m.path))
+	}
+	calls = append(calls, bindCall(emptyDir, keeperDir))
+	calls = append(calls, loopbackCalls()...)
+	calls = append(calls, call("cgroup namespace", unix.SYS_UNSHARE, num(unix.CLONE_NEWCGROUP)))
+	for c := range lastCapability() + 1 {
+		calls = append(calls, call("drop a capability", unix.SYS_PRCTL, num(unix.PR_CAPBSET_DROP), num(int64(c)), num(0), num(0), num(0)))
+	}
+	return append(calls,
+		call("umask", unix.SYS_UMASK, num(0o022)),
+		call("install the system call filter", unix.SYS_SECCOMP, num(unix.SECCOMP_SET_MODE_FILTER), num(0), channel.Filter(p.filter)),
+	)
+}
+
+// sandboxUser is the interpreter's user and group in an instance's own user
+// namespace.
+const sandboxUser = 1000
+
+func interpreterProcess() []channel.Call {
+	const cloexec = unix.O_CLOEXEC
+	return []channel.Call{
+		call("setsid", unix.SYS_SETSID),
+		call("take stdin", unix.SYS_DUP3, num(fdStdin), num(0), num(0)),
+		call("take stdout", unix.SYS_DUP3, num(fdStdout), num(1), num(0)),
+		call("take stderr", unix.SYS_DUP3, num(fdStderr), num(2), num(0)),
+		call("take the channel", unix.SYS_DUP3, num(fdChannel), num(fdKept), num(cloexec)),
+		call("close the rest", unix.SYS_CLOSE_RANGE, num(fdDoor), num(fdKept-1), num(0)),
+		call("become the user's group", unix.SYS_SETRESGID, num(sandboxUser), num(sandboxUser), num(sandboxUser)),
+		call("become the user", unix.SYS_SETRESUID, num(sandboxUser), num(sandboxUser), num(sandboxUser)),
+		call("enter the workspace", unix.SYS_CHDIR, text(protocol.Workspace)),
+	}
+}
+
+// firstProcess gives up what the first process has no more use for: it only
+// waits for children.
+func firstProcess() []channel.Call {
+	header := binary.NativeEndian.AppendUint32(nil, unix.LINUX_CAPABILITY_VERSION_3)
+	header = append(header, 0, 0, 0, 0)
+	return []channel.Call{
+		call("drop privileges", unix.SYS_CAPSET, channel.Bytes(header), channel.Bytes(make([]byte, 24))),
+		call("close", unix.SYS_CLOSE_RANGE, num(0), num(2), num(0)),
+		call("close", unix.SYS_CLOSE_RANGE, num(fdDoor+1), num(math.MaxInt32), num(0)),
+	}
+}
+
+// loopbackCalls bring up the only network interface.
+func loopbackCalls() []channel.Call {
+	request := make([]byte, 40) // struct ifreq
+	copy(request, "lo")
+	binary.NativeEndian.PutUint16(request[unix.IFNAMSIZ:], unix.IFF_UP)
+	return []channel.Call{
+		call("make a socket", unix.SYS_SOCKET, num(unix.AF_INET), num(unix.SOCK_DGRAM|unix.SOCK_CLOEXEC), num(0)),
+		call("loopback", unix.SYS_IOCTL, num(fdLoopback), num(unix.SIOCSIFFLAGS), channel.Bytes(request)),
+		call("close", unix.SYS_CLOSE, num(fdLoopback)),
+	}
+}
+
+func call(what string, number int64, args ...channel.Arg) channel.Call {
+	return channel.Call{What: what, Args: append([]channel.Arg{num(number)}, args...)}
+}
+
+func num(n int64) channel.Arg   { return channel.Int(n) }
+func text(s string) channel.Arg { return channel.Bytes([]byte(s)) }
+
+func bindCall(source, target string) channel.Call {
+	return call("bind at "+target, unix.SYS_MOUNT, text(source), text(target), num(0), num(unix.MS_BIND), num(0))
+}
+
+func mountCall(kind, target string, flags int64, options string) channel.Call {
+	return call("mount "+target, unix.SYS_MOUNT, text(kind), text(target), text(kind), num(flags), text(options))
+}
+
+func setAttrCall(target string, attr uint64, flags int64) channel.Call {
+	b := make([]byte, 32) // struct mount_attr
+	binary.NativeEndian.PutUint64(b, attr)
+	return call("set attributes of "+target, unix.SYS_MOUNT_SETATTR, num(unix.AT_FDCWD), text(target), num(flags), channel.Bytes(b), num(int64(len(b))))
+}
+
+// lastCapability is the highest that the kernel knows.
+func lastCapability() int {
+	c := 0
+	for unix.Prctl(unix.PR_CAPBSET_READ, uintptr(c+1), 0, 0, 0) == nil {
+		c++
+	}
+	return c
+}
