@@ -43,7 +43,10 @@ func (e *Engine) Check(ctx context.Context) []engine.Finding {
 	for n, p := range probes {
 		findings[n] = p.run(ctx)
 	}
-	return findings
+	// A server without it serves runtimes that reach nothing; others it refuses.
+	network := e.slots.Check(ctx)
+	network.Optional = true
+	return append(findings, network)
 }
 
 func (p probe) run(ctx context.Context) engine.Finding {

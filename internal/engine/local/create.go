@@ -133,6 +133,9 @@ func (i *Instance) become(ctx context.Context, b *blank, driver guest.Program, b
 		}
 	}
 	i.yields = i.spec.Background
+	if err := i.connect(ctx); err != nil {
+		return err
+	}
 	created := time.Since(begun)
 	if err := i.sendSetup(driver, quota); err != nil {
 		return fmt.Errorf("send the setup: %w", err)

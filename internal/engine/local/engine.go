@@ -8,9 +8,11 @@ import (
 	"os"
 	"sync"
 
+	"github.com/remuda-run/remuda/internal/egress"
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/engine/local/cgroup"
 	"github.com/remuda-run/remuda/internal/engine/local/launch"
+	"github.com/remuda-run/remuda/internal/engine/local/netslot"
 	"github.com/remuda-run/remuda/internal/engine/local/seccomp"
 	"github.com/remuda-run/remuda/internal/guest/initbin"
 	"github.com/remuda-run/remuda/internal/guest/protocol"
@@ -30,6 +32,9 @@ type Options struct {
 	// Blanks is how many blanks are kept in stock; 0 is DefaultBlanks, negative
 	// is none.
 	Blanks int
+	// Network are the site's settings of the network of sandboxes; the zero value
+	// is egress.DefaultSettings with its rules.
+	Network egress.Settings
 	// Ephemeral ends sandboxes with this process, whatever Spec.Linger says.
 	Ephemeral bool
 }
@@ -52,6 +57,7 @@ type Engine struct {
 	words                       *lastWords
 	stock                       *stock
 	disks                       *diskMaker
+	slots                       *netslot.Slots
 	versions                    *versionCache
 	compiled                    *compiledDrivers
 
@@ -95,7 +101,7 @@ func (e *Engine) prepare() error {
 	if err != nil {
 		return unsupported("the first process of a sandbox is missing", err.Error(), "build with `make build`", err)
 	}
-	if e.launcher, err = launch.NewClient(binary, hostRoot); err != nil {
+	if e.launcher, err = launch.NewClient(binary, func() protocol.Root { return hostRoot(resolvConf(e.opts.Network)) }); err != nil {
 		return unsupported("remuda-init cannot be executed from memory", err.Error(), "run `remuda doctor`", err)
 	}
 	if e.filter, err = seccomp.Program(); err != nil {
@@ -116,6 +122,9 @@ func (e *Engine) prepare() error {
 		return unsupported("the engine's cgroup cannot be made", err.Error(), "give a parent cgroup without processes of its own (setting cgroup_parent)", err)
 	}
 	if e.words, err = newLastWords(e.log); err != nil {
+		return err
+	}
+	if err := e.newSlots(); err != nil {
 		return err
 	}
 	e.uids = newUIDRanges(uidLockFile)
@@ -155,7 +164,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	}
 	wg.Wait()
 	e.templates.close()
-	errs = append(errs, results...)
+	errs = append(append(errs, results...), e.slots.Close(ctx))
 	if err := errors.Join(errs...); err != nil {
 		e.release()
 		return fmt.Errorf("close engine: %w", err)

@@ -52,7 +52,7 @@ func (h *Host) Driver(ctx context.Context, language remuda.Language, in engine.I
 }
 
 // Root is the read-only part of a sandbox's root: binds, links and files.
-func (h *Host) Root() protocol.Root { return hostRoot() }
+func (h *Host) Root() protocol.Root { return hostRoot("# this sandbox has no network\n") }
 
 // CheckSpec refuses what would be a sandbox without a limit.
 func CheckSpec(spec engine.Spec) error { return checkSpec(spec) }

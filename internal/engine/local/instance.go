@@ -25,7 +25,8 @@ type Instance struct {
 	blank    *blank     // nil only while it is built
 	disk     *diskImage // nil when memory backs the disk
 	oom      *os.File   // memory events (v1), or nil
-	metadata bool       // a metadata file was begun
+	net      connection
+	metadata bool // a metadata file was begun
 	timings  remuda.Timings
 	yields   bool // its cgroup gives way to others; changed by the one execution at a time
 
@@ -288,7 +289,7 @@ func (i *Instance) Destroy(ctx context.Context) error {
 
 // clear removes what is left when the keeper is gone.
 func (i *Instance) clear(ctx context.Context) error {
-	var errs []error
+	errs := []error{i.disconnect(ctx)}
 	if i.oom != nil {
 		_ = i.oom.Close() // may be closed already
 		i.readers.Wait()

@@ -29,6 +29,7 @@ func (e *Engine) Recover(ctx context.Context) ([]remuda.InstanceID, error) {
 		ids = append(ids, m.ID)
 		errs = append(errs, killLeft(ctx, m))
 	}
+	errs = append(errs, e.slots.Recover(ctx))
 	groups, err := e.herd.Names()
 	errs = append(errs, err)
 	for _, name := range groups {

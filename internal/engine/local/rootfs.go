@@ -31,8 +31,8 @@ var boundEtc = []string{
 // hostRoot is what the launcher prepares, once. Packages come and go: what
 // happens inside a bound directory shows in every sandbox at once, a directory
 // or file of /etc that is new or was replaced only after a restart of the server.
-func hostRoot() protocol.Root {
-	files := syntheticEtc()
+func hostRoot(resolvConf string) protocol.Root {
+	files := syntheticEtc(resolvConf)
 	for _, language := range remuda.Languages() {
 		if language == remuda.LanguagePython {
 			continue // compiled for each interpreter, and placed when it is first used
@@ -90,8 +90,8 @@ func hostLinks() []protocol.Link {
 	return links
 }
 
-// syntheticEtc is the same in every sandbox of every machine.
-func syntheticEtc() []protocol.Text {
+// syntheticEtc is the same in every sandbox of a machine.
+func syntheticEtc(resolvConf string) []protocol.Text {
 	text := func(path, content string) protocol.Text {
 		return protocol.Text{Path: path, Content: content, Mode: 0o444}
 	}
@@ -100,8 +100,8 @@ func syntheticEtc() []protocol.Text {
 		text("/etc/group", "root:x:0:\n"+sandboxUser+":x:1000:\nnogroup:x:65534:\n"),
 		text("/etc/hosts", "127.0.0.1 localhost "+hostname+"\n::1 localhost\n"),
 		text("/etc/hostname", hostname+"\n"),
-		text("/etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\nprotocols: files\n"),
-		text("/etc/resolv.conf", "# this sandbox has no network\n"),
+		text("/etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n"),
+		text("/etc/resolv.conf", resolvConf),
 		text("/etc/host.conf", "multi on\n"),
 		text("/etc/os-release", "NAME=Remuda\nID=remuda\nPRETTY_NAME=\"Remuda sandbox\"\n"),
 		text("/etc/shells", "/bin/sh\n/bin/bash\n"),
