@@ -132,7 +132,7 @@ func (s *services) recover(ctx context.Context, eng engine.Engine) (r recovered,
 
 // openStore opens the database in the data directory.
 func openStore(ctx context.Context, c config.Config, log *slog.Logger) (*store.Store, error) {
-	return store.Open(ctx, store.Options{Path: filepath.Join(c.Data, databaseFile), Logger: log.With("part", "store")})
+	return store.Open(ctx, store.Options{Path: filepath.Join(c.Data, databaseFile), Durability: store.Durability(c.Durability), Logger: log.With("part", "store")})
 }
 
 // machineError lists what this machine lacks. nil when nothing fails.

@@ -27,6 +27,7 @@ type Config struct {
 
 	Data          string `koanf:"data" group:"server" help:"directory of the database and of everything the server keeps"`
 	Listen        string `koanf:"listen" group:"server" help:"address and port to serve on; port 0 takes a free one; without TLS only a loopback address is allowed"`
+	Durability    string `koanf:"durability" group:"server" help:"what an acknowledged write survives besides kill -9 and a full disk: machine (also a loss of power; waits for the disk at each commit) or process (faster; a crash of the machine may take back the last moments)"`
 	TLSCert       string `koanf:"tls_cert" group:"server" help:"file with the TLS certificate chain (PEM)"`
 	TLSKey        string `koanf:"tls_key" group:"server" help:"file with the TLS private key (PEM)"`
 	AdminPassword string `koanf:"admin_password" group:"server" secret:"true" env:"only" help:"password of the user admin that the first start makes; a random one is printed once when it is not set"`
@@ -61,6 +62,7 @@ func Default() Config {
 		LogFormat:           "text",
 		Data:                "/var/lib/remuda",
 		Listen:              "127.0.0.1:8080",
+		Durability:          "machine",
 		RunspaceIdleTimeout: 30 * time.Minute,
 		DrainTimeout:        30 * time.Second,
 		OutputLimitMB:       10,

@@ -30,6 +30,7 @@ func (l *loader) validate(c Config) []remuda.FieldError {
 	check("log_level", slices.Contains(levels, c.LogLevel), "%q is none of %s", c.LogLevel, strings.Join(levels, ", "))
 	check("log_format", slices.Contains(formats, c.LogFormat), "%q is none of %s", c.LogFormat, strings.Join(formats, ", "))
 	check("data", c.Data != "", "the data directory must not be empty")
+	check("durability", c.Durability == "machine" || c.Durability == "process", "%q is neither machine nor process", c.Durability)
 	_, _, err := net.SplitHostPort(c.Listen)
 	check("listen", err == nil, "%q is not an address and port; write it like 127.0.0.1:8080 or [::1]:8080", c.Listen)
 	check("tls_key", (c.TLSCert == "") == (c.TLSKey == ""), "tls_cert and tls_key go together: set both or none")

@@ -144,16 +144,13 @@ func (s *Service) settle(r *run, e *end, err error) {
 
 // recordEnd writes the end, and with folded also the birth. The row comes first:
 // output refers to it.
-func (r *run) recordEnd(tx *store.Tx, row *remuda.Execution, rest []remuda.OutputRecord, ended time.Time, folded bool) error {
+func (r *run) recordEnd(tx *store.Tx, row *remuda.Execution, rest []remuda.OutputRecord, at time.Time, folded bool) error {
 	ctx := context.Background()
-	row.Timings["record"] = time.Since(ended)
+	row.Timings["record"] = time.Since(at)
 	row.Timings["total"] = time.Since(r.accepted)
 	micros(row.Timings)
 	if folded {
 		if err := tx.InsertExecution(ctx, *row); err != nil {
-			return err
-		}
-		if err := tx.AppendAudit(ctx, r.submitted); err != nil {
 			return err
 		}
 	} else if err := tx.UpdateExecution(ctx, *row); err != nil {
@@ -166,7 +163,11 @@ func (r *run) recordEnd(tx *store.Tx, row *remuda.Execution, rest []remuda.Outpu
 	if row.KilledBy != remuda.KilledByNothing {
 		details["killed_by"] = string(row.KilledBy)
 	}
-	return tx.AppendAudit(ctx, entry(r.p, row.ID, details))
+	ended := entry(r.p, row.ID, details)
+	if folded {
+		return tx.AppendAudit(ctx, r.submitted, ended)
+	}
+	return tx.AppendAudit(ctx, ended)
 }
 
 // final is the row of the end, with times as the store keeps them.

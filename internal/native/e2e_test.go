@@ -37,9 +37,26 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
+	h := newHouseWith(t, store.DurabilityMachine)
+	h.http = &http.Client{Transport: apitest.Transport(t, http.DefaultTransport)}
+	return h
+}
+
+// plain is a client with nothing between it and the server.
+func (h *house) plain(t testing.TB, token string) *client.Client {
+	t.Helper()
+	c, err := client.New(h.url, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func newHouseWith(t testing.TB, durability store.Durability) *house {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	ctx, stop := context.WithCancel(context.Background())
-	st, err := store.Open(ctx, store.Options{Path: filepath.Join(t.TempDir(), "remuda.db"), Logger: log})
+	st, err := store.Open(ctx, store.Options{Path: filepath.Join(t.TempDir(), "remuda.db"), Durability: durability, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +103,7 @@ func newHouse(t *testing.T) *house {
 			t.Errorf("close the engine: %v", err)
 		}
 	})
-	return &house{url: srv.URL, http: &http.Client{Transport: apitest.Transport(t, srv.Client().Transport)}}
+	return &house{url: srv.URL}
 }
 
 func (h *house) client(t *testing.T, token string) *client.Client {

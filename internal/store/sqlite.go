@@ -21,15 +21,16 @@ import (
 // sqliteBackend is a SQLite file in WAL mode.
 type sqliteBackend struct {
 	path     string
+	sync     string // "FULL" or "NORMAL"
 	writable *sql.DB
 	readable *sql.DB
 }
 
-// Settings of every connection. FULL makes each commit wait for the disk.
-// journal_size_limit gives the space of a burst back. wal_autocheckpoint is far
+// Settings of every connection, besides synchronous: FULL makes each commit wait
+// for the disk, NORMAL only checkpoints. journal_size_limit gives the space of a burst back. wal_autocheckpoint is far
 // beyond what checkpoint.go lets the journal grow to.
 var sqlitePragmas = []string{
-	"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "temp_store(MEMORY)",
+	"journal_mode(WAL)", "foreign_keys(1)", "temp_store(MEMORY)",
 	"journal_size_limit(33554432)", "trusted_schema(0)", "wal_autocheckpoint(20000)",
 }
 
@@ -43,7 +44,7 @@ const (
 // busyTimeoutMS is how long a connection waits for another process' lock.
 const busyTimeoutMS = "5000"
 
-func openSQLite(_ context.Context, path string) (*sqliteBackend, error) {
+func openSQLite(_ context.Context, path string, durability Durability) (*sqliteBackend, error) {
 	if path == "" {
 		return nil, remuda.Errorf(remuda.CodeInvalid, "no database file was named")
 	}
@@ -51,7 +52,10 @@ func openSQLite(_ context.Context, path string) (*sqliteBackend, error) {
 	if err != nil {
 		return nil, remuda.Internal("finding the database file", err)
 	}
-	b := &sqliteBackend{path: path}
+	b := &sqliteBackend{path: path, sync: "FULL"}
+	if durability == DurabilityProcess {
+		b.sync = "NORMAL"
+	}
 	// SQLite would make the file readable by everybody, and gives its journal
 	// the mode of the file. It holds password hashes.
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -88,7 +92,7 @@ func openError(path string, err error) error {
 }
 
 func (b *sqliteBackend) dsn(writable bool) string {
-	q := url.Values{"_busy_timeout": {busyTimeoutMS}, "_pragma": slices.Clone(sqlitePragmas)}
+	q := url.Values{"_busy_timeout": {busyTimeoutMS}, "_pragma": append(slices.Clone(sqlitePragmas), "synchronous("+b.sync+")")}
 	if writable {
 		q.Add("_pragma", writerCache)
 	} else {

@@ -234,6 +234,27 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
+// What the setting says is what each connection does.
+func TestDurability(t *testing.T) {
+	t.Parallel()
+	for durability, want := range map[store.Durability]string{store.DurabilityMachine: "2", store.DurabilityProcess: "1", "": "2"} {
+		s, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "remuda.db"), Durability: durability})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.Write(t.Context(), func(tx *store.Tx) error {
+			got, err := tx.Pragma(t.Context(), "synchronous")
+			if got != want {
+				t.Errorf("durability %q: synchronous is %s, want %s", durability, got, want)
+			}
+			return err
+		})
+		if err := errors.Join(err, s.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // Durability and references depend on settings that SQLite takes per connection.
 func TestSettings(t *testing.T) {
 	t.Parallel()

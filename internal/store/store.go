@@ -12,9 +12,24 @@ import (
 
 // Options say which database to open.
 type Options struct {
-	Path   string       // SQLite file; made, with mode 0600, when it does not exist. Required.
-	Logger *slog.Logger // nil discards
+	Path string // SQLite file; made, with mode 0600, when it does not exist. Required.
+	// Durability says what an acknowledged write survives; "" is DurabilityMachine.
+	Durability Durability
+	Logger     *slog.Logger // nil discards
 }
+
+// Durability says what an acknowledged write survives, besides the end of this
+// process by whatever signal, and a full disk.
+type Durability string
+
+const (
+	// DurabilityMachine waits for the disk at each commit: what was acknowledged
+	// survives a loss of power.
+	DurabilityMachine Durability = "machine"
+	// DurabilityProcess leaves the journal to the kernel: a crash of the machine or
+	// a loss of power may take back the last commits, whole and from the end.
+	DurabilityProcess Durability = "process"
+)
 
 // Store is an open database. Its methods may be called from any goroutine.
 type Store struct {
@@ -49,7 +64,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	b, err := openSQLite(ctx, o.Path)
+	b, err := openSQLite(ctx, o.Path, o.Durability)
 	if err != nil {
 		return nil, err
 	}

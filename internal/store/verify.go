@@ -38,7 +38,7 @@ func VerifyFile(ctx context.Context, path string) ([]AuditEnd, error) {
 	if _, err := os.Stat(path); err != nil { // would be made
 		return nil, openError(path, err)
 	}
-	b, err := openSQLite(ctx, path)
+	b, err := openSQLite(ctx, path, DurabilityMachine)
 	if err != nil {
 		return nil, err
 	}

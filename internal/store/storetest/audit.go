@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -92,6 +93,36 @@ func testAuditAltered(in subject) {
 			}
 		})
 	}
+}
+
+// Entries that come together are a chain like any other, and all belong to one
+// organization.
+func testAuditTogether(in subject) {
+	t, b := in.t, in.b
+	f := newFixture(t, b)
+	for _, n := range []int{1, 2, 3, 2} {
+		entries := make([]remuda.AuditEntry, n)
+		for i := range entries {
+			entries[i] = entryOf(f.org, fmt.Sprintf("act %d of %d", i, n))
+		}
+		f.write(func(ctx context.Context, tx *store.Tx) error { return tx.AppendAudit(ctx, entries...) })
+	}
+	f.write(func(ctx context.Context, tx *store.Tx) error { return tx.AppendAudit(ctx) })
+	wantCode(t, f.tryWrite(func(ctx context.Context, tx *store.Tx) error {
+		return tx.AppendAudit(ctx, entryOf(f.org, "a"), entryOf(remuda.GlobalOrganization, "b"))
+	}), remuda.CodeInternal)
+	if err := f.VerifyAudit(t.Context()); err != nil {
+		t.Error(err)
+	}
+	f.read(func(ctx context.Context, tx *store.Tx) error {
+		list, _, err := tx.Audit(ctx, f.org, remuda.Page{Limit: 50})
+		var actions []string
+		for _, e := range list {
+			actions = append(actions, e.Action)
+		}
+		same(t, actions, []string{"act 1 of 2", "act 0 of 2", "act 2 of 3", "act 1 of 3", "act 0 of 3", "act 1 of 2", "act 0 of 2", "act 0 of 1"})
+		return err
+	})
 }
 
 // Entries of undone writes leave no gap, and another server's entries are

@@ -60,6 +60,7 @@ func Run(t *testing.T, b Backend) {
 		"Reopen":            testReopen,
 		"OldRows":           testOldRows,
 		"Audit":             testAudit,
+		"AuditTogether":     testAuditTogether,
 		"AuditAltered":      testAuditAltered,
 		"AuditAfterUndo":    testAuditAfterUndo,
 		"Crash":             testCrash,
