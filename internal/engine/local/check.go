@@ -39,9 +39,9 @@ func (e *Engine) Check(ctx context.Context) []engine.Finding {
 		probe{"interpreters", "install one (Debian: apt install python3 nodejs bash)", e.checkInterpreters},
 		probe{"sandbox", "mend the findings above first; if there are none, report this one", e.checkSandbox},
 	)
-	findings := make([]engine.Finding, len(probes))
-	for n, p := range probes {
-		findings[n] = p.run(ctx)
+	var findings []engine.Finding
+	for _, p := range probes {
+		findings = append(findings, p.run(ctx))
 	}
 	// A server without it serves runtimes that reach nothing; others it refuses.
 	network := e.slots.Check(ctx)

@@ -183,7 +183,7 @@ func says(t *testing.T, inst engine.Instance, script string) string {
 	t.Helper()
 	var out strings.Builder
 	res, err := inst.Execute(t.Context(), engine.Request{ID: remuda.NewExecutionID(), Script: script, Timeout: time.Minute}, func(r remuda.OutputRecord) error {
-		out.WriteString(string(r.Data))
+		out.Write(r.Data)
 		return nil
 	})
 	if err != nil || res.State != remuda.ExecutionSuccess {

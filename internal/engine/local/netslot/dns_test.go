@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -58,12 +59,7 @@ func (z *zone) set(name string, records ...string) {
 func (z *zone) heard(name string) bool {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	for _, one := range z.asked {
-		if one == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(z.asked, name)
 }
 
 // ServeDNS gives all records of a name and of those that it stands for, of

@@ -89,23 +89,6 @@ func (s *slotRules) install(limits bounds) error {
 	})
 }
 
-// uninstall removes them from the router.
-func (s *slotRules) uninstall() error {
-	out, in, pass, back := s.chains()
-	return s.router.change(func(b *batch) {
-		chains := []string{out, in, pass, back}
-		for _, name := range chains {
-			b.conn.FlushChain(&nftables.Chain{Name: name, Table: b.table})
-		}
-		for _, name := range chains {
-			b.conn.DelChain(&nftables.Chain{Name: name, Table: b.table})
-		}
-		for _, set := range s.sets() {
-			b.conn.DelSet(set)
-		}
-	})
-}
-
 func (s *slotRules) sets() []*nftables.Set {
 	var list []*nftables.Set
 	for _, f := range families {

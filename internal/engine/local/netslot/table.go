@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/google/nftables"
@@ -68,12 +69,7 @@ func (t table) exists() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for _, name := range list {
-		if name == t.name {
-			return true, nil
-		}
-	}
-	return false, nil
+	return slices.Contains(list, t.name), nil
 }
 
 // names lists the tables beside this one.
@@ -115,7 +111,7 @@ func (b *batch) chain(name string) *nftables.Chain {
 func (b *batch) hook(name string, at *nftables.ChainHook, kind nftables.ChainType, priority int, policy nftables.ChainPolicy) *nftables.Chain {
 	return b.conn.AddChain(&nftables.Chain{
 		Name: name, Table: b.table, Type: kind, Hooknum: at,
-		Priority: nftables.ChainPriorityRef(nftables.ChainPriority(priority)), Policy: &policy,
+		Priority: new(nftables.ChainPriority(priority)), Policy: &policy,
 	})
 }
 
@@ -125,10 +121,9 @@ func (b *batch) rules(chain *nftables.Chain, rules ...part) {
 	}
 }
 
-func (b *batch) set(s *nftables.Set) *nftables.Set {
+func (b *batch) set(s *nftables.Set) {
 	s.Table = b.table
 	b.note(b.conn.AddSet(s, nil))
-	return s
 }
 
 // perMessage bounds the elements of one message, whose length is 16 bits.
