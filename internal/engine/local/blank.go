@@ -125,11 +125,7 @@ func (b *blank) clear(ctx context.Context) error {
 		b.proc.close()
 	}
 	if b.group != nil {
-		err := b.group.Empty(ctx)
-		if err == nil {
-			err = b.group.Remove()
-		}
-		errs = append(errs, err)
+		errs = append(errs, b.group.Clear(ctx))
 	}
 	if b.socket != "" {
 		errs = append(errs, remove(b.socket))

@@ -25,24 +25,29 @@ func (e *Engine) Create(ctx context.Context, spec engine.Spec) (engine.Instance,
 	if err := checkSpec(spec); err != nil {
 		return nil, err
 	}
-	in, err := e.versions.interpreter(ctx, spec.Language, spec.Version)
-	if err != nil {
-		return nil, err
-	}
-	spec.Version = in.Version
-	driver, err := e.driver(ctx, spec.Language, in)
-	if err != nil {
-		return nil, err
-	}
 	e.stock.fill()
+	t := e.templates.of(ctx, spec)
+	var driver guest.Program
+	if t != nil {
+		spec.Version = t.version
+	} else {
+		in, err := e.versions.interpreter(ctx, spec.Language, spec.Version)
+		if err != nil {
+			return nil, err
+		}
+		if driver, err = e.driver(ctx, spec.Language, in); err != nil {
+			return nil, err
+		}
+		defer e.templates.want(spec, in.Version, driver) // once this one is there
+		spec.Version = in.Version
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, setupTime, fmt.Errorf("the sandbox was not ready after %s", setupTime))
 	defer cancel()
 	inst, err := e.newInstance(spec)
 	if err != nil {
 		return nil, err
 	}
-	defer e.templates.want(spec, driver) // once this one is there
-	if err := inst.build(ctx, driver, begun); err != nil {
+	if err := inst.build(ctx, t, driver, begun); err != nil {
 		err = errors.Join(err, inst.abandon(ctx))
 		if ctx.Err() != nil {
 			return nil, remuda.Errorf(contextCode(ctx), "create a sandbox: %w", errors.Join(context.Cause(ctx), err))
@@ -92,9 +97,9 @@ func checkSpec(spec engine.Spec) error {
 }
 
 // build turns a blank into the instance.
-func (i *Instance) build(ctx context.Context, driver guest.Program, begun time.Time) error {
+func (i *Instance) build(ctx context.Context, t *template, driver guest.Program, begun time.Time) error {
 	e := i.engine
-	if t := e.templates.of(i.spec); t != nil {
+	if t != nil {
 		b, err := t.fork(ctx)
 		if err == nil {
 			return i.become(ctx, b, driver, begun)
@@ -105,6 +110,7 @@ func (i *Instance) build(ctx context.Context, driver guest.Program, begun time.T
 		e.log.Warn("a template could not be forked from; it is given up", "runtime", t.key.Runtime, "generation", t.key.Number, "error", err)
 		e.templates.forget(t)
 		t.end()
+		driver = t.driver
 	}
 	b, err := e.stock.take(ctx)
 	if err != nil {
@@ -189,19 +195,18 @@ func limitsOf(r remuda.Resources) cgroup.Limits {
 	return cgroup.Limits{CPU: r.CPU, Memory: int64(r.MemoryMB) << 20, Pids: r.Pids + keeperThreads}
 }
 
-// name gives the blank's socket the instance's name and writes its metadata.
+// name gives the blank's socket the instance's name and writes its metadata. A
+// forked instance has no socket of its own, and is described when it is to
+// outlive its server: until then its cgroup is enough to find it.
 func (i *Instance) name() error {
 	e, b := i.engine, i.blank
-	start, err := startTime(b.proc.pid)
-	if err != nil {
-		return fmt.Errorf("look at the keeper: %w", err)
+	if b.forked {
+		if i.spec.Linger > 0 {
+			return i.describe()
+		}
+		return nil
 	}
-	i.metadata = true
-	err = e.dir.writeMetadata(metadata{
-		ID: i.spec.ID, Generation: i.spec.Generation, Language: i.spec.Language, Version: i.spec.Version,
-		Pid: b.proc.pid, StartTime: start, Cgroup: b.name, UIDSlot: (b.owner - uidBase) / uidCount,
-	})
-	if err != nil || b.forked {
+	if err := i.describe(); err != nil {
 		return err
 	}
 	socket := e.dir.socket(string(i.spec.ID))
@@ -210,6 +215,20 @@ func (i *Instance) name() error {
 	}
 	b.socket = socket
 	return nil
+}
+
+// describe writes the instance's metadata.
+func (i *Instance) describe() error {
+	e, b := i.engine, i.blank
+	start, err := startTime(b.proc.pid)
+	if err != nil {
+		return fmt.Errorf("look at the keeper: %w", err)
+	}
+	i.metadata = true
+	return e.dir.writeMetadata(metadata{
+		ID: i.spec.ID, Generation: i.spec.Generation, Language: i.spec.Language, Version: i.spec.Version,
+		Pid: b.proc.pid, StartTime: start, Cgroup: b.name, UIDSlot: (b.owner - uidBase) / uidCount,
+	})
 }
 
 // waitReady waits for the answer to Setup.

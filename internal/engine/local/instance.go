@@ -107,6 +107,11 @@ func (i *Instance) SetLinger(_ context.Context, d time.Duration) error {
 	if i.engine.opts.Ephemeral {
 		d = 0
 	}
+	if d > 0 && !i.metadata { // it may outlive us: say what it is
+		if err := i.describe(); err != nil {
+			return remuda.Internal("describing a sandbox", err)
+		}
+	}
 	if err := i.blank.conn.send(protocol.TypeLinger, &protocol.Linger{LingerMS: d.Milliseconds()}); err != nil {
 		return i.lost(err)
 	}

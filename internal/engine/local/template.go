@@ -21,14 +21,16 @@ import (
 // can do nothing for these: cgroup, users, disk and descriptors come from outside
 // (package guestinit, template.go).
 type template struct {
-	engine *Engine
-	key    remuda.GenerationKey
-	spec   engine.Spec
-	driver guest.Program
-	cancel context.CancelFunc // ends it, or its making
+	engine  *Engine
+	key     remuda.GenerationKey
+	spec    engine.Spec
+	version string // that spec.Version was found to be
+	driver  guest.Program
+	cancel  context.CancelFunc // ends it, or its making
 
 	mu    sync.Mutex
-	blank *blank // nil until it is ready
+	seen  time.Time // when the interpreter was last found to be what it was
+	blank *blank    // nil until it is ready
 	idle  *time.Timer
 	ended bool
 }
@@ -36,6 +38,9 @@ type template struct {
 // Templates are let go of when nobody has asked for an instance for this long.
 // The next ones are started without until there is a new one.
 const templateIdle = 10 * time.Minute
+
+// templateSeen is how long an interpreter that was replaced may go unnoticed.
+const templateSeen = 2 * time.Second
 
 // templatesAtOnce bounds them on a node; the one unused for longest goes.
 const templatesAtOnce = 64
@@ -68,7 +73,7 @@ func forks(l remuda.Language) bool { return l == remuda.LanguagePython }
 
 // of returns the template to fork an instance from, if it is ready. An instance
 // whose environment is not its generation's is not forked.
-func (ts *templates) of(spec engine.Spec) *template {
+func (ts *templates) of(ctx context.Context, spec engine.Spec) *template {
 	ts.mu.Lock()
 	t := ts.byKey[spec.Generation]
 	ts.mu.Unlock()
@@ -80,7 +85,16 @@ func (ts *templates) of(spec engine.Spec) *template {
 	if t.blank == nil || t.ended {
 		return nil
 	}
-	t.idle.Reset(templateIdle)
+	now := time.Now()
+	if now.Sub(t.seen) > templateSeen {
+		in, err := ts.engine.versions.interpreter(ctx, spec.Language, spec.Version)
+		if err != nil || in.Version != t.version {
+			go func() { ts.forget(t); t.end() }() // the machine has another by now
+			return nil
+		}
+		t.seen = now
+		t.idle.Reset(templateIdle)
+	}
 	return t
 }
 
@@ -91,7 +105,7 @@ func (t *template) serves(spec engine.Spec) bool {
 
 // want begins to make the generation's template, unless there is one or cannot
 // be one.
-func (ts *templates) want(spec engine.Spec, driver guest.Program) {
+func (ts *templates) want(spec engine.Spec, version string, driver guest.Program) {
 	if !forks(spec.Language) || spec.Generation == (remuda.GenerationKey{}) || ts.engine.opts.Ephemeral {
 		return
 	}
@@ -104,7 +118,7 @@ func (ts *templates) want(spec engine.Spec, driver guest.Program) {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	t := &template{engine: ts.engine, key: spec.Generation, spec: spec, driver: driver, cancel: cancel}
+	t := &template{engine: ts.engine, key: spec.Generation, spec: spec, version: version, driver: driver, cancel: cancel}
 	ts.byKey[t.key] = t
 	ts.running.Go(func() { ts.live(ctx, t) })
 }

@@ -27,7 +27,6 @@ func upTemplate(t *testing.T, e *Engine, spec engine.Spec) engine.Spec {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec.Version = inst.(*Instance).spec.Version
 	if err := inst.Destroy(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -38,14 +37,13 @@ func upTemplate(t *testing.T, e *Engine, spec engine.Spec) engine.Spec {
 func waitTemplate(t *testing.T, e *Engine, spec engine.Spec) {
 	t.Helper()
 	e.templates.mu.Lock()
-	tmpl := e.templates.byKey[spec.Generation]
+	wanted := e.templates.byKey[spec.Generation] != nil
 	e.templates.mu.Unlock()
-	if tmpl == nil {
+	if !wanted {
 		t.Fatal("nobody makes a template")
 	}
-	spec.Version = tmpl.spec.Version
 	deadline := time.Now().Add(time.Minute)
-	for e.templates.of(spec) == nil {
+	for e.templates.of(t.Context(), spec) == nil {
 		if time.Now().After(deadline) {
 			t.Fatal("no template after a minute")
 		}

@@ -207,6 +207,24 @@ func (g *Group) Remove() error {
 	return g.rmdir()
 }
 
+// Clear kills what is in the group and removes it. A group that is empty, as one
+// whose pid namespace has ended is, goes at once.
+func (g *Group) Clear(ctx context.Context) error {
+	g.Close()
+	empty := true
+	for _, dir := range g.backend.dirs(g.path) {
+		err := unix.Rmdir(dir)
+		empty = empty && (err == nil || errors.Is(err, unix.ENOENT))
+	}
+	if empty {
+		return nil
+	}
+	if err := g.Empty(ctx); err != nil {
+		return err
+	}
+	return g.rmdir()
+}
+
 // Close releases descriptors and leaves the cgroup alone.
 func (g *Group) Close() {
 	g.mu.Lock()
