@@ -21,6 +21,9 @@ type Settings struct {
 	Network egress.Rules
 	// Isolations are the classes that runtimes may have on this site; default: all.
 	Isolations []remuda.Isolation
+	// Available says why this machine has no sandboxes of a class; nil is that it
+	// has all.
+	Available func(remuda.Isolation) error
 	// Policies says what an organization may do; nil is anything.
 	Policies Policies
 	// BuiltinPool are the bounds of the built-in runtimes. Default: none kept

@@ -2,6 +2,7 @@ package runtimes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -31,6 +32,21 @@ func (s Settings) permits(org remuda.OrganizationID, class remuda.Isolation) str
 	return ""
 }
 
+// offers says why this machine has no sandboxes of a class, "" if it has.
+func (s Settings) offers(class remuda.Isolation) string {
+	if s.Available == nil {
+		return ""
+	}
+	err := s.Available(class)
+	if err == nil {
+		return ""
+	}
+	if e, ok := errors.AsType[*remuda.Error](err); ok {
+		return e.Message + ": " + e.Cause + "; " + e.Remedy
+	}
+	return err.Error()
+}
+
 // rules are the network rules of an organization, none where it has none.
 func (s Settings) rules(org remuda.OrganizationID) []remuda.EgressRules {
 	if r := s.policy(org).Network; !r.None() {
@@ -44,6 +60,10 @@ func (s Settings) checkPolicy(owner remuda.OrganizationID, d remuda.Definition) 
 	var c checker
 	if slices.Contains(remuda.Isolations(), d.Isolation) {
 		c.text("isolation", s.permits(owner, d.Isolation))
+		c.text("isolation", s.offers(d.Isolation))
+	}
+	if d.Isolation == remuda.IsolationGVisor && !d.Egress.None() {
+		c.text("egress", "must be empty: sandboxes of the class gvisor reach no network; use isolation process")
 	}
 	var rules []egress.Rules
 	for _, r := range s.rules(owner) {

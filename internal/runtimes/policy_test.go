@@ -34,6 +34,7 @@ func (p *policies) set(org remuda.OrganizationID, policy remuda.Policy) {
 
 func TestPolicyOfSiteAndOrganization(t *testing.T) {
 	t.Parallel()
+	const others remuda.OrganizationID = "org_others" // that has no policy of its own
 	ps := &policies{all: map[remuda.OrganizationID]remuda.Policy{
 		ours:   {Network: remuda.EgressRules{Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}},
 		theirs: {Isolations: []remuda.Isolation{remuda.IsolationGVisor}},
@@ -43,7 +44,8 @@ func TestPolicyOfSiteAndOrganization(t *testing.T) {
 	})
 	err := h.store.Write(t.Context(), func(tx *store.Tx) error {
 		return errors.Join(tx.InsertOrganization(t.Context(), remuda.Organization{ID: ours, Name: "ours"}),
-			tx.InsertOrganization(t.Context(), remuda.Organization{ID: theirs, Name: "theirs"}))
+			tx.InsertOrganization(t.Context(), remuda.Organization{ID: theirs, Name: "theirs"}),
+			tx.InsertOrganization(t.Context(), remuda.Organization{ID: others, Name: "others"}))
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +61,8 @@ func TestPolicyOfSiteAndOrganization(t *testing.T) {
 		"allowed":                     {who: deployer, cidr: "10.1.0.0/16"},
 		"forbidden by the site":       {who: deployer, cidr: "10.9.1.0/24", field: "egress.cidrs[0]", says: "this site"},
 		"forbidden by organization":   {who: deployer, cidr: "192.168.0.0/16", field: "egress.cidrs[0]", says: "this organization"},
-		"allowed to others":           {who: they, cidr: "192.168.0.0/16", class: remuda.IsolationGVisor},
+		"allowed to others":           {who: principal(others, remuda.RoleDeployer), cidr: "192.168.0.0/16"},
+		"a class that is allowed":     {who: they, class: remuda.IsolationGVisor},
 		"a class that is not allowed": {who: they, field: "isolation", says: "gvisor in this organization"},
 	} {
 		d := remuda.Definition{Name: strings.ReplaceAll(name, " ", "-"), Language: remuda.LanguagePython, Isolation: c.class}

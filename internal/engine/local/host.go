@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"log/slog"
+	"sync"
 
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/engine/local/seccomp"
@@ -54,13 +55,16 @@ func (h *Host) Driver(ctx context.Context, language remuda.Language, in engine.I
 // Root is the read-only part of a sandbox's root: binds, links and files.
 func (h *Host) Root() protocol.Root { return hostRoot("# this sandbox has no network\n") }
 
+// hostFilter is the system call filter of every sandbox.
+var hostFilter = sync.OnceValues(seccomp.Program)
+
 // CheckSpec refuses what would be a sandbox without a limit.
 func CheckSpec(spec engine.Spec) error { return checkSpec(spec) }
 
 // SetupOf is what concerns the interpreter in the Setup of a sandbox: all but its
 // root and how long it lingers.
 func SetupOf(spec engine.Spec, driver guest.Program) (protocol.Setup, error) {
-	filter, err := seccomp.Program()
+	filter, err := hostFilter()
 	if err != nil {
 		return protocol.Setup{}, unsupported("there is no system call filter for this machine", err.Error(), "use an amd64 or arm64 machine", err)
 	}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"strconv"
 	"sync"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/remuda-run/remuda/internal/engine/local/cgroup"
+	"github.com/remuda-run/remuda/internal/guest/protocol"
 )
 
 // runscFlags: no way out of the sandbox is asked for. Cgroups are ours: runsc's
@@ -48,7 +48,7 @@ func start(runsc, bundle, id string, group *cgroup.Group) (*container, *net.Unix
 		defer close(c.ended)
 		// Not with a context of the caller's: how a sandbox ends is Kill's business.
 		_, c.err = driver.Run(context.Background(), id, bundle, &runc.CreateOpts{
-			IO: plumbing{stdin: theirs, stderr: c.said}, Started: pids, ExtraArgs: []string{"--pass-fd", "0:" + strconv.Itoa(listenFD)},
+			IO: plumbing{stdin: theirs, stderr: c.said}, Started: pids, ExtraArgs: []string{"--pass-fd", fmt.Sprintf("%d:%d", passedFD, protocol.ListenFD)},
 		})
 	}()
 	pid, ok := <-pids
@@ -62,9 +62,6 @@ func start(runsc, bundle, id string, group *cgroup.Group) (*container, *net.Unix
 	}
 	return c, ours, nil
 }
-
-// listenFD is where the keeper has its connection.
-const listenFD = 3
 
 // sandboxOOMScore makes the kernel prefer a sandbox to everything else on the
 // machine when memory is short.
@@ -85,8 +82,12 @@ func admit(group *cgroup.Group, pid int, ours *net.UnixConn) error {
 }
 
 // gate waits for a line and becomes runsc. The shell reads no byte more than the
-// line from a socket.
-const gate = `read -r line && exec "$0" "$@"`
+// line from a socket. The connection leaves standard input: gVisor would give it
+// to the keeper there too, and shut it down when one of both is closed.
+const gate = `read -r line && exec "$0" "$@" 9<&0 </dev/null`
+
+// passedFD is where the gate puts the connection.
+const passedFD = 9
 
 // plumbing is the seam at which go-runc lets us have the command: it goes
 // through the gate, has nothing of our environment, and has the connection as
