@@ -48,8 +48,14 @@ type Config struct {
 	MetricsOpen         bool          `koanf:"metrics_open" group:"server" help:"serve /metrics without a token; allowed on a loopback address only"`
 	TrustedOrigins      []string      `koanf:"trusted_origins" group:"server" help:"browser origins (https://host) that may send changing requests from other sites, separated by commas"`
 
-	OutputLimitMB int    `koanf:"output_limit_mb" group:"engine" help:"MiB of standard output and standard error kept of one execution"`
-	CgroupParent  string `koanf:"cgroup_parent" group:"engine" help:"cgroup under which the engine makes its own, which must hold no process; empty is the root of the hierarchy"`
+	OutputLimitMB      int      `koanf:"output_limit_mb" group:"engine" help:"MiB of standard output and standard error kept of one execution"`
+	NetworkRange       string   `koanf:"network_range" group:"engine" help:"IPv4 range between sandboxes and the machine, which nothing else that the machine talks to may lie in"`
+	NetworkRange6      string   `koanf:"network_range6" group:"engine" help:"the same for IPv6"`
+	NetworkDNS         []string `koanf:"network_dns" group:"engine" help:"name servers (address or address:port) that are asked for the names that runtimes list, separated by commas; empty is those of /etc/resolv.conf"`
+	NetworkConnections int      `koanf:"network_connections" group:"engine" help:"most connections of one sandbox at the same time"`
+	NetworkMbit        int      `koanf:"network_mbit" group:"engine" help:"most megabits per second that one sandbox sends, and receives"`
+
+	CgroupParent string `koanf:"cgroup_parent" group:"engine" help:"cgroup under which the engine makes its own, which must hold no process; empty is the root of the hierarchy"`
 
 	URL   string `koanf:"url" group:"client" help:"address of the server to talk to"`
 	Token string `koanf:"token" group:"client" secret:"true" help:"bearer token for that server"`
@@ -65,6 +71,10 @@ func Default() Config {
 		Durability:          "machine",
 		RunspaceIdleTimeout: 30 * time.Minute,
 		DrainTimeout:        30 * time.Second,
+		NetworkRange:        "198.18.0.0/15",
+		NetworkRange6:       "fd72:656d:7564::/48",
+		NetworkConnections:  1024,
+		NetworkMbit:         1000,
 		OutputLimitMB:       10,
 	}
 }

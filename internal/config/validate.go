@@ -49,6 +49,7 @@ func (l *loader) validate(c Config) []remuda.FieldError {
 			check(key, err == nil && prefix == prefix.Masked() && !prefix.Addr().Is4In6(), "%q is not a range of addresses; write it like 10.1.0.0/16 or 2001:db8::/32", text)
 		}
 	}
+	validateNetwork(c, check)
 	if c.URL != "" {
 		u, err := url.Parse(c.URL)
 		check("url", err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https"), "%q is not the address of a server; write it like http://127.0.0.1:8080", c.URL)
