@@ -65,6 +65,7 @@ func (c *conversation) ask(order string, fields ...any) error {
 	}
 	line, err := c.out.ReadString('\n')
 	if err != nil {
+		c.end() // and with it the copying of what it said about that
 		return fmt.Errorf("no answer to %q (%w): %s", order, err, lastLine(c.errors.String()))
 	}
 	if _, err := fmt.Sscan(line, fields...); err != nil {

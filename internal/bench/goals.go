@@ -68,6 +68,7 @@ func (m *measurement) judge() []Goal {
 		l.atMost("private memory of a warm instance", mem.PrivateKB/1024, 2, "MB")
 		l.atMost(m.thousand(), mem.ThousandMB, 4096, "MB")
 	}
+	l.atLeast("executions that succeeded, of all rows", m.succeeded(), 1, "of all")
 	l.atMost("idle server, resident", mem.IdleServerMB, 60, "MB")
 	return l.goals
 }
@@ -86,6 +87,19 @@ func (m *measurement) judgeCold(l *goalList, ref time.Duration) {
 	} else {
 		l.atLeast("the same against podman or docker", 0, 10, "times faster")
 	}
+}
+
+// succeeded is the share of our executions that did: a latency without those
+// that failed would flatter.
+func (m *measurement) succeeded() float64 {
+	good, bad := 0, 0
+	for _, s := range []*Series{&m.coldUp, &m.coldNothing, &m.warm200, &m.warm50, &m.runspace, &m.stream, &m.preload.ours} {
+		good, bad = good+len(s.Samples), bad+s.Errors
+	}
+	for _, r := range []*Rate{&m.loops.fresh, &m.loops.nothing, &m.loops.stream} {
+		bad += r.Errors
+	}
+	return per(float64(good), float64(good+bad))
 }
 
 // thousand names the goal of 1,000 instances, and how it was come by.

@@ -34,7 +34,8 @@ func (m *measurement) memory(ctx context.Context) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("make a directory: %w", err)
 	}
-	s, err := startServer(ctx, m.options.Program, dir, "--slots", strconv.Itoa(n+64))
+	// Twice as many slots, because one organization may not hold all of a node's.
+	s, err := startServer(ctx, m.options.Program, dir, "--slots", strconv.Itoa(2*n+64))
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func (w *wire) send(ctx context.Context, request []byte) ([]byte, error) {
 	w.idle = append(w.idle, c)
 	w.mu.Unlock()
 	if status >= http.StatusBadRequest {
-		return nil, fmt.Errorf("the server answered %d: %s", status, body)
+		return nil, fmt.Errorf("the server answered %d: %s", status, title(body))
 	}
 	return body, nil
 }
