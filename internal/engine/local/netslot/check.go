@@ -97,13 +97,13 @@ func (s *Slots) try(ctx context.Context) (_ string, err error) {
 }
 
 // probe connects the namespace that stands for a host elsewhere.
-func (s *Slots) probe(elsewhere *namespace) (remove func() error, err error) {
+func (s *Slots) probe(elsewhere *namespace) (_ func() error, err error) {
 	host, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("speak to the machine's network: %w", err)
 	}
 	name := probePrefix + s.opts.Herd
-	remove = func() error {
+	remove := func() error {
 		defer host.Close()
 		return removeLink(host, name)
 	}

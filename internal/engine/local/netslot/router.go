@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -296,7 +297,9 @@ func (r *router) refresh() error {
 	if err != nil {
 		return err
 	}
-	r.own.Store(&known)
+	if was := r.own.Swap(&known); was != nil && maps.Equal(*was, known) {
+		return nil
+	}
 	return r.rules.change(func(b *batch) {
 		for _, f := range families {
 			b.flush(r.rules.machine[f])
