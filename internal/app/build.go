@@ -74,12 +74,21 @@ func buildServices(c config.Config, st *store.Store, eng engine.Engine, log *slo
 		idle = -1 // what the setting calls 0, never, the service calls negative
 	}
 	s.runtimes = runtimes.New(st, eng, s.pool, log.With("part", "runtimes"), runtimes.Settings{
-		Isolations: c.Isolations(), Network: egress.Rules(c.Network()), Policies: s.organizations,
+		Isolations: c.Isolations(), Available: available(eng), Network: egress.Rules(c.Network()), Policies: s.organizations,
 	})
 	s.runspaces = runspaces.New(st, s.runtimes, s.pool, log.With("part", "runspaces"), s.metrics, runspaces.Settings{IdleTimeout: idle})
 	s.executions = executions.New(st, s.runtimes, s.runspaces, s.pool, log.With("part", "executions"), s.metrics,
 		executions.Settings{OutputLimit: int64(c.OutputLimitMB) << 20})
 	return s
+}
+
+// available is what an engine says of its classes of isolation; nil when it has
+// nothing to say.
+func available(eng engine.Engine) func(remuda.Isolation) error {
+	if e, ok := eng.(*classes.Engine); ok {
+		return e.Available
+	}
+	return nil
 }
 
 // poolSettings gives every organization its own share, or the site's.
