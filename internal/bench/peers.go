@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -101,7 +103,10 @@ func podmanPeer(dir string) *peer {
 		return missing("podman run")
 	}
 	root := filepath.Join(dir, "podman-rootfs")
-	p := &peer{series: &Series{Name: "podman run", Note: "--rootfs, no image to unpack, no network"}, every: 5, close: func() {}}
+	p := &peer{series: &Series{Name: "podman run", Note: "--rootfs, no image to unpack, no network"}, every: 5}
+	p.close = func() { // a run that fails leaves its storage mounted on itself
+		_ = unix.Unmount(filepath.Join(dir, "podman", "overlay"), unix.MNT_DETACH)
+	}
 	if err := emptyRoot(root); err != nil {
 		p.series.Missing = err.Error()
 		return p
