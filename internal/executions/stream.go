@@ -16,9 +16,12 @@ import (
 // it has returned nobody may be told of the end. The next script may run
 // meanwhile, and ends that wait together share a commit.
 //
+// more says that the caller has another request already: then this end may wait a
+// moment for company before it is committed.
+//
 // A caller that goes away does not end the script: ctx is for getting the
 // runspace only.
-func (s *Service) RunExecution(ctx context.Context, p remuda.Principal, req remuda.ExecutionRequest) (recorded func() (remuda.Execution, error), err error) {
+func (s *Service) RunExecution(ctx context.Context, p remuda.Principal, req remuda.ExecutionRequest, more func() bool) (recorded func() (remuda.Execution, error), err error) {
 	accepted := time.Now()
 	if err := authz.Check(p, authz.ExecutionRun, p.Organization); err != nil {
 		return nil, err
@@ -35,15 +38,19 @@ func (s *Service) RunExecution(ctx context.Context, p remuda.Principal, req remu
 		return nil, err
 	}
 	s.begin(r) // the instance of a runspace is always there
-	return s.record(r, s.conclude(r, s.execute(r, r.got))), nil
+	return s.record(r, s.conclude(r, s.execute(r, r.got)), more), nil
 }
 
 // record queues the end of a run, gives its place back, and returns what waits
 // for the commit.
-func (s *Service) record(r *run, e *end) func() (remuda.Execution, error) {
+func (s *Service) record(r *run, e *end, more func() bool) func() (remuda.Execution, error) {
 	folded := r.birth.fold()
 	write := func(tx *store.Tx) error { return r.recordEnd(tx, &e.row, e.rest, e.at, folded) }
-	pending := s.store.Begin(write)
+	begin := s.store.Begin
+	if more() {
+		begin = s.store.BeginPatiently
+	}
+	pending := begin(write)
 	r.place.release(e.outcome)
 	return func() (remuda.Execution, error) {
 		defer s.runs.Done()

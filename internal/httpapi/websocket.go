@@ -29,7 +29,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, subprotocol string, limit i
 	if err != nil {
 		// The answer has been written. What follows can only cut the connection.
 		exchangeOf(r.Context()).err = err
-		return nil, nil //nolint:nilnil // there is nobody left to answer
+		return nil, nil //nolint:nilnil,nilerr // there is nobody left to answer
 	}
 	conn.SetReadLimit(limit)
 	return conn, nil

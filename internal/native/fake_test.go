@@ -265,7 +265,7 @@ func (s *stage) SubmitExecution(ctx context.Context, _ remuda.Principal, req rem
 	return ex, s.note(req, wait)
 }
 
-func (s *stage) RunExecution(_ context.Context, _ remuda.Principal, req remuda.ExecutionRequest) (func() (remuda.Execution, error), error) {
+func (s *stage) RunExecution(_ context.Context, _ remuda.Principal, req remuda.ExecutionRequest, _ func() bool) (func() (remuda.Execution, error), error) {
 	return func() (remuda.Execution, error) { return s.execution(), nil }, s.note(req)
 }
 

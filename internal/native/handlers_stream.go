@@ -153,7 +153,7 @@ func (s *stream) begin(ctx context.Context, data []byte) (func() (remuda.Executi
 		return nil, err
 	}
 	req.Runspace = s.runspace
-	return s.edge.Executions.RunExecution(ctx, p, req)
+	return s.edge.Executions.RunExecution(ctx, p, req, func() bool { return len(s.asked) > 0 })
 }
 
 // answer sends the ends in order, and says how to close the connection when the

@@ -108,8 +108,9 @@ type Executions interface {
 	SubmitExecution(ctx context.Context, p remuda.Principal, req remuda.ExecutionRequest, wait time.Duration) (remuda.Execution, error)
 	// RunExecution runs a script in a runspace and returns when it has ended.
 	// recorded waits until that is durable and returns the end; it must be called
-	// once, and before it has returned nobody may be told of the end.
-	RunExecution(ctx context.Context, p remuda.Principal, req remuda.ExecutionRequest) (recorded func() (remuda.Execution, error), err error)
+	// once, and before it has returned nobody may be told of the end. more says
+	// whether the caller has another request already; ends then share commits.
+	RunExecution(ctx context.Context, p remuda.Principal, req remuda.ExecutionRequest, more func() bool) (recorded func() (remuda.Execution, error), err error)
 	ListExecutions(ctx context.Context, p remuda.Principal, filter remuda.ExecutionFilter, page remuda.Page) ([]remuda.Execution, string, error)
 	GetExecution(ctx context.Context, p remuda.Principal, id remuda.ExecutionID) (remuda.Execution, error)
 	WaitExecution(ctx context.Context, p remuda.Principal, id remuda.ExecutionID, d time.Duration) (remuda.Execution, error)

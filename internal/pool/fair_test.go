@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -77,7 +78,7 @@ func TestBombedNeighbour(t *testing.T) {
 				}
 			})
 		}
-		random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a simulation
+		random := rand.New(rand.NewPCG(1, 2))
 		for range 50 {
 			time.Sleep(time.Duration(random.IntN(300)) * time.Millisecond)
 			began := time.Now()
@@ -130,7 +131,7 @@ func TestShareOfAnOrganization(t *testing.T) {
 		if err != nil {
 			t.Errorf("after a release: %v", err)
 		}
-		for _, l := range append(others, second, third) {
+		for _, l := range slices.Concat(others, []*Lease{second, third}) {
 			if l != nil {
 				l.Release()
 			}
@@ -202,20 +203,11 @@ func TestNewRulesReachEveryInstance(t *testing.T) {
 			t.Errorf("rules: leased %s, started later %s, another's %s", ruled(mine), ruled(lateInst), ruled(other))
 		}
 		for _, inst := range eng.Living() {
-			if fresh := !contains(old, inst); fresh && ruled(inst) != want {
+			if fresh := !slices.Contains(old, inst); fresh && ruled(inst) != want {
 				t.Errorf("an instance of after the change has the rules %s", ruled(inst))
 			}
 		}
 	})
-}
-
-func contains(list []*fake.Instance, inst *fake.Instance) bool {
-	for _, i := range list {
-		if i == inst {
-			return true
-		}
-	}
-	return false
 }
 
 func leaseFor(t *testing.T, p *Pool, c Claim) (*Lease, any) {

@@ -89,7 +89,7 @@ func (p *Pool) take(claim Claim) (*Lease, error) {
 		return nil, err
 	}
 	l := &Lease{pool: p, herd: h, claim: claim, def: h.def, narrow: narrow(claim, h.def), began: time.Now(), gone: make(chan struct{})}
-	l.cold = l.narrow.impossibleWarm()
+	l.cold = l.narrow.impossibleWarm(h.ready)
 	if n := len(h.ready); n > 0 && l.cold == "" {
 		l.warm, l.inst = true, h.ready[n-1].Instance
 		h.ready[n-1] = warm{}

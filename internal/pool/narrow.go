@@ -62,11 +62,16 @@ func sameRules(a, b []remuda.EgressRules) bool {
 // none reports whether there is nothing to be narrowed.
 func (n *narrowing) none() bool { return n.limits == (remuda.Resources{}) && n.egress == nil }
 
-// impossibleWarm says what rules a warm instance out from the start. Its disk is
-// made at its full size before the request comes.
-func (n *narrowing) impossibleWarm() string {
+// impossibleWarm says what rules a warm instance out from the start, so that none
+// is spent on it. Its disk is made at its full size before the request comes.
+func (n *narrowing) impossibleWarm(ready []warm) string {
 	if n.limits.DiskMB != 0 {
 		return "disk_mb is lower than the runtime's, and the disk of a warm instance has its full size already"
+	}
+	if len(ready) > 0 && !n.none() {
+		if _, able := ready[len(ready)-1].Instance.(engine.Narrower); !able {
+			return "the engine cannot narrow an instance that exists"
+		}
 	}
 	return ""
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"github.com/remuda-run/remuda/internal/remuda"
 )
@@ -26,10 +27,12 @@ const (
 
 // Pending is a write that was queued by Begin.
 type Pending struct {
-	fn    func(*Tx) error
-	state atomic.Int32
-	err   error         // valid once done is closed
-	done  chan struct{} // closed when the write is durable or has failed
+	fn func(*Tx) error
+	// patient says that more is about to come, with which it may share a commit.
+	patient bool
+	state   atomic.Int32
+	err     error         // valid once done is closed
+	done    chan struct{} // closed when the write is durable or has failed
 }
 
 // Write runs fn in a transaction and returns once what it wrote is durable, or
@@ -71,6 +74,26 @@ func (s *Store) Begin(fn func(*Tx) error) *Pending {
 	}
 	return p
 }
+
+// BeginPatiently is Begin for a caller that is about to queue more: the write may
+// wait for company, for at most patience and only as long as nobody else writes, so
+// that many share one commit.
+func (s *Store) BeginPatiently(fn func(*Tx) error) *Pending {
+	p := newPending(fn)
+	p.patient = true
+	if err := s.enqueue(context.Background(), p); err != nil {
+		p.err = err
+		close(p.done)
+	}
+	return p
+}
+
+// patience is how long a patient write waits for company, and maxPatient how much
+// company is enough.
+const (
+	patience   = 2 * time.Millisecond
+	maxPatient = 32
+)
 
 // Wait returns the outcome of the write. When ctx ends first the write goes on;
 // call Wait again to learn its outcome.
@@ -139,12 +162,47 @@ func (s *Store) enqueue(ctx context.Context, p *Pending) error {
 func (s *Store) runWriter() {
 	defer close(s.drained)
 	group := make([]*Pending, 0, maxGroup)
+	var held []*Pending
 	for p := range s.queue {
+		held = s.gather(append(held[:0], p))
+		rest := held[1:]
 		s.writing.Lock()
-		group = s.runGroup(p, group[:0], s.next)
+		group = s.runGroup(p, group[:0], func(have int) (*Pending, bool) {
+			if len(rest) == 0 {
+				return s.next(have)
+			}
+			next := rest[0]
+			rest = rest[1:]
+			return next, true
+		})
 		s.writing.Unlock()
 		clear(group) // keep no closures alive while idle
+		clear(held)
 	}
+}
+
+// gather waits with a patient write for others, until one comes that is not.
+func (s *Store) gather(held []*Pending) []*Pending {
+	if !held[0].patient {
+		return held
+	}
+	enough := time.NewTimer(patience)
+	defer enough.Stop()
+	for len(held) < maxPatient {
+		select {
+		case p, open := <-s.queue:
+			if !open {
+				return held
+			}
+			held = append(held, p)
+			if !p.patient {
+				return held
+			}
+		case <-enough.C:
+			return held
+		}
+	}
+	return held
 }
 
 // runGroup runs first and what next gives in one transaction and answers them

@@ -102,6 +102,48 @@ func testIgnoredError(in subject) {
 	wantCode(t, err, remuda.CodeInternal)
 }
 
+// Patient writes end alone, keep their order among others, and give way to them.
+func testPatient(in subject) {
+	t, b := in.t, in.b
+	f := newFixture(t, b)
+	var order []int
+	note := func(i int) func(*store.Tx) error {
+		return func(tx *store.Tx) error {
+			order = append(order, i) // one write runs at a time
+			return tx.AppendAudit(t.Context(), entryOf(f.org, "act"))
+		}
+	}
+	if err := f.BeginPatiently(note(0)).Wait(t.Context()); err != nil {
+		t.Fatalf("alone: %v", err)
+	}
+	var pending []*store.Pending
+	var want []int
+	for i := range 100 {
+		begin := f.BeginPatiently
+		if i%17 == 5 {
+			begin = f.Begin
+		}
+		pending = append(pending, begin(note(i)))
+		want = append(want, i)
+	}
+	if err := f.Write(t.Context(), note(100)); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pending {
+		if err := p.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	same(t, order, append([]int{0}, append(want, 100)...))
+	last := f.BeginPatiently(note(101))
+	if err := f.Close(); err != nil { // waits for it
+		t.Fatal(err)
+	}
+	if err := last.Wait(t.Context()); err != nil {
+		t.Errorf("queued before the close: %v", err)
+	}
+}
+
 // Begin runs writes in the order of its calls.
 func testOrder(in subject) {
 	t, b := in.t, in.b

@@ -53,6 +53,7 @@ func Run(t *testing.T, b Backend) {
 		"GroupOfWrites":     testGroup,
 		"IgnoredError":      testIgnoredError,
 		"Order":             testOrder,
+		"Patient":           testPatient,
 		"OrderOfOne":        testOrderOfOne,
 		"Canceled":          testCanceled,
 		"Snapshot":          testSnapshot,
