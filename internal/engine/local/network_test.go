@@ -22,11 +22,19 @@ import (
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
-// The network between the machine and the host of ours that sandboxes reach.
+// The network between the machine and the host of ours that sandboxes reach. It
+// is this process's own: others may run these tests at the same time.
 var (
-	farMachine = netip.MustParsePrefix("10.197.0.1/30")
-	farHost    = netip.MustParsePrefix("10.197.0.2/30")
+	farMachine = farAddress(1)
+	farHost    = farAddress(2)
+	farLink    = fmt.Sprintf("far%d", os.Getpid())
 )
+
+func farAddress(n int) netip.Prefix {
+	const block, bits = 4, 30
+	at := os.Getpid()*block + n
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 197, byte(at >> 8), byte(at)}), bits)
+}
 
 // inNewNamespace runs fn in a network namespace that is gone when all that fn
 // opened is closed; pid is given for nothing: the namespace's own file is passed.
@@ -56,7 +64,6 @@ func inNewNamespace(t *testing.T, fn func(space *os.File) error) {
 // which is returned, and serves the name there.example.
 func newFarHost(t *testing.T) int {
 	t.Helper()
-	const link = "remuda-test0"
 	machine, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +73,7 @@ func newFarHost(t *testing.T) int {
 	var questions net.PacketConn
 	inNewNamespace(t, func(space *os.File) error {
 		attrs := netlink.NewLinkAttrs()
-		attrs.Name = link
+		attrs.Name = farLink
 		if err := machine.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsFd(space.Fd())}); err != nil {
 			return err
 		}
@@ -79,7 +86,7 @@ func newFarHost(t *testing.T) int {
 			h    *netlink.Handle
 			name string
 			at   netip.Prefix
-		}{{machine, link, farMachine}, {inside, "eth0", farHost}} {
+		}{{machine, farLink, farMachine}, {inside, "eth0", farHost}} {
 			l, err := end.h.LinkByName(end.name)
 			if err != nil {
 				return err
@@ -102,7 +109,7 @@ func newFarHost(t *testing.T) int {
 		return err
 	})
 	t.Cleanup(func() {
-		if l, err := machine.LinkByName(link); err == nil {
+		if l, err := machine.LinkByName(farLink); err == nil {
 			if err := machine.LinkDel(l); err != nil {
 				t.Error(err)
 			}
@@ -206,6 +213,7 @@ func TestEgress(t *testing.T) {
 			_ = e.Close(context.Background())
 		}
 	})
+	host := farHost.Addr().String()
 	script := fmt.Sprintf(tries, farHost.Addr(), port)
 	t.Run("forked from a template", func(t *testing.T) {
 		spec := engine.Spec{
@@ -220,7 +228,7 @@ func TestEgress(t *testing.T) {
 				t.Fatal(err)
 			}
 			forked := inst.(*Instance).blank.forked
-			if got := says(t, inst, script); got != "10.197.0.2 failed\nthere.example b'hello'\nelsewhere.example failed\n169.254.169.254 failed\n" {
+			if got := says(t, inst, script); got != host+" failed\nthere.example b'hello'\nelsewhere.example failed\n169.254.169.254 failed\n" {
 				t.Errorf("forked: %t, got\n%s", forked, got)
 			}
 			if err := inst.Destroy(t.Context()); err != nil {
@@ -240,9 +248,9 @@ func TestEgress(t *testing.T) {
 			e    remuda.Egress
 			want string
 		}{
-			{"nothing", remuda.Egress{}, "10.197.0.2 failed\nthere.example failed\nelsewhere.example failed\n169.254.169.254 failed\n"},
-			{"an address", remuda.Egress{CIDRs: []netip.Prefix{netip.PrefixFrom(farHost.Addr(), 32)}}, "10.197.0.2 b'hello'\nthere.example failed\nelsewhere.example failed\n169.254.169.254 failed\n"},
-			{"a name", remuda.Egress{Names: []string{"there.example"}}, "10.197.0.2 failed\nthere.example b'hello'\nelsewhere.example failed\n169.254.169.254 failed\n"},
+			{"nothing", remuda.Egress{}, host + " failed\nthere.example failed\nelsewhere.example failed\n169.254.169.254 failed\n"},
+			{"an address", remuda.Egress{CIDRs: []netip.Prefix{netip.PrefixFrom(farHost.Addr(), 32)}}, host + " b'hello'\nthere.example failed\nelsewhere.example failed\n169.254.169.254 failed\n"},
+			{"a name", remuda.Egress{Names: []string{"there.example"}}, host + " failed\nthere.example b'hello'\nelsewhere.example failed\n169.254.169.254 failed\n"},
 		} {
 			t.Run(fmt.Sprintf("%s, background %t", c.name, background), func(t *testing.T) {
 				inst, err := e.Create(t.Context(), engine.Spec{
