@@ -32,12 +32,12 @@ type Engine interface {
 
 // Finding is the outcome of one check of the machine.
 type Finding struct {
-	Name   string `json:"name"` // "user namespaces"
-	OK     bool   `json:"ok"`
-	Detail string `json:"detail,omitempty"` // what was seen
-	Remedy string `json:"remedy,omitempty"` // what to do when not OK
+	Name string `json:"name"` // "user namespaces"
 	// Optional says that the server starts without it.
-	Optional bool `json:"optional,omitempty"`
+	Optional bool   `json:"optional,omitempty"`
+	OK       bool   `json:"ok"`
+	Detail   string `json:"detail,omitempty"` // what was seen
+	Remedy   string `json:"remedy,omitempty"` // what to do when not OK
 }
 
 // Interpreter is one interpreter found in an environment.

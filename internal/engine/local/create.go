@@ -25,6 +25,9 @@ func (e *Engine) Create(ctx context.Context, spec engine.Spec) (engine.Instance,
 	if err := checkSpec(spec); err != nil {
 		return nil, err
 	}
+	if spec.Isolation != "" && spec.Isolation != remuda.IsolationProcess {
+		return nil, unsupported("this engine has no sandboxes of the class "+string(spec.Isolation), "it makes those of the class process", "ask the engine of that class", nil)
+	}
 	e.stock.fill()
 	t := e.templates.of(ctx, spec)
 	var driver guest.Program
