@@ -15,6 +15,9 @@
 // when a batch is durable, never before; so memory per run is bounded, and a
 // reader can always go on from a number it has seen.
 //
+// A stream (stream.go) runs one script after the other on its caller's goroutine
+// and leaves the ends to commits that they share; nobody is told of an end before.
+//
 // Start with service.go, then run.go (the life of one run), finish.go and
 // output.go. Instances are the pool's and runspaces' business, sandboxes the
 // engine's.
