@@ -11,19 +11,6 @@ import (
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
-// Claim is what a lease is wanted for.
-type Claim struct {
-	Runtime remuda.RuntimeID
-	// Organization is whose lease it is, which may not be the runtime's.
-	Organization remuda.OrganizationID
-	// Limits and Egress are as in remuda.ExecutionRequest. That they are not
-	// above the runtime's is the caller's to check.
-	Limits remuda.Resources
-	Egress *remuda.Egress
-	// Within are the network rules of the organization.
-	Within []remuda.EgressRules
-}
-
 // Lease is one instance for one holder: a slot, and an instance once Start has
 // returned it. Its methods may be called from several goroutines, Start once.
 type Lease struct {
@@ -110,24 +97,6 @@ func (p *Pool) take(claim Claim) (*Lease, error) {
 		p.wake()
 	}
 	return l, nil
-}
-
-// withinShare refuses an organization that holds as many instances as it may.
-// Needs mu.
-func (p *Pool) withinShare(org remuda.OrganizationID) error {
-	if p.set.Share == nil {
-		return nil
-	}
-	share := p.set.Share(org)
-	if share <= 0 || p.held[org] < share {
-		return nil
-	}
-	return &remuda.Error{
-		Code: remuda.CodeExhausted, Message: "no instance can be started now",
-		Cause:             fmt.Sprintf("the organization holds %d instances, which is its share of this node", share),
-		Remedy:            "try again shortly, close runspaces that are not needed, or ask a site administrator for a larger share (max_instances)",
-		RetryAfterSeconds: 1,
-	}
 }
 
 // beginMaking and endMaking book a cold start of l. Need mu.
