@@ -137,7 +137,15 @@ func (i *Instance) end(by remuda.KilledBy, reason string) {
 	}
 	i.mu.Unlock()
 	i.kill()
+	if i.blank.forked {
+		// Its keeper lives on and may wait for somebody to take the output.
+		time.AfterFunc(lastWordsTime, i.blank.conn.close)
+	}
 }
+
+// lastWordsTime is how long the keeper of a forked instance may still send what
+// it had of an instance that we have ended.
+const lastWordsTime = 2 * time.Second
 
 // read handles the keeper's frames until the connection ends.
 func (i *Instance) read() {

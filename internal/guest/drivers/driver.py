@@ -236,6 +236,15 @@ def script_folder(first, known=[None]):
     known[0] = first
 
 
+def leave():
+    """Lets go of the channel in a process that a script has forked. What such a
+    process forks in turn has none, and its own files are none of ours."""
+    global CHANNEL
+    if CHANNEL >= 0:
+        posix.close(CHANNEL)
+        CHANNEL = -1
+
+
 def prepare():
     """Makes __main__ and what the site module would have made."""
     global CHANNEL
@@ -245,7 +254,7 @@ def prepare():
         CHANNEL = 1000
     except OSError:
         posix.set_inheritable(3, False)
-    posix.register_at_fork(after_in_child=lambda: posix.close(CHANNEL))
+    posix.register_at_fork(after_in_child=leave)
     version = "%d.%d" % sys.version_info[:2]
     base = sys.prefix.rstrip("/")
     for path in ("/usr/local/lib/python%s/dist-packages" % version, base + "/lib/python%s/site-packages" % version, base + "/lib/python3/dist-packages"):
@@ -279,11 +288,11 @@ def warm(main):
 
 def become_template(fields):
     """Returns in every instance that is forked from this process."""
-    global ME
+    global CHANNEL, ME
     scope = dict(globals())
     exec(compile(BECOME_TEMPLATE, __file__, "exec"), scope)
     scope["template"](fields)
-    ME = posix.getpid()
+    CHANNEL, ME = 1000, posix.getpid()  # of its own
 
 
 def serve():
