@@ -237,12 +237,12 @@ def script_folder(first, known=[None]):
 
 
 def leave():
-    """Lets go of the channel in a process that a script has forked. What such a
-    process forks in turn has none, and its own files are none of ours."""
-    global CHANNEL
-    if CHANNEL >= 0:
+    """Lets go of the channel in a process that was forked. One that such a process
+    forks in turn has none to let go of."""
+    try:
         posix.close(CHANNEL)
-        CHANNEL = -1
+    except OSError:
+        pass
 
 
 def prepare():
