@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/remuda-run/remuda/internal/engine"
@@ -28,10 +29,13 @@ type Instance struct {
 	net      connection
 	metadata bool // a metadata file was begun
 	timings  remuda.Timings
-	yields   bool // its cgroup gives way to others; changed by the one execution at a time
+	narrowed atomic.Pointer[remuda.Resources] // nil is spec.Resources
+	yields   bool                             // its cgroup gives way to others; changed by the one execution at a time
 
 	done    chan struct{}
 	readers sync.WaitGroup // the goroutine that reads frames, and the memory watcher
+
+	narrowing sync.Mutex // held while the limits change
 
 	mu    sync.Mutex
 	ended bool
@@ -235,7 +239,7 @@ func (i *Instance) watch() {
 }
 
 func (i *Instance) memoryReason() string {
-	return fmt.Sprintf("it used more than its %d MiB of memory", i.spec.Resources.MemoryMB)
+	return fmt.Sprintf("it used more than its %d MiB of memory", i.resources().MemoryMB)
 }
 
 // watchMemory ends the whole sandbox when one of its processes was killed for

@@ -73,7 +73,7 @@ func ended(res *engine.Result, end *protocol.End) {
 // limits names the limit that made a script fail. A script that went on without
 // the processes it was refused is told as well: what it left undone is not seen.
 func (i *Instance) limits(res *engine.Result, end *protocol.End, grown cgroup.Usage) {
-	r := i.spec.Resources
+	r := i.resources()
 	failed := res.State == remuda.ExecutionError && res.KilledBy == remuda.KilledByNothing
 	switch {
 	case grown.OOMKills > 0:

@@ -21,6 +21,7 @@ type field struct {
 // usageFiles is the table of names of one version. Paths are made by the backend.
 type usageFiles struct {
 	cpu, peak, oomKills, pidsMax field
+	memory                       field // in use now
 	weight                       weightFile
 	dir                          func(path, file string) string
 }
@@ -99,13 +100,19 @@ func (g *Group) Usage() (Usage, error) {
 
 // OOMKills reads only that.
 func (g *Group) OOMKills() (uint64, error) {
-	f := g.backend.files()
-	b, err := os.ReadFile(f.dir(g.path, f.oomKills.file))
+	n, err := g.number(g.backend.files().oomKills)
+	return uint64(n), err
+}
+
+// Memory reads how many bytes are in use now, pages of files among them.
+func (g *Group) Memory() (int64, error) { return g.number(g.backend.files().memory) }
+
+func (g *Group) number(f field) (int64, error) {
+	b, err := os.ReadFile(g.backend.files().dir(g.path, f.file))
 	if err != nil {
 		return 0, err
 	}
-	n, err := parseField(b, f.oomKills.key)
-	return uint64(n), err
+	return parseField(b, f.key)
 }
 
 func (r *usageReader) read(i int) (int64, error) {

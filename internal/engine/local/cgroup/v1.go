@@ -128,6 +128,7 @@ func (b *v1) files() usageFiles {
 	return usageFiles{
 		cpu:      field{file: "cpuacct/cpuacct.usage", unit: 1},
 		peak:     field{file: "memory/memory.max_usage_in_bytes", unit: 1},
+		memory:   field{file: "memory/memory.usage_in_bytes", unit: 1},
 		oomKills: field{file: "memory/memory.oom_control", key: "oom_kill", unit: 1},
 		pidsMax:  field{file: "pids/pids.events", key: "max", unit: 1},
 		weight:   weightFile{file: "cpu/cpu.shares", normal: "1024", yield: "64"},

@@ -80,6 +80,7 @@ func (b *v2) files() usageFiles {
 	return usageFiles{
 		cpu:      field{file: "cpu.stat", key: "usage_usec", unit: 1000},
 		peak:     field{file: "memory.peak", unit: 1},
+		memory:   field{file: "memory.current", unit: 1},
 		oomKills: field{file: "memory.events", key: "oom_kill", unit: 1},
 		pidsMax:  field{file: "pids.events", key: "max", unit: 1},
 		weight:   weightFile{file: "cpu.weight", normal: "100", yield: "6"},
