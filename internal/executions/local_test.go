@@ -4,12 +4,14 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/remuda-run/remuda/internal/engine/local"
 	"github.com/remuda-run/remuda/internal/executions"
+	"github.com/remuda-run/remuda/internal/pool"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
@@ -120,4 +122,33 @@ func TestRealSandboxes(t *testing.T) {
 			t.Errorf("ended as %s, %q", end.State, end.Reason)
 		}
 	})
+}
+
+// TestNarrowedRealSandboxes attempts to exceed what requests have lowered, in
+// warm instances.
+func TestNarrowedRealSandboxes(t *testing.T) {
+	t.Parallel()
+	h := sandboxed(t)
+	h.runtime(t, remuda.Definition{
+		Name: "py", Language: remuda.LanguagePython, Resources: remuda.Resources{CPU: 1, MemoryMB: 256, DiskMB: 16, Pids: 64},
+		ExecTimeout: 30 * time.Second, Pool: remuda.PoolBounds{MinCached: 1, MaxCached: 1},
+	})
+	const script = "import subprocess\nx = bytearray(100 << 20)\nfor p in [subprocess.Popen(['sleep', '60']) for _ in range(30)]: p.kill(), p.wait()\nlen(x)"
+	for name, c := range map[string]struct {
+		limits remuda.Resources
+		by     remuda.KilledBy
+		says   string
+	}{
+		"nothing":   {},
+		"memory":    {remuda.Resources{MemoryMB: 64}, remuda.KilledByMemory, "its 64 MiB"},
+		"processes": {remuda.Resources{Pids: 8}, remuda.KilledByPids, "its 8 processes"},
+	} {
+		until(t, "an instance is warm", func() bool {
+			return slices.ContainsFunc(h.pool.Status(), func(s pool.Status) bool { return s.Ready > 0 })
+		})
+		e := h.run(t, remuda.ExecutionRequest{Runtime: "py", Script: script, Limits: c.limits})
+		if !e.Warm || e.ColdReason != "" || e.KilledBy != c.by || !strings.Contains(e.Reason, c.says) || (c.by == "") != (e.State == remuda.ExecutionSuccess) {
+			t.Errorf("%s: warm %v, cold because %q, ended as %s, killed by %q, %q", name, e.Warm, e.ColdReason, e.State, e.KilledBy, e.Reason)
+		}
+	}
 }
