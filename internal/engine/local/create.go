@@ -103,7 +103,7 @@ func checkSpec(spec engine.Spec) error {
 func (i *Instance) build(ctx context.Context, t *template, driver guest.Program, begun time.Time) error {
 	e := i.engine
 	if t != nil {
-		b, err := t.fork(ctx)
+		b, err := t.fork(ctx, i.spec.Background)
 		if err == nil {
 			return i.become(ctx, b, driver, begun)
 		}
@@ -136,7 +136,7 @@ func (i *Instance) become(ctx context.Context, b *blank, driver guest.Program, b
 	if err := b.group.Limit(limitsOf(i.spec.Resources)); err != nil {
 		return err
 	}
-	if !i.spec.Background {
+	if !i.spec.Background && !b.forked {
 		if err := b.group.Yield(false); err != nil {
 			return err
 		}

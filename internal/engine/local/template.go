@@ -265,7 +265,7 @@ func (t *template) end() {
 
 // fork makes a blank that is forked from the template: it needs only to be told
 // to become an instance. On error nothing is left of it.
-func (t *template) fork(ctx context.Context) (_ *blank, err error) {
+func (t *template) fork(ctx context.Context, background bool) (_ *blank, err error) {
 	e := t.engine
 	b := &blank{name: "fork-" + randomHex(8), forked: true, uids: nil}
 	defer func() {
@@ -284,8 +284,10 @@ func (t *template) fork(ctx context.Context) (_ *blank, err error) {
 	if b.group, err = e.herd.Create(b.name); err != nil {
 		return nil, err
 	}
-	if err := b.group.Yield(true); err != nil {
-		return nil, err
+	if background {
+		if err := b.group.Yield(true); err != nil {
+			return nil, err
+		}
 	}
 	if err := b.group.Admit(b.proc.pid); err != nil {
 		return nil, err

@@ -27,7 +27,7 @@ func (g *Group) OOMEvents() (*os.File, error) {
 		return nil, fmt.Errorf("watch memory of cgroup %s: %w", g.path, err)
 	}
 	register := filepath.Join(filepath.Dir(table.dir(g.path, table.oomKills.file)), "cgroup.event_control")
-	if err := os.WriteFile(register, fmt.Appendf(nil, "%d %d", event, control), 0); err != nil {
+	if err := put(register, fmt.Sprintf("%d %d", event, control)); err != nil {
 		return nil, errors.Join(fmt.Errorf("watch memory of cgroup %s: %w", g.path, err), unix.Close(event))
 	}
 	return os.NewFile(uintptr(event), "oom"), nil

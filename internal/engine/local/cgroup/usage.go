@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // field says where a number stands: a file of the group, and the word before the
@@ -38,13 +39,22 @@ func (g *Group) Yield(on bool) error {
 	if on {
 		value = table.weight.yield
 	}
-	f, err := os.OpenFile(table.dir(g.path, table.weight.file), os.O_WRONLY, 0)
-	if err != nil {
+	if err := put(table.dir(g.path, table.weight.file), value); err != nil {
 		return fmt.Errorf("set weight of cgroup %s: %w", g.path, err)
 	}
-	_, err = f.WriteString(value)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("set weight of cgroup %s: %w", g.path, err)
+	return nil
+}
+
+// put writes a file of a cgroup. Not by package os, which would take the file
+// into its poller and out again: the kernel offers that for these files.
+func put(path, value string) error {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	_, err = unix.Write(fd, []byte(value))
+	if err = errors.Join(err, unix.Close(fd)); err != nil {
+		return &os.PathError{Op: "write", Path: path, Err: err}
 	}
 	return nil
 }
@@ -52,7 +62,7 @@ func (g *Group) Yield(on bool) error {
 // usageReader keeps the files open: a read is then one system call.
 type usageReader struct {
 	fields [4]field
-	files  [4]*os.File
+	files  [4]int // descriptors
 }
 
 // Watch opens the files that Usage reads. Without it the first Usage does.
@@ -67,14 +77,14 @@ func (g *Group) watch() error {
 		return nil
 	}
 	table := g.backend.files()
-	r := &usageReader{fields: [4]field{table.cpu, table.peak, table.oomKills, table.pidsMax}}
+	r := &usageReader{fields: [4]field{table.cpu, table.peak, table.oomKills, table.pidsMax}, files: [4]int{-1, -1, -1, -1}}
 	for i, f := range r.fields {
-		file, err := os.Open(table.dir(g.path, f.file))
+		fd, err := unix.Open(table.dir(g.path, f.file), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			r.close()
-			return fmt.Errorf("open usage of cgroup %s: %w", g.path, err)
+			return fmt.Errorf("open usage of cgroup %s: %s: %w", g.path, f.file, err)
 		}
-		r.files[i] = file
+		r.files[i] = fd
 	}
 	g.usage = r
 	return nil
@@ -117,21 +127,21 @@ func (g *Group) number(f field) (int64, error) {
 
 func (r *usageReader) read(i int) (int64, error) {
 	var buf [1024]byte // the files are short, or the field is near their start
-	n, err := r.files[i].ReadAt(buf[:], 0)
-	if n == 0 && err != nil {
-		return 0, err
+	n, err := unix.Pread(r.files[i], buf[:], 0)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", r.fields[i].file, err)
 	}
 	v, err := parseField(buf[:n], r.fields[i].key)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", filepath.Base(r.files[i].Name()), err)
+		return 0, fmt.Errorf("%s: %w", r.fields[i].file, err)
 	}
 	return v * r.fields[i].unit, nil
 }
 
 func (r *usageReader) close() {
-	for _, f := range r.files {
-		if f != nil {
-			_ = f.Close() // it was only read
+	for _, fd := range r.files {
+		if fd >= 0 {
+			_ = unix.Close(fd) // it was only read
 		}
 	}
 }
