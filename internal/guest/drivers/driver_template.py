@@ -20,7 +20,9 @@ def template(fields):
         imported = set(sys.modules)
         before.restore()
         import gc
-        parts, syscall, errno = build(fields[count + 1:])
+        count, fields = int(fields[count + 1]), fields[count + 2:]
+        program = fields[:count]
+        parts, syscall, errno = build(fields[count:])
         for name in set(sys.modules) - imported:  # ours, not the runtime's
             del sys.modules[name]
         gc.collect()
@@ -36,6 +38,9 @@ def template(fields):
         pid = syscall(*clone)
         if pid == 0:
             born(parts, syscall, errno)
+            if program:
+                become(program)
+            refresh()
             return
         send(FORKED, (b"%d" % (pid if pid > 0 else 0),))
 
@@ -173,7 +178,6 @@ def born(parts, syscall, errno):
     pid = posix.fork()
     if pid == 0:
         make(interpreter, syscall, errno)
-        refresh()
         return
     make(first, syscall, errno)
     while True:
@@ -186,6 +190,17 @@ def born(parts, syscall, errno):
             posix._exit(0)
 
 
+def become(program):
+    """Executes an interpreter of another language, with nothing of this one's."""
+    for n in (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT):
+        _signal.signal(n, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    try:
+        posix.execv(program[0], program)
+    finally:
+        posix._exit(127)
+
+
 def refresh():
     """Renews what children would otherwise share and nothing else renews: the
     random module does so itself, OpenSSL and tempfile when the process number
@@ -193,7 +208,9 @@ def refresh():
     modules = sys.modules
     uuid = modules.get("uuid")
     if uuid is not None:
-        uuid._node = uuid._last_timestamp = None
+        # libuuid would keep its node and its sequence, if a module has used it.
+        uuid._generate_time_safe = uuid._last_timestamp = None
+        uuid._node = int.from_bytes(posix.urandom(6), "big") | 1 << 40
     tempfile = modules.get("tempfile")
     if tempfile is not None:
         tempfile._name_sequence = None
