@@ -7,13 +7,22 @@
 // it is a blank: cloned, fenced in a cgroup and waiting. Blanks are kept in stock,
 // because the way there costs more than the way on (blank.go); Create turns one
 // into an instance (create.go), which runs scripts (execute.go), serves files
-// (files.go) and ends (instance.go).
+// (files.go), can be given less than it has (narrow.go) and ends (instance.go).
+//
+// A generation of Python soon has a template (template.go): a sandbox whose
+// interpreter has imported what the runtime preloads and runs no script. A blank
+// is then forked from it instead, with the interpreter in it already; the
+// template's keeper is the keeper of all of them. What is forked gets its cgroup,
+// disk (disk_memory.go) and network (network.go, package netslot) from here,
+// never from the template. Where there is no template, or not yet, or it will
+// not fork, Create starts the interpreter, and the caller sees no difference but
+// the time.
 //
 // Everything on the machine is found again after a crash: the cgroups under the
 // herd's are the authority (recover.go); disks are unlinked files behind loop
 // devices and mounts that vanish with their last user (disk_image.go); uid
 // ranges are locks that sandboxes hold themselves (uidrange.go).
 //
-// Reading order: engine.go, blank.go, create.go, setup.go, instance.go,
-// execute.go. Decisions about who may run what belong to the services.
+// Reading order: engine.go, blank.go, create.go, setup.go, template.go,
+// instance.go, execute.go. Decisions about who may run what belong to the services.
 package local
