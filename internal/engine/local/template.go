@@ -68,8 +68,19 @@ func newTemplates(e *Engine) *templates {
 	return &templates{engine: e, byKey: map[remuda.GenerationKey]*template{}, refused: map[remuda.GenerationKey]bool{}}
 }
 
-// forks reports whether a language has templates.
-func forks(l remuda.Language) bool { return l == remuda.LanguagePython }
+// host is the interpreter that a language's template is: a Python instance is a
+// fork of a Python template; the others, which cannot clone themselves, are
+// executed by one, which spares them a keeper of their own.
+func (ts *templates) host(ctx context.Context, spec engine.Spec, driver guest.Program) (guest.Program, error) {
+	if spec.Language == remuda.LanguagePython {
+		return driver, nil
+	}
+	in, err := ts.engine.versions.interpreter(ctx, remuda.LanguagePython, "")
+	if err != nil {
+		return guest.Program{}, err
+	}
+	return ts.engine.driver(ctx, remuda.LanguagePython, in)
+}
 
 // of returns the template to fork an instance from, if it is ready. An instance
 // whose environment is not its generation's is not forked.
@@ -106,7 +117,7 @@ func (t *template) serves(spec engine.Spec) bool {
 // want begins to make the generation's template, unless there is one or cannot
 // be one.
 func (ts *templates) want(spec engine.Spec, version string, driver guest.Program) {
-	if !forks(spec.Language) || spec.Generation == (remuda.GenerationKey{}) || ts.engine.opts.Ephemeral {
+	if spec.Generation == (remuda.GenerationKey{}) || ts.engine.opts.Ephemeral {
 		return
 	}
 	ts.mu.Lock()
@@ -195,10 +206,18 @@ func (t *template) start(ctx context.Context) (_ *blank, refused bool, err error
 	}
 	quota := quotaOf(r)
 	quota.image = false // it is taken away before the first fork
-	setup := e.setup(t.spec, t.driver, quota)
+	host, err := e.templates.host(ctx, t.spec, t.driver)
+	if err != nil {
+		return nil, true, err
+	}
+	setup := e.setup(t.spec, host, quota)
 	setup.Cwd, setup.LingerMS = "/", 0
 	setup.Seccomp = e.templateFilter
 	setup.Template = &protocol.Template{Preload: t.spec.Preload, Seccomp: e.childFilter}
+	if t.spec.Language != remuda.LanguagePython {
+		setup.Language = string(remuda.LanguagePython)
+		setup.Template.Exec, setup.Template.Language = t.driver.Argv, string(t.spec.Language)
+	}
 	if err := b.conn.send(protocol.TypeSetup, &setup); err != nil {
 		return nil, false, fmt.Errorf("send the setup: %w", err)
 	}

@@ -99,10 +99,10 @@ type forking struct {
 
 // Create makes the template of all specs with the same environment first.
 func (f *forking) Create(ctx context.Context, spec engine.Spec) (engine.Instance, error) {
-	if spec.Language != remuda.LanguagePython || checkSpec(spec) != nil {
+	if checkSpec(spec) != nil {
 		return f.Engine.Create(ctx, spec)
 	}
-	id := fmt.Sprint(spec.Version, spec.Env, spec.Resources.MemoryMB, spec.Resources.DiskMB)
+	id := fmt.Sprint(spec.Language, spec.Version, spec.Env, spec.Resources.MemoryMB, spec.Resources.DiskMB)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, ok := f.keys[id]; !ok {

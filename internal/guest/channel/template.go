@@ -9,6 +9,9 @@ import (
 // Template turns a driver that has not run anything into a template.
 type Template struct {
 	Preload []string // modules to import, in order
+	// Exec is the program that children become, with its arguments; without one
+	// they stay what they are.
+	Exec []string
 	// Parts are lists of system calls that children make: see Call.
 	Parts [][]Call
 }
@@ -39,13 +42,15 @@ func Filter(program []byte) Arg { return Arg{'f', string(program)} }
 func Message() Arg { return Arg{'m', ""} }
 
 // Append appends the whole Template frame to b: the number of modules and the
-// modules; for each part the number of its calls; for each call what it is, the
+// modules; the number of Exec and its strings; for each part the number of its calls; for each call what it is, the
 // number of its arguments, and for each of these its kind and itself as one field.
 func (t *Template) Append(b []byte) []byte {
 	return appendFrame(b, TypeTemplate, func(b []byte) []byte {
-		b = AppendField(b, strconv.Itoa(len(t.Preload)))
-		for _, m := range t.Preload {
-			b = AppendField(b, m)
+		for _, texts := range [][]string{t.Preload, t.Exec} {
+			b = AppendField(b, strconv.Itoa(len(texts)))
+			for _, text := range texts {
+				b = AppendField(b, text)
+			}
 		}
 		for _, part := range t.Parts {
 			b = AppendField(b, strconv.Itoa(len(part)))

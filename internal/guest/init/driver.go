@@ -170,10 +170,11 @@ func (d *driver) plumb(uid, gid int, child *[5]int) ([]uintptr, error) {
 			return nil, err
 		}
 		// The driver writes notes of its own there, by opening it again.
-		if err := unix.Fchown(d.job.write, uid, gid); err != nil {
+		// The mode first: a template's keeper has no power over files of others.
+		if err := unix.Fchmod(d.job.write, 0o600); err != nil {
 			return nil, wrap(err, "prepare", "script")
 		}
-		if err := unix.Fchmod(d.job.write, 0o600); err != nil {
+		if err := unix.Fchown(d.job.write, uid, gid); err != nil {
 			return nil, wrap(err, "prepare", "script")
 		}
 		child[4] = d.job.read

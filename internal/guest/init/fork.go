@@ -196,7 +196,7 @@ func (k *keeper) enter(s protocol.Setup) bool {
 	if f.first == 0 || k.setup != nil || !s.DiskFD || len(k.conn.rights) == 0 {
 		return false
 	}
-	k.setup = &setupState{language: k.parent.setup.language, uid: f.user + 1, gid: f.user + 1, started: time.Now()}
+	k.setup = &setupState{language: k.parent.language(), uid: f.user + 1, gid: f.user + 1, started: time.Now()}
 	k.linger = time.Duration(s.LingerMS) * time.Millisecond
 	f.disk, k.conn.rights = k.conn.rights[0], k.conn.rights[1:]
 	if f.door < 0 {
@@ -209,11 +209,19 @@ func (k *keeper) enter(s protocol.Setup) bool {
 	return true
 }
 
+// language is what a template's instances speak.
+func (k *keeper) language() string {
+	if l := k.template.setup.Language; l != "" {
+		return l
+	}
+	return k.setup.language
+}
+
 // handOver gives the first process what its interpreter will use, which is its
 // word to go on.
 func (k *keeper) handOver(*protocol.Setup) error {
 	f := k.child
-	d := &driver{channel: -1, writable: true}
+	d := &driver{channel: -1, writable: true, lines: k.setup.language == languageBash}
 	var theirs [5]int
 	if _, err := d.plumb(k.setup.uid, k.setup.gid, &theirs); err != nil {
 		return err
@@ -222,7 +230,10 @@ func (k *keeper) handOver(*protocol.Setup) error {
 	k.setup.forked = time.Now()
 	err := unix.SetsockoptInt(d.channel, unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
 	if err == nil {
-		fds := []int{f.disk, theirs[0], theirs[1], theirs[2], theirs[3]}
+		fds := []int{f.disk, theirs[0], theirs[1], theirs[2], theirs[3], theirs[0]}
+		if d.lines {
+			fds[5] = theirs[4]
+		}
 		err = unix.Sendmsg(f.door, []byte{'g'}, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL)
 	}
 	for _, fd := range theirs[1:4] {
@@ -262,7 +273,8 @@ func (k *keeper) hearDoor() {
 // it is offered.
 func (k *keeper) readyChild() error {
 	f := k.child
-	if err := inspect(k.driver.pid, inspection{fds: []int{0, 1, 2, fdKept}, uid: k.setup.uid}); err != nil {
+	exec := len(k.parent.template.plan.exec) > 0
+	if err := inspect(k.driver.pid, inspection{fds: []int{0, 1, 2, fdKept}, uid: k.setup.uid, exec: exec}); err != nil {
 		return err
 	}
 	fd, err := unix.Openat(f.disk, writable[0].name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)

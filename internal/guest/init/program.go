@@ -28,6 +28,7 @@ const (
 	fdStdout             //
 	fdStderr             //
 	fdChannel            //
+	fdJob                // of Bash; of others it is another one of stdin
 	fdLoopback
 )
 
@@ -47,6 +48,8 @@ type childPlan struct {
 	masks    []mask
 	readOnly []string
 	filter   []byte
+	exec     []string // of an interpreter that is executed
+	lines    bool     // and speaks the line variant
 }
 
 // mask is a path and what covers it.
@@ -59,7 +62,7 @@ func (p *childPlan) parts() [][]channel.Call {
 		knock(),
 		{call("wait for the keeper", unix.SYS_RECVMSG, num(fdDoor), channel.Message(), num(unix.MSG_CMSG_CLOEXEC))},
 		p.fence(),
-		interpreterProcess(),
+		p.interpreterProcess(),
 		firstProcess(),
 	}
 }
@@ -118,19 +121,33 @@ func (p *childPlan) fence() []channel.Call {
 // namespace.
 const sandboxUser = 1000
 
-func interpreterProcess() []channel.Call {
-	const cloexec = unix.O_CLOEXEC
-	return []channel.Call{
+func (p *childPlan) interpreterProcess() []channel.Call {
+	calls := []channel.Call{
 		call("setsid", unix.SYS_SETSID),
 		call("take stdin", unix.SYS_DUP3, num(fdStdin), num(0), num(0)),
 		call("take stdout", unix.SYS_DUP3, num(fdStdout), num(1), num(0)),
 		call("take stderr", unix.SYS_DUP3, num(fdStderr), num(2), num(0)),
-		call("take the channel", unix.SYS_DUP3, num(fdChannel), num(fdKept), num(cloexec)),
-		call("close the rest", unix.SYS_CLOSE_RANGE, num(fdDoor), num(fdKept-1), num(0)),
+	}
+	switch {
+	case len(p.exec) == 0:
+		calls = append(calls,
+			call("take the channel", unix.SYS_DUP3, num(fdChannel), num(fdKept), num(unix.O_CLOEXEC)),
+			call("close the rest", unix.SYS_CLOSE_RANGE, num(fdDoor), num(fdKept-1), num(0)))
+	case p.lines: // over the door and the disk, which it has no more use for
+		calls = append(calls,
+			call("take the channel", unix.SYS_DUP3, num(fdChannel), num(3), num(0)),
+			call("take the script", unix.SYS_DUP3, num(fdJob), num(4), num(0)),
+			call("close the rest", unix.SYS_CLOSE_RANGE, num(5), num(math.MaxInt32), num(0)))
+	default:
+		calls = append(calls,
+			call("take the channel", unix.SYS_DUP3, num(fdChannel), num(3), num(0)),
+			call("close the rest", unix.SYS_CLOSE_RANGE, num(4), num(math.MaxInt32), num(0)))
+	}
+	return append(calls,
 		call("become the user's group", unix.SYS_SETRESGID, num(sandboxUser), num(sandboxUser), num(sandboxUser)),
 		call("become the user", unix.SYS_SETRESUID, num(sandboxUser), num(sandboxUser), num(sandboxUser)),
 		call("enter the workspace", unix.SYS_CHDIR, text(protocol.Workspace)),
-	}
+	)
 }
 
 // firstProcess gives up what the first process has no more use for: it only

@@ -50,7 +50,7 @@ const maxKnocking = 64
 
 func newTemplate(s *protocol.Template) *template {
 	t := &template{
-		setup: s, door: -1, plan: childPlan{filter: s.Seccomp},
+		setup: s, door: -1, plan: childPlan{filter: s.Seccomp, exec: s.Exec, lines: s.Language == languageBash},
 		children: map[int]*keeper{}, known: map[int]*keeper{}, knocking: map[int]int{},
 		stirred: map[*keeper]bool{}, timed: map[*keeper]bool{},
 	}
@@ -195,7 +195,7 @@ func (k *keeper) endTemplate() {
 // is to import.
 func (k *keeper) prepareTemplate() {
 	t := k.template
-	frame := channel.Template{Preload: t.setup.Preload, Parts: t.plan.parts()}
+	frame := channel.Template{Preload: t.setup.Preload, Exec: t.setup.Exec, Parts: t.plan.parts()}
 	k.driver.out = frame.Append(k.driver.out)
 }
 
@@ -255,14 +255,22 @@ func (k *keeper) seal() error {
 
 // inspection is what is expected of a process before it is offered.
 type inspection struct {
-	fds []int // all of its descriptors
-	uid int   // 0: not looked at
+	fds  []int // all of its descriptors
+	uid  int   // 0: not looked at
+	exec bool  // it is another program by now, which runs nothing foreign yet
 }
 
 // inspect asks the kernel whether a process is what it should be. A template, or
 // what it was forked from, may have been taken over by a package.
 func inspect(pid int, want inspection) error {
 	dir := fullProc + "/" + itoa(pid)
+	status, err := os.ReadFile(dir + "/status")
+	if err != nil {
+		return err
+	}
+	if err := inspectStatus(string(status), want); err != nil || want.exec {
+		return err
+	}
 	entries, err := os.ReadDir(dir + "/fd")
 	if err != nil {
 		return err
@@ -272,13 +280,6 @@ func inspect(pid int, want inspection) error {
 			target, _ := os.Readlink(dir + "/fd/" + e.Name())
 			return fmt.Errorf("descriptor %s is open (%s): a package has left it behind", e.Name(), target)
 		}
-	}
-	status, err := os.ReadFile(dir + "/status")
-	if err != nil {
-		return err
-	}
-	if err := inspectStatus(string(status), want.uid); err != nil {
-		return err
 	}
 	maps, err := os.ReadFile(dir + "/maps")
 	if err != nil {
@@ -293,13 +294,16 @@ func inspect(pid int, want inspection) error {
 }
 
 // inspectStatus looks at a process's status file.
-func inspectStatus(status string, uid int) error {
+func inspectStatus(status string, of inspection) error {
 	want := map[string]string{
 		"Threads": "1", "NoNewPrivs": "1", "Seccomp": "2",
 		"CapPrm": "0000000000000000", "CapEff": "0000000000000000", "CapInh": "0000000000000000", "CapBnd": "0000000000000000", "CapAmb": "0000000000000000",
 	}
-	if uid > 0 {
-		u := itoa(uid)
+	if of.exec {
+		delete(want, "Threads")
+	}
+	if of.uid > 0 {
+		u := itoa(of.uid)
 		want["Uid"] = u + "\t" + u + "\t" + u + "\t" + u
 		want["Gid"] = want["Uid"]
 		want["Seccomp_filters"] = "2"

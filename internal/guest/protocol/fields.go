@@ -45,6 +45,8 @@ func (m *Setup) fields(c *coder) {
 			m.Template = &Template{}
 		}
 		list(c, &m.Template.Preload, stringField)
+		list(c, &m.Template.Exec, stringField)
+		c.string(&m.Template.Language)
 		c.bytes(&m.Template.Seccomp)
 	}
 }

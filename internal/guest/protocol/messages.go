@@ -82,6 +82,10 @@ type Setup struct {
 // Template says what a template imports and what its children lose.
 type Template struct {
 	Preload []string `json:"preload"` // modules, in order
+	// Exec is the program and arguments of an instance's own interpreter, and
+	// Language what that speaks. Without, an instance is a fork of the template's.
+	Exec     []string `json:"exec,omitempty"`
+	Language string   `json:"language,omitempty"`
 	// Seccomp is the filter that a child adds to the template's: together they
 	// are the one of every other instance.
 	Seccomp []byte `json:"seccomp"`
