@@ -23,6 +23,7 @@ type forked struct {
 	user  int             // what its user 0 is in the template's user namespace
 	disk  int             // descriptor of its writable file system
 	asked *protocol.Setup // came before the process had connected
+	look  time.Time       // when to look at the first process again
 }
 
 // acceptChild takes a connection that will be an instance's.
@@ -269,8 +270,31 @@ func (k *keeper) hearDoor() {
 	}
 }
 
-// readyChild is reached when the interpreter has spoken: it is looked at before
-// it is offered.
+// lookAgain is how soon a first process is looked at again that has not given up
+// its privileges yet: it does so while its interpreter starts.
+const lookAgain = time.Millisecond
+
+// offer answers the Setup of a forked instance once both of its processes are
+// what they should be.
+func (k *keeper) offer() {
+	f := k.child
+	f.look = time.Time{}
+	status, err := os.ReadFile(fullProc + "/" + itoa(f.first) + "/status")
+	if err == nil && inspectStatus(string(status), inspection{uid: f.user}) != nil {
+		f.look = time.Now().Add(lookAgain) // as long as the server waits
+		return
+	}
+	if err == nil {
+		err = k.readyChild()
+	}
+	if err != nil {
+		k.fatal("inspection", err)
+		return
+	}
+	k.ready()
+}
+
+// readyChild looks at the interpreter and opens its workspace.
 func (k *keeper) readyChild() error {
 	f := k.child
 	exec := len(k.parent.template.plan.exec) > 0

@@ -145,11 +145,14 @@ func (k *keeper) flush() {
 }
 
 // deadlines lists the moments at which tick has something to do.
-func (k *keeper) deadlines() [6]time.Time {
-	var d [6]time.Time
+func (k *keeper) deadlines() [7]time.Time {
+	var d [7]time.Time
 	d[0], d[1] = k.lingerAt, k.exitAt
 	if r := k.run; r != nil {
 		d[2], d[3], d[4], d[5] = r.timeoutAt, r.killAt, r.captureAt, r.againAt
+	}
+	if k.child != nil {
+		d[6] = k.child.look
 	}
 	return d
 }
@@ -177,11 +180,14 @@ func (k *keeper) timeout() int {
 
 // tick does what is due.
 func (k *keeper) tick() {
-	if k.lingerAt.IsZero() && k.exitAt.IsZero() && k.run == nil {
+	if k.lingerAt.IsZero() && k.exitAt.IsZero() && k.run == nil && k.child == nil {
 		return
 	}
 	now := time.Now()
 	due := func(at time.Time) bool { return !at.IsZero() && !now.Before(at) }
+	if k.child != nil && due(k.child.look) {
+		k.offer()
+	}
 	if due(k.lingerAt) || due(k.exitAt) {
 		if k.template != nil {
 			k.endTemplate()

@@ -94,10 +94,8 @@ func (k *keeper) driverReady(version string) {
 		return
 	}
 	if k.child != nil {
-		if err := k.readyChild(); err != nil {
-			k.fatal("inspection", err)
-			return
-		}
+		k.offer()
+		return
 	}
 	k.ready()
 }
