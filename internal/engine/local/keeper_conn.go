@@ -237,7 +237,7 @@ func (w *withRights) Read(p []byte) (int, error) {
 	oob := make([]byte, unix.CmsgSpace(4))
 	n, oobn, _, _, err := w.conn.ReadMsgUnix(p, oob)
 	if err != nil {
-		return n, err
+		return max(n, 0), err // it is -1, which no Reader may say
 	}
 	if n == 0 {
 		return 0, io.EOF
