@@ -9,14 +9,14 @@
 // into an instance (create.go), which runs scripts (execute.go), serves files
 // (files.go), can be given less than it has (narrow.go) and ends (instance.go).
 //
-// A generation of Python soon has a template (template.go): a sandbox whose
-// interpreter has imported what the runtime preloads and runs no script. A blank
-// is then forked from it instead, with the interpreter in it already; the
-// template's keeper is the keeper of all of them. What is forked gets its cgroup,
-// disk (disk_memory.go) and network (network.go, package netslot) from here,
-// never from the template. Where there is no template, or not yet, or it will
-// not fork, Create starts the interpreter, and the caller sees no difference but
-// the time.
+// A generation soon has a template (template.go): a sandbox with a Python that
+// has imported what the runtime preloads and runs no script. A blank is then
+// forked from it instead, with the interpreter in it already, or executing it if
+// it is another language's; the template's keeper is the keeper of all of them.
+// What is forked gets its cgroup, disk (disk_memory.go) and network (network.go,
+// package netslot) from here, never from the template. Where there is no
+// template, or not yet, or it will not fork, Create starts the interpreter, and
+// the caller sees no difference but the time.
 //
 // Everything on the machine is found again after a crash: the cgroups under the
 // herd's are the authority (recover.go); disks are unlinked files behind loop
