@@ -106,15 +106,12 @@ class State:
         flush()
 
     def restore_environ(self):
-        os = sys.modules.get("os")
-        for environ in {id(e): e for e in (posix.environ, getattr(os, "environb", posix.environ))}.values():
-            for name in [n for n in environ if n not in self.environ]:
-                del environ[name]
-            for name, value in self.environ.items():
-                if environ.get(name) != value:
-                    environ[name] = value
-        if os is None:
-            return
+        import ctypes
+        ctypes.PyDLL(None).clearenv()  # also what only putenv has seen
+        posix.environ.clear()  # os.environ is the same
+        for name, value in self.environ.items():
+            posix.environ[name] = value
+            posix.putenv(name, value)
         time = sys.modules.get("time")
         if time is not None:
             time.tzset()

@@ -106,6 +106,15 @@ func (k *keeper) startDriver(s *protocol.Setup) error {
 	if err != nil {
 		return err
 	}
+	// Also ours: ForkExec returns before the kernel is done with the execve, at
+	// whose end it sets the limit of the stack to what it was at its begin.
+	for _, l := range s.Limits {
+		if l.Resource == unix.RLIMIT_STACK {
+			if err := unix.Setrlimit(l.Resource, &unix.Rlimit{Cur: l.Value, Max: l.Value}); err != nil {
+				return wrap(err, "set limit", itoa(l.Resource))
+			}
+		}
+	}
 	d.pid, err = syscall.ForkExec(s.Argv[0], s.Argv, &syscall.ProcAttr{
 		Dir: s.Cwd, Env: environment(s.Env), Files: files,
 		Sys: &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: uint32(s.UID), Gid: uint32(s.GID)}},

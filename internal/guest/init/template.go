@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -233,13 +234,11 @@ func (k *keeper) templateHeard(kind byte, payload []byte) error {
 	return nil
 }
 
-// seal looks at the template from outside and takes from it what it needed only
-// to import: the writable file system, and sight of any process. What it opened
-// it keeps nothing of.
+// seal takes from the template what it needed only to import, the writable file
+// system and sight of any process, and looks from outside that it holds nothing
+// of these: it is alone, its directory is the root, and all its descriptors are
+// known.
 func (k *keeper) seal() error {
-	if err := inspect(k.driver.pid, inspection{fds: []int{0, 1, 2, fdKept}}); err != nil {
-		return err
-	}
 	// What is unmounted here no child has to copy, either.
 	own := []string{"/proc", "/dev/pts"}
 	for _, w := range writable {
@@ -249,6 +248,41 @@ func (k *keeper) seal() error {
 		if err := unix.Unmount(target, unix.MNT_DETACH); err != nil {
 			return wrap(err, "unmount", target)
 		}
+	}
+	if err := k.alone(); err != nil {
+		return err
+	}
+	var root, its unix.Stat_t // not names: those of what is unmounted are like the root's
+	if err := unix.Stat("/", &root); err != nil {
+		return wrap(err, "look at", "/")
+	}
+	for _, link := range []string{"cwd", "root"} {
+		if err := unix.Stat(fullProc+"/"+itoa(k.driver.pid)+"/"+link, &its); err != nil {
+			return wrap(err, "look at the template's", link)
+		}
+		if its.Dev != root.Dev || its.Ino != root.Ino {
+			return fmt.Errorf("its %s is not the root: a package has gone elsewhere", link)
+		}
+	}
+	return inspect(k.driver.pid, inspection{fds: []int{0, 1, 2, fdKept}})
+}
+
+// alone reports an error if anything runs beside the template.
+func (k *keeper) alone() error {
+	entries, err := os.ReadDir(fullProc)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() || pid == k.driver.pid {
+			continue
+		}
+		status, err := os.ReadFile(fullProc + "/" + e.Name() + "/status")
+		if err != nil || strings.Contains(string(status), "\nState:\tZ") {
+			continue // it has ended
+		}
+		return fmt.Errorf("process %d runs: a package has started it", pid)
 	}
 	return nil
 }
