@@ -103,16 +103,15 @@ func checkSpec(spec engine.Spec) error {
 func (i *Instance) build(ctx context.Context, t *template, driver guest.Program, begun time.Time) error {
 	e := i.engine
 	if t != nil {
-		b, err := t.fork(ctx, i.spec.Background)
-		if err == nil {
-			return i.become(ctx, b, driver, begun)
-		}
-		if ctx.Err() != nil {
+		err := i.fork(ctx, t, begun)
+		if err == nil || ctx.Err() != nil || remuda.CodeOf(err) == remuda.CodeExhausted {
 			return err
 		}
 		e.log.Warn("a template could not be forked from; it is given up", "runtime", t.key.Runtime, "generation", t.key.Number, "error", err)
-		e.templates.forget(t)
-		t.end()
+		e.templates.giveUp(t)
+		if err := i.undo(ctx); err != nil {
+			return err
+		}
 		driver = t.driver
 	}
 	b, err := e.stock.take(ctx)
@@ -120,6 +119,21 @@ func (i *Instance) build(ctx context.Context, t *template, driver guest.Program,
 		return err
 	}
 	return i.become(ctx, b, driver, begun)
+}
+
+// forkTime is how long a forked process may take to become the instance. It has
+// run foreign code, and may never do so.
+const forkTime = helloTime
+
+// fork does it with a fork of a template. What that has begun remains on error.
+func (i *Instance) fork(ctx context.Context, t *template, begun time.Time) error {
+	b, err := t.fork(ctx, i.spec.Background)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, forkTime, fmt.Errorf("the fork was not ready after %s", forkTime))
+	defer cancel()
+	return i.become(ctx, b, t.driver, begun)
 }
 
 // become does it with a given blank, which is the instance's from here on.

@@ -166,6 +166,16 @@ func TestHygiene(t *testing.T) {
 	}
 }
 
+// compare looks for a difference in what concerns the process.
+func compare(t *testing.T, whose string, s, want seen) {
+	t.Helper()
+	for name, v := range s.State {
+		if !reflect.DeepEqual(v, want.State[name]) {
+			t.Errorf("%s %s is %v, and %v in one that was not forked", name, whose, v, want.State[name])
+		}
+	}
+}
+
 func judge(t *testing.T, all []seen, want seen) {
 	t.Helper()
 	values := map[string]map[any]bool{}
@@ -179,11 +189,7 @@ func judge(t *testing.T, all []seen, want seen) {
 			}
 			values[name][v] = true
 		}
-		for name, v := range s.State {
-			if !reflect.DeepEqual(v, want.State[name]) {
-				t.Errorf("%s of instance %d is %v, and %v in one that was not forked", name, n, v, want.State[name])
-			}
-		}
+		compare(t, fmt.Sprintf("of instance %d", n), s, want)
 		if !slices.Equal(s.Modules, all[0].Modules) {
 			t.Errorf("instance %d has other modules", n)
 		}

@@ -83,6 +83,21 @@ func (i *Instance) abandon(ctx context.Context) error {
 	return errors.Join(append(errs, i.clear(ctx))...)
 }
 
+// undo lets go of all that a building which has failed has made, so that the
+// instance can be built anew.
+func (i *Instance) undo(ctx context.Context) error {
+	if i.blank == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+	defer cancel()
+	err := errors.Join(i.blank.proc.kill(), i.blank.proc.wait(), i.release(ctx))
+	i.blank, i.disk, i.oom, i.metadata = nil, nil, nil, false
+	i.net.attached, i.net.ended = nil, false // nobody else knows of it yet
+	i.cause = cause{}
+	return err
+}
+
 // ID implements engine.Instance.
 func (i *Instance) ID() remuda.InstanceID { return i.spec.ID }
 
@@ -306,6 +321,17 @@ func (i *Instance) Destroy(ctx context.Context) error {
 
 // clear removes what is left when the keeper is gone.
 func (i *Instance) clear(ctx context.Context) error {
+	err := i.release(ctx)
+	i.engine.forget(i)
+	if err != nil {
+		i.engine.log.Error("a sandbox was not removed entirely", "instance", i.spec.ID, "error", err)
+		return remuda.Internal("removing a sandbox", err)
+	}
+	return nil
+}
+
+// release removes it, and leaves the engine knowing the instance.
+func (i *Instance) release(ctx context.Context) error {
 	errs := []error{i.disconnect(ctx)}
 	if i.oom != nil {
 		_ = i.oom.Close() // may be closed already
@@ -321,10 +347,5 @@ func (i *Instance) clear(ctx context.Context) error {
 		path := i.engine.dir.metadata(i.spec.ID)
 		errs = append(errs, remove(path, path+".new"))
 	}
-	i.engine.forget(i)
-	if err := errors.Join(errs...); err != nil {
-		i.engine.log.Error("a sandbox was not removed entirely", "instance", i.spec.ID, "error", err)
-		return remuda.Internal("removing a sandbox", err)
-	}
-	return nil
+	return errors.Join(errs...)
 }

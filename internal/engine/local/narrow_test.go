@@ -2,6 +2,9 @@ package local
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -81,15 +84,33 @@ func TestNarrow(t *testing.T) {
 				}
 				return res.Usage.CPU.Seconds() / res.Usage.Wall.Seconds()
 			}
-			before := share()
+			share() // as wide as it is
+			before := throttled(t, inst)
 			if err := inst.Narrow(t.Context(), remuda.Resources{CPU: 0.05}); err != nil {
 				t.Fatal(err)
 			}
-			if after := share(); before < 0.2 || after > 0.1 {
-				t.Errorf("its share of a processor was %.2f, and %.2f of 0.05", before, after)
+			if got, held := share(), throttled(t, inst)-before; got > 0.1 || held < 3 {
+				t.Errorf("its share of a processor was %.2f of 0.05, and the kernel held it %d times", got, held)
 			}
 		})
 	}
+}
+
+// throttled is how often the kernel has held the instance at its quota.
+func throttled(t *testing.T, inst *Instance) (times int) {
+	t.Helper()
+	for _, root := range []string{"/sys/fs/cgroup/cpu", "/sys/fs/cgroup"} {
+		stat, err := os.ReadFile(filepath.Join(root, inst.blank.group.Path(), "cpu.stat"))
+		if err != nil {
+			continue
+		}
+		_, rest, _ := strings.Cut(string(stat), "nr_throttled ")
+		if _, err := fmt.Sscan(rest, &times); err == nil {
+			return times
+		}
+	}
+	t.Fatal("the kernel does not count it")
+	return 0
 }
 
 // TestNarrowRefuses wants nothing changed by what cannot be done.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -33,6 +34,8 @@ type template struct {
 	blank *blank    // nil until it is ready
 	idle  *time.Timer
 	ended bool
+
+	givenUp bool // belongs to templates.mu
 }
 
 // Templates are let go of when nobody has asked for an instance for this long.
@@ -60,12 +63,13 @@ type templates struct {
 	mu      sync.Mutex
 	byKey   map[remuda.GenerationKey]*template
 	refused map[remuda.GenerationKey]bool // never again
+	failed  map[remuda.GenerationKey]int  // how many gave no forks
 	closed  bool
 	running sync.WaitGroup
 }
 
 func newTemplates(e *Engine) *templates {
-	return &templates{engine: e, byKey: map[remuda.GenerationKey]*template{}, refused: map[remuda.GenerationKey]bool{}}
+	return &templates{engine: e, byKey: map[remuda.GenerationKey]*template{}, refused: map[remuda.GenerationKey]bool{}, failed: map[remuda.GenerationKey]int{}}
 }
 
 // host is the interpreter that a language's template is: a Python instance is a
@@ -155,8 +159,11 @@ func (ts *templates) live(ctx context.Context, t *template) {
 	defer ts.forget(t)
 	b, refused, err := t.start(ctx)
 	if err != nil {
-		if refused {
+		switch {
+		case refused:
 			ts.refuse(t.key)
+		case errors.Is(err, os.ErrDeadlineExceeded): // its modules may never be done
+			ts.giveUp(t)
 		}
 		if ctx.Err() == nil {
 			ts.engine.log.Warn("a runtime has no template; its instances are started one by one", "runtime", t.key.Runtime, "generation", t.key.Number, "error", err)
@@ -233,6 +240,25 @@ func (ts *templates) refuse(key remuda.GenerationKey) {
 	ts.refused[key] = true
 }
 
+// templateTries is how many templates of a generation may turn out to give no
+// forks. Each may have cost an instance the time of one.
+const templateTries = 3
+
+// giveUp ends a template that gives no forks.
+func (ts *templates) giveUp(t *template) {
+	ts.mu.Lock()
+	if ts.byKey[t.key] == t {
+		delete(ts.byKey, t.key)
+	}
+	if !t.givenUp {
+		t.givenUp = true
+		ts.failed[t.key]++
+		ts.refused[t.key] = ts.refused[t.key] || ts.failed[t.key] >= templateTries
+	}
+	ts.mu.Unlock()
+	t.end()
+}
+
 // forget keeps t from being found.
 func (ts *templates) forget(t *template) {
 	ts.mu.Lock()
@@ -248,6 +274,7 @@ func (ts *templates) retire(key remuda.GenerationKey) {
 	t := ts.byKey[key]
 	delete(ts.byKey, key)
 	delete(ts.refused, key)
+	delete(ts.failed, key)
 	ts.mu.Unlock()
 	if t != nil {
 		t.end()
