@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"time"
 
@@ -175,4 +176,12 @@ type Files interface {
 	Write(ctx context.Context, path string, content io.Reader, limit int64) (remuda.FileInfo, error)
 	List(ctx context.Context, path string, max int) ([]remuda.FileInfo, error)
 	Remove(ctx context.Context, path string) error
+}
+
+// ContextCode is the code of the error about a context that has ended.
+func ContextCode(ctx context.Context) remuda.Code {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return remuda.CodeDeadline
+	}
+	return remuda.CodeCanceled
 }

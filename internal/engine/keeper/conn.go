@@ -17,16 +17,15 @@ import (
 // maxFromKeeper bounds a frame that a keeper sends. A result is the largest.
 const maxFromKeeper = 24 << 20
 
-// helloTime is how long a keeper may take to greet. On a busy machine its start
+// HelloTime is how long a keeper may take to greet. On a busy machine its start
 // can take a while.
-const helloTime = 20 * time.Second
+const HelloTime = 20 * time.Second
 
 // Conn is the server's end of a keeper's socket. One goroutine reads; any
 // may send.
 type Conn struct {
-	conn  *net.UnixConn
-	in    *bufio.Reader
-	state protocol.State // what Hello was answered with
+	conn *net.UnixConn
+	in   *bufio.Reader
 
 	sending sync.Mutex
 	out     []byte // reused between frames
@@ -44,7 +43,7 @@ func NewConn(ctx context.Context, c *net.UnixConn) (*Conn, error) {
 }
 
 func (k *Conn) hello(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, helloTime)
+	ctx, cancel := context.WithTimeout(ctx, HelloTime)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = k.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -57,18 +56,24 @@ func (k *Conn) hello(ctx context.Context) error {
 	}
 	switch t {
 	case protocol.TypeState:
-		if err := decode(payload, &k.state); err != nil {
-			return err
-		}
-		if k.state.Version != protocol.Version {
-			return fmt.Errorf("%w: it answers in version %d and this server speaks version %d", errProtocol, k.state.Version, protocol.Version)
-		}
-		return nil
+		return greeted(payload)
 	case protocol.TypeFailed:
 		return failure(payload)
 	default:
 		return fmt.Errorf("%w: frame of type %d instead of State", errProtocol, t)
 	}
+}
+
+// greeted takes the answer to Hello.
+func greeted(payload []byte) error {
+	var state protocol.State
+	if err := decode(payload, &state); err != nil {
+		return err
+	}
+	if state.Version != protocol.Version {
+		return fmt.Errorf("%w: it answers in version %d and this server speaks version %d", errProtocol, state.Version, protocol.Version)
+	}
+	return nil
 }
 
 // errProtocol is wrapped by every error about what a keeper may not send.
@@ -120,8 +125,8 @@ func (k *Conn) write() error {
 	return err
 }
 
-// gone reports whether the other end has closed, without reading.
-func (k *Conn) gone() bool {
+// Gone reports whether the other end has closed, without reading.
+func (k *Conn) Gone() bool {
 	raw, err := k.conn.SyscallConn()
 	if err != nil {
 		return true
@@ -146,9 +151,44 @@ func (k *Conn) Close() { _ = k.conn.Close() }
 
 // SetUp tells the keeper what sandbox to build and waits for its answer.
 func (k *Conn) SetUp(ctx context.Context, setup *protocol.Setup) (protocol.Ready, error) {
-	if err := k.send(protocol.TypeSetup, setup); err != nil {
-		return protocol.Ready{}, fmt.Errorf("send the setup: %w", err)
+	if err := k.SendSetup(setup, -1); err != nil {
+		return protocol.Ready{}, err
 	}
+	return k.WaitReady(ctx)
+}
+
+// SendSetup tells the keeper what sandbox to build, and passes it the descriptor
+// of the disk unless that is negative. WaitReady has to follow.
+func (k *Conn) SendSetup(setup *protocol.Setup, disk int) error {
+	var err error
+	if disk < 0 {
+		err = k.send(protocol.TypeSetup, setup)
+	} else {
+		err = k.sendWithFD(protocol.TypeSetup, setup, disk)
+	}
+	if err != nil {
+		return fmt.Errorf("send the setup: %w", err)
+	}
+	return nil
+}
+
+// sendWithFD writes a frame and passes a descriptor with it.
+func (k *Conn) sendWithFD(t protocol.Type, message protocol.Message, fd int) error {
+	frame := protocol.AppendFrame(nil, t, message)
+	k.sending.Lock()
+	defer k.sending.Unlock()
+	// The descriptor comes with the first bytes; the rest may not fit into the
+	// same call.
+	n, _, err := k.conn.WriteMsgUnix(frame, unix.UnixRights(fd), nil)
+	if err != nil {
+		return err
+	}
+	_, err = k.conn.Write(frame[n:])
+	return err
+}
+
+// WaitReady waits for the answer to SendSetup.
+func (k *Conn) WaitReady(ctx context.Context) (protocol.Ready, error) {
 	stop := context.AfterFunc(ctx, func() { _ = k.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	t, payload, err := k.read()

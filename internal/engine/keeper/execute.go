@@ -234,11 +234,25 @@ func (i *Instance) handleEnd(payload []byte) error {
 		return fmt.Errorf("%w: an end after record %d that names %d", errProtocol, r.lastSeq, end.LastSeq)
 	}
 	if end.Dead {
+		if i.opts.Shared {
+			// The keeper stays, and so can tell of a death that we have caused.
+			_ = i.conn.send(protocol.TypeAck, &protocol.Ack{ID: r.id, Seq: end.LastSeq + 1})
+			if i.ending() {
+				return nil
+			}
+		}
 		i.leaving(end)
 	}
 	r.end = &end
 	r.signal()
 	return nil
+}
+
+// ending reports whether the sandbox is being ended by us.
+func (i *Instance) ending() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.cause != (cause{})
 }
 
 // leaving notes why the keeper will end now by itself.

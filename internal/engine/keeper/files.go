@@ -141,11 +141,11 @@ func (w workspace) wait(ctx context.Context, call *fileCall) (*protocol.FileRepl
 	case <-call.done:
 	case <-ctx.Done():
 		w.inst.files.abandon(call)
-		return nil, remuda.Errorf(contextCode(ctx), "wait for the sandbox's files: %w", ctx.Err())
+		return nil, remuda.Errorf(engine.ContextCode(ctx), "wait for the sandbox's files: %w", ctx.Err())
 	}
 	switch {
 	case errors.Is(call.err, errEnded):
-		return nil, w.inst.lost(nil)
+		return nil, w.inst.Lost(nil)
 	case call.err != nil:
 		return nil, remuda.Internal("keeping a file of a sandbox", call.err)
 	case call.reply.Code != "":
@@ -182,12 +182,12 @@ func (w workspace) call(ctx context.Context, into *spool, req protocol.FileReque
 	}
 	call, err := w.inst.files.begin(into, req.Limit)
 	if err != nil {
-		return nil, w.inst.lost(nil)
+		return nil, w.inst.Lost(nil)
 	}
 	req.Req = call.req
 	if err := w.inst.conn.send(protocol.TypeFile, &req); err != nil {
 		w.inst.files.abandon(call)
-		return nil, w.inst.lost(err)
+		return nil, w.inst.Lost(err)
 	}
 	return w.wait(ctx, call)
 }
@@ -246,7 +246,7 @@ func (w workspace) Write(ctx context.Context, path string, content io.Reader, li
 func (w workspace) send(ctx context.Context, path string, content io.Reader, limit int64) (*protocol.FileReply, error) {
 	call, err := w.inst.files.begin(nil, 0)
 	if err != nil {
-		return nil, w.inst.lost(nil)
+		return nil, w.inst.Lost(nil)
 	}
 	conn := w.inst.conn
 	err = conn.send(protocol.TypeFile, &protocol.FileRequest{Req: call.req, Op: "write", Path: path, Limit: limit})
@@ -265,7 +265,7 @@ func (w workspace) send(ctx context.Context, path string, content io.Reader, lim
 	}
 	if err != nil {
 		w.inst.files.abandon(call)
-		return nil, w.inst.lost(err)
+		return nil, w.inst.Lost(err)
 	}
 	return w.wait(ctx, call)
 }

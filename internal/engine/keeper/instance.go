@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/remuda-run/remuda/internal/engine"
@@ -26,12 +27,12 @@ type Process interface {
 	Exited() bool
 }
 
-// Options are what an instance is made from. All are required.
+// Options are what an instance is made from. All but the switches are required.
 type Options struct {
 	ID        remuda.InstanceID
 	Language  remuda.Language
 	Resources remuda.Resources
-	Timings   remuda.Timings // of its creation; the instance's from here on
+	Timings   remuda.Timings // of its creation; filled by whoever makes it until Begin
 	Log       *slog.Logger
 	// SpoolDir is where files are kept, without a name, on their way.
 	SpoolDir   string
@@ -41,9 +42,13 @@ type Options struct {
 	Conn       *Conn
 	// Yields says that the group gives way to others until the first execution.
 	Yields bool
+	// Shared says that the keeper is a template's: it has other instances too and
+	// lives on when this one has ended.
+	Shared bool
 	// Ephemeral ends the sandbox with the connection, whatever SetLinger says.
 	Ephemeral bool
-	// Clear removes what is left on the machine when no process is left.
+	// Clear removes what is left on the machine when no process is left. The
+	// connection is closed by then.
 	Clear func(context.Context) error
 }
 
@@ -52,10 +57,11 @@ type Options struct {
 // Two goroutines belong to it from Begin to its end: one reads the keeper's
 // frames, one waits for the end of the sandbox's processes.
 type Instance struct {
-	opts   Options
-	conn   *Conn
-	oom    *os.File // memory events (v1), or nil
-	yields bool     // changed by the one execution at a time
+	opts      Options
+	conn      *Conn
+	oom       *os.File // memory events (v1), or nil
+	yields    bool     // changed by the one execution at a time
+	resources atomic.Pointer[remuda.Resources]
 
 	done    chan struct{}
 	readers sync.WaitGroup // the goroutine that reads frames, and the memory watcher
@@ -81,19 +87,34 @@ type cause struct {
 	reason string
 }
 
-// Begin makes an instance of a sandbox whose keeper has answered SetUp. On error
-// nothing was begun and the sandbox is the caller's still.
-func Begin(opts Options) (*Instance, error) {
+// New makes an instance of a sandbox that is on its way: Begin or Abandon has to
+// follow, and nothing else but WatchMemory may come before.
+func New(opts Options) *Instance {
 	i := &Instance{
 		opts: opts, conn: opts.Conn, yields: opts.Yields,
 		done: make(chan struct{}), destroyed: make(chan struct{}),
 	}
-	if err := i.watchMemory(); err != nil {
-		return nil, err
-	}
+	i.resources.Store(&i.opts.Resources)
+	return i
+}
+
+// Begin starts the goroutines of a sandbox that is ready.
+func (i *Instance) Begin() {
 	i.readers.Go(i.read)
 	go i.watch()
-	return i, nil
+}
+
+// Abandon removes a sandbox that was not begun.
+func (i *Instance) Abandon(ctx context.Context) error {
+	// What is begun is finished, also when the caller has no more time.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CleanupTime)
+	defer cancel()
+	err := errors.Join(i.opts.Process.Kill(), i.opts.Process.Wait())
+	if i.oom != nil {
+		_ = i.oom.Close()
+		i.readers.Wait()
+	}
+	return errors.Join(err, i.clear(ctx))
 }
 
 // ID implements engine.Instance.
@@ -102,11 +123,18 @@ func (i *Instance) ID() remuda.InstanceID { return i.opts.ID }
 // Timings implements engine.Instance.
 func (i *Instance) Timings() remuda.Timings { return i.opts.Timings }
 
+// Resources are the limits that the sandbox has now.
+func (i *Instance) Resources() remuda.Resources { return *i.resources.Load() }
+
+// SetResources says that the limits were changed, so that what is told of them is
+// true. It changes none.
+func (i *Instance) SetResources(r remuda.Resources) { i.resources.Store(&r) }
+
 // Alive implements engine.Instance.
 func (i *Instance) Alive() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return !i.ended && i.cause == (cause{}) && !i.opts.Process.Exited() && !i.conn.gone()
+	return !i.ended && i.cause == (cause{}) && !i.opts.Process.Exited() && !i.conn.Gone()
 }
 
 // Done implements engine.Instance.
@@ -125,13 +153,13 @@ func (i *Instance) SetLinger(_ context.Context, d time.Duration) error {
 		d = 0
 	}
 	if err := i.conn.send(protocol.TypeLinger, &protocol.Linger{LingerMS: d.Milliseconds()}); err != nil {
-		return i.lost(err)
+		return i.Lost(err)
 	}
 	return nil
 }
 
-// lost is the error for what a sandbox that has ended can no longer do.
-func (i *Instance) lost(err error) error {
+// Lost is the error for what a sandbox that has ended can no longer do.
+func (i *Instance) Lost(err error) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	e := &remuda.Error{Code: remuda.CodeUnavailable, Message: "the sandbox has ended", Cause: i.exit.Reason, Remedy: "use a new one", Err: err}
@@ -149,7 +177,15 @@ func (i *Instance) end(by remuda.KilledBy, reason string) {
 	}
 	i.mu.Unlock()
 	i.kill()
+	if i.opts.Shared {
+		// Its keeper lives on and may wait for somebody to take the output.
+		time.AfterFunc(lastWordsTime, i.conn.Close)
+	}
 }
+
+// lastWordsTime is how long the keeper of a forked instance may still send what
+// it had of an instance that we have ended.
+const lastWordsTime = 2 * time.Second
 
 // read handles the keeper's frames until the connection ends.
 func (i *Instance) read() {
@@ -238,12 +274,12 @@ func (i *Instance) watch() {
 }
 
 func (i *Instance) memoryReason() string {
-	return fmt.Sprintf("it used more than its %d MiB of memory", i.opts.Resources.MemoryMB)
+	return fmt.Sprintf("it used more than its %d MiB of memory", i.Resources().MemoryMB)
 }
 
-// watchMemory ends the whole sandbox when one of its processes was killed for
+// WatchMemory ends the whole sandbox when one of its processes was killed for
 // memory; with cgroup v2 the kernel does that.
-func (i *Instance) watchMemory() error {
+func (i *Instance) WatchMemory() error {
 	events, err := i.opts.Group.OOMEvents()
 	if err != nil || events == nil {
 		return err
@@ -284,10 +320,13 @@ func (i *Instance) killedForMemory() bool {
 func (i *Instance) Destroy(ctx context.Context) error {
 	i.destroying.Do(func() {
 		i.end(remuda.KilledByCancel, "the sandbox was destroyed")
+		if i.opts.Shared { // its keeper lives on, and would wait for us
+			i.conn.Close()
+		}
 		go func() {
 			defer close(i.destroyed)
 			<-i.done
-			clearing, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+			clearing, cancel := context.WithTimeout(context.WithoutCancel(ctx), CleanupTime)
 			defer cancel()
 			i.destroyErr = i.clear(clearing)
 		}()
@@ -296,7 +335,7 @@ func (i *Instance) Destroy(ctx context.Context) error {
 	case <-i.destroyed:
 		return i.destroyErr
 	case <-ctx.Done():
-		return remuda.Errorf(contextCode(ctx), "wait for the end of a sandbox: %w", ctx.Err())
+		return remuda.Errorf(engine.ContextCode(ctx), "wait for the end of a sandbox: %w", ctx.Err())
 	}
 }
 
@@ -310,12 +349,6 @@ func (i *Instance) clear(ctx context.Context) error {
 	return nil
 }
 
-// cleanupTime bounds the removal of one sandbox.
-const cleanupTime = 30 * time.Second
-
-func contextCode(ctx context.Context) remuda.Code {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return remuda.CodeDeadline
-	}
-	return remuda.CodeCanceled
-}
+// CleanupTime bounds the removal of one sandbox. Emptying a cgroup whose
+// processes write to a slow disk takes longest.
+const CleanupTime = 30 * time.Second

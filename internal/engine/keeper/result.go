@@ -73,7 +73,7 @@ func ended(res *engine.Result, end *protocol.End) {
 // limits names the limit that made a script fail. A script that went on without
 // the processes it was refused is told as well: what it left undone is not seen.
 func (i *Instance) limits(res *engine.Result, end *protocol.End, grown cgroup.Usage) {
-	r := i.opts.Resources
+	r := i.Resources()
 	failed := res.State == remuda.ExecutionError && res.KilledBy == remuda.KilledByNothing
 	switch {
 	case grown.OOMKills > 0:
@@ -84,13 +84,13 @@ func (i *Instance) limits(res *engine.Result, end *protocol.End, grown cgroup.Us
 	case res.State == remuda.ExecutionSuccess && grown.PidsMax > 0:
 		res.Reason = fmt.Sprintf("it succeeded, but was refused more than its %d processes and threads", r.Pids)
 	case failed && end.DiskFull:
-		res.KilledBy, res.Reason = remuda.KilledByDisk, i.diskReason()
+		res.KilledBy, res.Reason = remuda.KilledByDisk, diskReason(r, i.opts.DiskInodes)
 	}
 }
 
 // diskReason names both quotas: the sandbox tells that one is used up, not which.
-func (i *Instance) diskReason() string {
-	return fmt.Sprintf("it filled its disk of %d MiB and %d files", i.opts.Resources.DiskMB, i.opts.DiskInodes)
+func diskReason(r remuda.Resources, inodes int64) string {
+	return fmt.Sprintf("it filled its disk of %d MiB and %d files", r.DiskMB, inodes)
 }
 
 // died says how an execution ended whose sandbox did not live to say it.

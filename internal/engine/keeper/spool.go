@@ -28,7 +28,7 @@ func newSpool(dir string) *spool { return &spool{dir: dir} }
 // Write implements io.Writer.
 func (s *spool) Write(p []byte) (int, error) {
 	if s.file == nil && s.memory.Len()+len(p) > spoolInMemory {
-		f, err := unnamed(s.dir)
+		f, err := Unnamed(s.dir)
 		if err != nil {
 			return 0, err
 		}
@@ -74,20 +74,20 @@ func (s *spool) Close() error {
 	return s.file.Close()
 }
 
-// unnamed makes a file without a name. Where the file system cannot, it has one
+// Unnamed makes a file without a name. Where the file system cannot, it has one
 // for a moment.
-func unnamed(dir string) (*os.File, error) {
+func Unnamed(dir string) (*os.File, error) {
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err == nil {
-		return os.NewFile(uintptr(fd), "spool"), nil
+		return os.NewFile(uintptr(fd), "unnamed file"), nil
 	}
-	f, err := os.CreateTemp(dir, "spool-*")
+	f, err := os.CreateTemp(dir, "unnamed-*")
 	if err != nil {
-		return nil, fmt.Errorf("make a file for what passes through: %w", err)
+		return nil, fmt.Errorf("make a file without a name: %w", err)
 	}
 	if err := os.Remove(f.Name()); err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("make a file for what passes through: %w", err)
+		return nil, fmt.Errorf("make a file without a name: %w", err)
 	}
 	return f, nil
 }

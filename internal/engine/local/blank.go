@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/remuda-run/remuda/internal/engine/keeper"
 	"github.com/remuda-run/remuda/internal/engine/local/cgroup"
 	"github.com/remuda-run/remuda/internal/engine/local/launch"
 )
@@ -22,7 +22,7 @@ type blank struct {
 	uids   *uidRange
 	group  *cgroup.Group
 	proc   *process
-	conn   *keeperConn
+	conn   *keeper.Conn
 	socket string // path
 	era    int    // of the launcher, when this was begun
 	owner  int    // host uid and gid of its user 0
@@ -90,36 +90,36 @@ func (e *Engine) makeBlank(ctx context.Context) (_ *blank, err error) {
 	if err := b.group.Watch(); err != nil {
 		return nil, err
 	}
-	if b.conn, err = dialKeeper(ctx, e.dir.run, b.name+".sock"); err != nil {
+	c, err := dial(ctx, e.dir.run, b.name+".sock")
+	if err != nil {
+		return nil, err
+	}
+	if b.conn, err = keeper.NewConn(ctx, c); err != nil {
 		return nil, err
 	}
 	return b, nil
 }
 
 // alive asks the kernel whether the blank still waits.
-func (b *blank) alive() bool { return !b.proc.exited() && !b.conn.gone() }
+func (b *blank) alive() bool { return !b.proc.Exited() && !b.conn.Gone() }
 
 // destroy removes all of a blank. It also takes one that is half made.
 func (b *blank) destroy(ctx context.Context) error {
 	// What is begun is finished, also when the caller has no more time.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keeper.CleanupTime)
 	defer cancel()
 	var errs []error
 	if b.proc != nil {
-		errs = append(errs, b.proc.kill(), b.proc.wait())
+		errs = append(errs, b.proc.Kill(), b.proc.Wait())
 	}
 	return errors.Join(append(errs, b.clear(ctx))...)
 }
-
-// cleanupTime bounds the removal of one sandbox. Emptying a cgroup whose
-// processes write to a slow disk takes longest.
-const cleanupTime = 30 * time.Second
 
 // clear removes what is left when the first process is gone.
 func (b *blank) clear(ctx context.Context) error {
 	var errs []error
 	if b.conn != nil {
-		b.conn.close()
+		b.conn.Close()
 	}
 	if b.proc != nil {
 		b.proc.close()

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/engine/keeper"
 	"github.com/remuda-run/remuda/internal/engine/local/cgroup"
 	"github.com/remuda-run/remuda/internal/engine/local/launch"
 	"github.com/remuda-run/remuda/internal/guest/protocol"
@@ -97,7 +98,7 @@ func checkKernel(context.Context) (string, error) {
 }
 
 func (e *Engine) checkDataDir(context.Context) (string, error) {
-	f, err := unnamed(e.dir.disk)
+	f, err := keeper.Unnamed(e.dir.disk)
 	if err != nil {
 		return "", err
 	}

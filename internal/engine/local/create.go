@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/engine/keeper"
 	"github.com/remuda-run/remuda/internal/engine/local/cgroup"
 	"github.com/remuda-run/remuda/internal/guest"
 	"github.com/remuda-run/remuda/internal/guest/protocol"
@@ -53,7 +54,7 @@ func (e *Engine) Create(ctx context.Context, spec engine.Spec) (engine.Instance,
 	if err := inst.build(ctx, t, driver, begun); err != nil {
 		err = errors.Join(err, inst.abandon(ctx))
 		if ctx.Err() != nil {
-			return nil, remuda.Errorf(contextCode(ctx), "create a sandbox: %w", errors.Join(context.Cause(ctx), err))
+			return nil, remuda.Errorf(engine.ContextCode(ctx), "create a sandbox: %w", errors.Join(context.Cause(ctx), err))
 		}
 		if _, ok := errors.AsType[*remuda.Error](err); ok {
 			return nil, err
@@ -61,13 +62,6 @@ func (e *Engine) Create(ctx context.Context, spec engine.Spec) (engine.Instance,
 		return nil, remuda.Internal("creating a sandbox", err)
 	}
 	return inst, nil
-}
-
-func contextCode(ctx context.Context) remuda.Code {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return remuda.CodeDeadline
-	}
-	return remuda.CodeCanceled
 }
 
 // checkSpec refuses what would otherwise be a sandbox without a limit.
@@ -123,7 +117,7 @@ func (i *Instance) build(ctx context.Context, t *template, driver guest.Program,
 
 // forkTime is how long a forked process may take to become the instance. It has
 // run foreign code, and may never do so.
-const forkTime = helloTime
+const forkTime = keeper.HelloTime
 
 // fork does it with a fork of a template. What that has begun remains on error.
 func (i *Instance) fork(ctx context.Context, t *template, begun time.Time) error {
@@ -140,8 +134,9 @@ func (i *Instance) fork(ctx context.Context, t *template, begun time.Time) error
 func (i *Instance) become(ctx context.Context, b *blank, driver guest.Program, begun time.Time) error {
 	var err error
 	e := i.engine
-	i.blank = b
 	quota := quotaOf(i.spec.Resources)
+	timings := remuda.Timings{}
+	i.take(b, quota.inodes, timings)
 	if quota.image {
 		if i.disk, err = e.disks.make(ctx, quota, b.owner); err != nil {
 			return err
@@ -155,30 +150,29 @@ func (i *Instance) become(ctx context.Context, b *blank, driver guest.Program, b
 			return err
 		}
 	}
-	i.yields = i.spec.Background
 	if err := i.connect(ctx); err != nil {
 		return err
 	}
 	created := time.Since(begun)
 	if err := i.sendSetup(driver, quota); err != nil {
-		return fmt.Errorf("send the setup: %w", err)
+		return err
 	}
 	// While the interpreter starts.
 	if err := i.name(); err != nil {
 		return err
 	}
-	if err := i.watchMemory(); err != nil {
+	if err := i.WatchMemory(); err != nil {
 		return err
 	}
-	ready, err := b.conn.waitReady(ctx)
+	ready, err := b.conn.WaitReady(ctx)
 	if err != nil {
 		return i.explain(err)
 	}
-	i.timings["create"] = created
+	timings["create"] = created
 	for stage, us := range ready.TimingsUS {
-		i.timings[stage] = time.Duration(us) * time.Microsecond
+		timings[stage] = time.Duration(us) * time.Microsecond
 	}
-	i.begin()
+	i.Begin()
 	return nil
 }
 
@@ -193,16 +187,16 @@ func (i *Instance) sendSetup(driver guest.Program, quota diskQuota) error {
 	switch {
 	case i.disk != nil:
 		defer i.disk.passed()
-		return b.conn.sendWithFD(protocol.TypeSetup, &setup, i.disk.mount)
+		return b.conn.SendSetup(&setup, i.disk.mount)
 	case b.forked:
 		mount, err := memoryDisk(quota, b.owner)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = unix.Close(mount) }()
-		return b.conn.sendWithFD(protocol.TypeSetup, &setup, mount)
+		return b.conn.SendSetup(&setup, mount)
 	default:
-		return b.conn.send(protocol.TypeSetup, &setup)
+		return b.conn.SendSetup(&setup, -1)
 	}
 }
 
@@ -246,28 +240,6 @@ func (i *Instance) describe() error {
 		ID: i.spec.ID, Generation: i.spec.Generation, Language: i.spec.Language, Version: i.spec.Version,
 		Pid: b.proc.pid, StartTime: start, Cgroup: b.name, UIDSlot: (b.owner - uidBase) / uidCount,
 	})
-}
-
-// waitReady waits for the answer to Setup.
-func (k *keeperConn) waitReady(ctx context.Context) (protocol.Ready, error) {
-	stop := context.AfterFunc(ctx, func() { _ = k.conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	t, payload, err := k.read()
-	if err != nil {
-		return protocol.Ready{}, fmt.Errorf("wait for the sandbox: %w", err)
-	}
-	switch t {
-	case protocol.TypeReady:
-		var r protocol.Ready
-		if !stop() {
-			return r, context.Cause(ctx) // the deadline is set by now
-		}
-		return r, decode(payload, &r)
-	case protocol.TypeFailed:
-		return protocol.Ready{}, fmt.Errorf("build the sandbox: %w", failure(payload))
-	default:
-		return protocol.Ready{}, fmt.Errorf("%w: frame of type %d instead of Ready", errProtocol, t)
-	}
 }
 
 // explain adds what the cgroup knows to the error of a sandbox that did not

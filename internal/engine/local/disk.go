@@ -3,7 +3,6 @@ package local
 import (
 	"context"
 	"fmt"
-	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -88,22 +87,4 @@ func (m *diskMaker) make(ctx context.Context, quota diskQuota, owner int) (*disk
 		return nil, fmt.Errorf("make a disk of %d MiB: %w", quota.bytes>>20, err)
 	}
 	return d, nil
-}
-
-// unnamed makes a file without a name. Where the file system cannot, it has one
-// for a moment.
-func unnamed(dir string) (*os.File, error) {
-	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err == nil {
-		return os.NewFile(uintptr(fd), "disk image"), nil
-	}
-	f, err := os.CreateTemp(dir, "image-*")
-	if err != nil {
-		return nil, fmt.Errorf("make image file: %w", err)
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("make image file: %w", err)
-	}
-	return f, nil
 }

@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/remuda-run/remuda/internal/engine/keeper"
 )
 
 // diskImage is an ext4 file system in a sparse file without a name, behind a
@@ -29,7 +31,7 @@ func (d *diskImage) build(ctx context.Context, owner int) error {
 	if err != nil {
 		return err
 	}
-	if d.file, err = unnamed(d.maker.dir); err != nil {
+	if d.file, err = keeper.Unnamed(d.maker.dir); err != nil {
 		return err
 	}
 	if err := t.write(d.file); err != nil {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/remuda-run/remuda/internal/engine/keeper"
 )
 
 // imageTemplate is an empty file system as mkfs.ext4 made it, without its holes: some
@@ -60,7 +62,7 @@ func makeTemplate(ctx context.Context, dir string, quota diskQuota) (*imageTempl
 		mib       = 1 << 20
 		mkfsTime  = time.Minute
 	)
-	file, err := unnamed(dir)
+	file, err := keeper.Unnamed(dir)
 	if err != nil {
 		return nil, err
 	}

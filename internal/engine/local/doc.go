@@ -6,8 +6,10 @@
 // rest around itself when it is told to and keeps the interpreter. Before that
 // it is a blank: cloned, fenced in a cgroup and waiting. Blanks are kept in stock,
 // because the way there costs more than the way on (blank.go); Create turns one
-// into an instance (create.go), which runs scripts (execute.go), serves files
-// (files.go), can be given less than it has (narrow.go) and ends (instance.go).
+// into an instance (create.go), which can be given less than it has (narrow.go).
+// What it says and is told goes through its keeper's connection, in the same way
+// for other engines (package engine/keeper); instance.go adds what of the machine
+// belongs to it.
 //
 // A generation soon has a template (template.go): a sandbox with a Python that
 // has imported what the runtime preloads and runs no script. A blank is then
@@ -24,5 +26,6 @@
 // ranges are locks that sandboxes hold themselves (uidrange.go).
 //
 // Reading order: engine.go, blank.go, create.go, setup.go, template.go,
-// instance.go, execute.go. Decisions about who may run what belong to the services.
+// instance.go, package keeper. Decisions about who may run what belong to the
+// services.
 package local

@@ -17,7 +17,7 @@ var _ engine.Narrower = (*Instance)(nil)
 func (i *Instance) Narrow(_ context.Context, limits remuda.Resources) error {
 	i.narrowing.Lock()
 	defer i.narrowing.Unlock()
-	has := i.resources()
+	has := i.Resources()
 	want, err := lowered(has, limits)
 	if err != nil || want == has {
 		return err
@@ -30,11 +30,11 @@ func (i *Instance) Narrow(_ context.Context, limits remuda.Resources) error {
 	if err := i.blank.group.Limit(limitsOf(want)); err != nil {
 		// A part may have been lowered.
 		if err := errors.Join(err, i.blank.group.Limit(limitsOf(has))); !i.Alive() {
-			return i.lost(err)
+			return i.Lost(err)
 		}
 		return remuda.Errorf(remuda.CodeUnsupported, "the limits of the sandbox cannot be lowered now: %w", err)
 	}
-	i.narrowed.Store(&want)
+	i.SetResources(want)
 	return nil
 }
 
@@ -79,7 +79,7 @@ func (i *Instance) fits(memoryMB int) error {
 	used, err := i.blank.group.Memory()
 	if err != nil {
 		if !i.Alive() {
-			return i.lost(err)
+			return i.Lost(err)
 		}
 		return remuda.Internal("reading what a sandbox uses", err)
 	}
@@ -87,12 +87,4 @@ func (i *Instance) fits(memoryMB int) error {
 		return unsupported(fmt.Sprintf("the memory of the sandbox cannot be lowered to %d MiB", memoryMB), fmt.Sprintf("it uses %d MiB already", used>>20), "start a new sandbox with less memory", nil)
 	}
 	return nil
-}
-
-// resources are the limits that the sandbox has now.
-func (i *Instance) resources() remuda.Resources {
-	if r := i.narrowed.Load(); r != nil {
-		return *r
-	}
-	return i.spec.Resources
 }

@@ -134,8 +134,8 @@ func TestNarrowRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if inst.resources() != spec.Resources {
-		t.Errorf("it has %+v by now", inst.resources())
+	if inst.Resources() != spec.Resources {
+		t.Errorf("it has %+v by now", inst.Resources())
 	}
 	if res := execute(t, inst, throng); res.State != remuda.ExecutionSuccess || res.Reason != "" {
 		t.Errorf("%+v", res)

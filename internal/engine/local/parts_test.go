@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/remuda-run/remuda/internal/engine"
-	"github.com/remuda-run/remuda/internal/guest/protocol"
+	"github.com/remuda-run/remuda/internal/engine/keeper"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
@@ -72,35 +70,6 @@ func TestUIDRanges(t *testing.T) {
 		t.Fatalf("after the file was removed: %v", err)
 	}
 	r.close()
-}
-
-func TestSpool(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	for _, size := range []int{0, 1, spoolInMemory, spoolInMemory + 1, 3*spoolInMemory + 7} {
-		s := newSpool(dir)
-		want := bytes.Repeat([]byte("abcdefg"), size/7+1)[:size]
-		for rest := want; len(rest) > 0; {
-			n := min(len(rest), 100_000)
-			if _, err := s.Write(rest[:n]); err != nil {
-				t.Fatal(err)
-			}
-			rest = rest[n:]
-		}
-		if _, err := s.Read(make([]byte, 1)); err == nil {
-			t.Error("read before rewind")
-		}
-		if err := s.rewind(); err != nil {
-			t.Fatal(err)
-		}
-		got, err := io.ReadAll(s)
-		if err := errors.Join(err, s.Close()); err != nil || !bytes.Equal(got, want) || s.size != int64(size) {
-			t.Errorf("%d bytes came back as %d: %v", size, len(got), err)
-		}
-	}
-	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
-		t.Errorf("spools left %v, %v", entries, err)
-	}
 }
 
 func TestStartTime(t *testing.T) {
@@ -194,7 +163,7 @@ func TestTemplate(t *testing.T) {
 	if n := len(tmpl.pieces); n != 2 {
 		t.Errorf("%d pieces", n)
 	}
-	f, err := unnamed(t.TempDir())
+	f, err := keeper.Unnamed(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +193,7 @@ func TestStockReplacesTheDead(t *testing.T) {
 	if !b.alive() {
 		t.Fatal("a new blank is dead")
 	}
-	if err := b.proc.kill(); err != nil {
+	if err := b.proc.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	for b.alive() && time.Now().Before(deadline) {
@@ -259,69 +228,6 @@ func TestLauncherDies(t *testing.T) {
 			_ = b.destroy(t.Context())
 		}
 	}
-}
-
-// TestMalformedFrames feeds an instance what no keeper sends. Each must be told
-// from what one does send, and none may do more than end the instance.
-func TestMalformedFrames(t *testing.T) {
-	t.Parallel()
-	out := func(seq int64, stream byte) []byte { return protocol.AppendOutput(nil, seq, stream, []byte("x")) }
-	tests := []struct {
-		name    string
-		kind    protocol.Type
-		payload []byte
-		running string
-	}{
-		{"unknown type", 99, nil, "a"},
-		{"server's type", protocol.TypeExecute, nil, "a"},
-		{"output while nothing runs", protocol.TypeOutput, out(1, 1), ""},
-		{"output of no stream", protocol.TypeOutput, out(1, 7), "a"},
-		{"output out of order", protocol.TypeOutput, out(2, 1), "a"},
-		{"short output", protocol.TypeOutput, []byte("x"), "a"},
-		{"end of another", protocol.TypeEnd, protocol.AppendMessage(nil, &protocol.End{ID: "b"}), "a"},
-		{"end with another count", protocol.TypeEnd, protocol.AppendMessage(nil, &protocol.End{ID: "a", LastSeq: 3}), "a"},
-		{"malformed end", protocol.TypeEnd, []byte(`{`), "a"},
-		{"reply to nothing", protocol.TypeFileReply, protocol.AppendMessage(nil, &protocol.FileReply{Req: 1}), "a"},
-		{"data for nothing", protocol.TypeFileData, protocol.AppendFileData(nil, 1, nil), "a"},
-		{"short data", protocol.TypeFileData, []byte("x"), "a"},
-	}
-	for _, tt := range tests {
-		i := testInstance(tt.running)
-		if err := i.handle(tt.kind, tt.payload); !errors.Is(err, errProtocol) {
-			t.Errorf("%s: %v", tt.name, err)
-		}
-	}
-	i := testInstance("a")
-	big := make([]byte, 1<<20)
-	for n := int64(1); ; n++ {
-		if err := i.handle(protocol.TypeOutput, protocol.AppendOutput(nil, n, 1, big)); err != nil {
-			if !errors.Is(err, errProtocol) || n < 2 {
-				t.Errorf("record %d: %v", n, err)
-			}
-			break
-		}
-		if n > 100 {
-			t.Fatal("output that is not acknowledged is held without bound")
-		}
-	}
-}
-
-// testInstance is an instance without a sandbox.
-func testInstance(running string) *Instance {
-	i := &Instance{engine: &Engine{log: slog.New(slog.DiscardHandler)}, done: make(chan struct{})}
-	if running != "" {
-		i.run = &run{id: running, wake: make(chan struct{}, 1)}
-	}
-	return i
-}
-
-func FuzzHandle(f *testing.F) {
-	f.Add(byte(protocol.TypeOutput), protocol.AppendOutput(nil, 1, 1, []byte("x")))
-	f.Add(byte(protocol.TypeEnd), protocol.AppendMessage(nil, &protocol.End{ID: "a", State: "success"}))
-	f.Add(byte(protocol.TypeFileReply), protocol.AppendMessage(nil, &protocol.FileReply{Req: 1, Entries: make([]protocol.FileEntry, 1)}))
-	f.Fuzz(func(_ *testing.T, kind byte, payload []byte) {
-		_ = testInstance("a").handle(protocol.Type(kind), payload)
-	})
 }
 
 // TestPreflight covers what Preflight says without an engine.

@@ -128,7 +128,7 @@ func TestNewDriverReplacesBlanks(t *testing.T) {
 	}
 	close(isCreated)
 	e.stock.useless.Wait()
-	if inst.(*Instance).blank == stale || !stale.proc.exited() {
+	if inst.(*Instance).blank == stale || !stale.proc.Exited() {
 		t.Error("a blank without the new file was used or is left")
 	}
 	res, err := inst.Execute(t.Context(), engine.Request{ID: remuda.NewExecutionID(), Script: `test "$(</run/remuda/more)" = text`}, nil)

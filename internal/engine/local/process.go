@@ -44,8 +44,8 @@ func newProcess(pid, pidfd int) (*process, error) {
 	return &process{pid: pid, file: os.NewFile(uintptr(pidfd), "pidfd")}, nil
 }
 
-// kill kills the process and with it its pid namespace.
-func (p *process) kill() error {
+// Kill kills the process and with it its pid namespace.
+func (p *process) Kill() error {
 	raw, err := p.file.SyscallConn()
 	if err != nil {
 		return err
@@ -60,8 +60,8 @@ func (p *process) kill() error {
 	return nil
 }
 
-// exited asks the kernel, without waiting.
-func (p *process) exited() bool {
+// Exited asks the kernel, without waiting.
+func (p *process) Exited() bool {
 	raw, err := p.file.SyscallConn()
 	if err != nil {
 		return true
@@ -71,8 +71,8 @@ func (p *process) exited() bool {
 	return gone
 }
 
-// wait returns when the process has ended and is reaped.
-func (p *process) wait() error {
+// Wait returns when the process has ended and is reaped.
+func (p *process) Wait() error {
 	raw, err := p.file.SyscallConn()
 	if err != nil {
 		return err

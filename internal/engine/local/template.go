@@ -3,7 +3,6 @@ package local
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/engine/keeper"
 	"github.com/remuda-run/remuda/internal/guest"
 	"github.com/remuda-run/remuda/internal/guest/protocol"
 	"github.com/remuda-run/remuda/internal/remuda"
@@ -174,14 +174,14 @@ func (ts *templates) live(ctx context.Context, t *template) {
 	t.blank = b
 	t.idle = time.AfterFunc(templateIdle, func() { ts.forget(t); t.end() })
 	if t.ended {
-		b.conn.close()
+		b.conn.Close()
 	}
 	t.mu.Unlock()
-	if err := b.proc.wait(); err != nil { // its instances may outlive its use for long
+	if err := b.proc.Wait(); err != nil { // its instances may outlive its use for long
 		ts.engine.log.Error("a template's end could not be awaited", "pid", b.proc.pid, "error", err)
 	}
 	t.end()
-	clearing, cancel := context.WithTimeout(context.Background(), cleanupTime)
+	clearing, cancel := context.WithTimeout(context.Background(), keeper.CleanupTime)
 	defer cancel()
 	if err := b.clear(clearing); err != nil {
 		ts.engine.log.Error("a template was not removed entirely", "runtime", t.key.Runtime, "error", err)
@@ -225,10 +225,10 @@ func (t *template) start(ctx context.Context) (_ *blank, refused bool, err error
 		setup.Language = string(remuda.LanguagePython)
 		setup.Template.Exec, setup.Template.Language = t.driver.Argv, string(t.spec.Language)
 	}
-	if err := b.conn.send(protocol.TypeSetup, &setup); err != nil {
-		return nil, false, fmt.Errorf("send the setup: %w", err)
+	if err := b.conn.SendSetup(&setup, -1); err != nil {
+		return nil, false, err
 	}
-	if _, err := b.conn.waitReady(ctx); err != nil {
+	if _, err := b.conn.WaitReady(ctx); err != nil {
 		return nil, ctx.Err() == nil, err
 	}
 	return b, false, b.group.Yield(false)
@@ -305,7 +305,7 @@ func (t *template) end() {
 	t.ended = true
 	if t.blank != nil {
 		t.idle.Stop()
-		t.blank.conn.close()
+		t.blank.conn.Close()
 	}
 }
 
@@ -319,8 +319,12 @@ func (t *template) fork(ctx context.Context, background bool) (_ *blank, err err
 			err = errors.Join(err, b.destroy(ctx))
 		}
 	}()
+	c, err := dial(ctx, e.dir.run, t.blank.name+".sock")
+	if err != nil {
+		return nil, err
+	}
 	var pidfd, user int
-	if b.conn, pidfd, user, err = forkKeeper(ctx, e.dir.run, t.blank.name+".sock"); err != nil {
+	if b.conn, pidfd, user, err = keeper.Fork(ctx, c); err != nil {
 		return nil, err
 	}
 	b.owner = t.blank.uids.base() + user

@@ -90,7 +90,7 @@ func (e *Engine) Create(ctx context.Context, spec engine.Spec) (engine.Instance,
 	if err != nil {
 		e.forget(spec.ID)
 		if ctx.Err() != nil {
-			return nil, remuda.Errorf(contextCode(ctx), "create a sandbox: %w", errors.Join(context.Cause(ctx), err))
+			return nil, remuda.Errorf(engine.ContextCode(ctx), "create a sandbox: %w", errors.Join(context.Cause(ctx), err))
 		}
 		if _, ok := errors.AsType[*remuda.Error](err); ok {
 			return nil, err
@@ -117,20 +117,13 @@ func checkSpec(spec engine.Spec) error {
 	return nil
 }
 
-func contextCode(ctx context.Context) remuda.Code {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return remuda.CodeDeadline
-	}
-	return remuda.CodeCanceled
-}
-
 // building is a sandbox on its way; what it has so far is removed when it does
 // not become an instance.
 type building struct {
 	bundle string
 	group  *cgroup.Group
 	run    *container
-	conn   *keeper.Conn
+	inst   *keeper.Instance // has the rest to remove, once it is there
 }
 
 // build makes the sandbox. On error nothing is left of it.
@@ -155,43 +148,48 @@ func (e *Engine) build(ctx context.Context, o *site, spec engine.Spec, setup *pr
 	if err := b.group.Yield(spec.Background); err != nil {
 		return nil, err
 	}
-	timings := remuda.Timings{"create": time.Since(begun)}
-	ready, err := b.boot(ctx, o.runsc, string(spec.ID), setup, timings)
-	if err != nil {
-		return nil, b.explain(err, spec)
-	}
-	for stage, us := range ready.TimingsUS {
-		timings[stage] = time.Duration(us) * time.Microsecond
-	}
-	return keeper.Begin(keeper.Options{
-		ID: spec.ID, Language: spec.Language, Resources: r, Timings: timings, Log: e.log, SpoolDir: o.dir.spool, DiskInodes: setup.DiskInodes,
-		Group: b.group, Process: b.run, Conn: b.conn, Yields: spec.Background, Ephemeral: e.opts.Ephemeral,
+	opts := keeper.Options{
+		ID: spec.ID, Language: spec.Language, Resources: r, Timings: remuda.Timings{"create": time.Since(begun)},
+		Log: e.log, SpoolDir: o.dir.spool, DiskInodes: setup.DiskInodes, Group: b.group, Yields: spec.Background, Ephemeral: e.opts.Ephemeral,
 		Clear: func(ctx context.Context) error {
 			defer e.forget(spec.ID)
 			return b.clear(ctx)
 		},
-	})
+	}
+	if err := b.boot(ctx, o.runsc, setup, opts); err != nil {
+		return nil, b.explain(err, spec)
+	}
+	b.inst.Begin()
+	return b.inst, nil
 }
 
 // boot starts runsc and has the keeper set up the sandbox.
-func (b *building) boot(ctx context.Context, runsc, id string, setup *protocol.Setup, timings remuda.Timings) (protocol.Ready, error) {
+func (b *building) boot(ctx context.Context, runsc string, setup *protocol.Setup, opts keeper.Options) error {
 	begun := time.Now()
-	var ready protocol.Ready
-	run, conn, err := start(runsc, b.bundle, id, b.group)
+	run, c, err := start(runsc, b.bundle, string(opts.ID), b.group)
 	b.run = run
 	if err != nil {
-		return ready, err
+		return err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = run.Kill() }) // ends the waits below
 	defer stop()
-	if b.conn, err = keeper.NewConn(ctx, conn); err != nil {
-		return ready, b.lastWords(err)
+	if opts.Conn, err = keeper.NewConn(ctx, c); err != nil {
+		return b.lastWords(err)
 	}
-	timings["boot"] = time.Since(begun)
-	if ready, err = b.conn.SetUp(ctx, setup); err != nil {
-		return ready, b.lastWords(err)
+	opts.Timings["boot"] = time.Since(begun)
+	opts.Process = run
+	b.inst = keeper.New(opts)
+	if err := b.inst.WatchMemory(); err != nil {
+		return err
 	}
-	return ready, nil
+	ready, err := opts.Conn.SetUp(ctx, setup)
+	if err != nil {
+		return b.lastWords(err)
+	}
+	for stage, us := range ready.TimingsUS {
+		opts.Timings[stage] = time.Duration(us) * time.Microsecond
+	}
+	return nil
 }
 
 // lastWords adds what runsc said before it ended to the error of a sandbox that
@@ -221,14 +219,14 @@ func (b *building) explain(err error, spec engine.Spec) error {
 
 // destroy removes a sandbox that has become no instance.
 func (b *building) destroy(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+	if b.inst != nil {
+		return b.inst.Abandon(ctx)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keeper.CleanupTime)
 	defer cancel()
 	var errs []error
 	if b.run != nil {
 		errs = append(errs, b.run.Kill(), b.run.Wait())
-	}
-	if b.conn != nil {
-		b.conn.Close()
 	}
 	return errors.Join(append(errs, b.clear(ctx))...)
 }

@@ -8,11 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"sync"
-	"time"
 
 	runc "github.com/containerd/go-runc"
 	"golang.org/x/sys/unix"
 
+	"github.com/remuda-run/remuda/internal/engine/keeper"
 	"github.com/remuda-run/remuda/internal/engine/local/cgroup"
 	"github.com/remuda-run/remuda/internal/guest/protocol"
 )
@@ -140,13 +140,10 @@ func (c *container) Exited() bool {
 // Wait implements keeper.Process. What is left when runsc has ended, is ended.
 func (c *container) Wait() error {
 	<-c.ended
-	ctx, cancel := context.WithTimeout(context.Background(), cleanupTime)
+	ctx, cancel := context.WithTimeout(context.Background(), keeper.CleanupTime)
 	defer cancel()
 	return c.group.Empty(ctx)
 }
-
-// cleanupTime bounds the removal of one sandbox.
-const cleanupTime = 30 * time.Second
 
 // tail keeps the end of what is written to it.
 type tail struct {

@@ -1,4 +1,4 @@
-package local
+package keeper
 
 import (
 	"bufio"
@@ -45,7 +45,7 @@ func TestKeeperOfAnotherVersion(t *testing.T) {
 }
 
 // keeperPair is a connection to nobody yet and its other end.
-func keeperPair(t *testing.T) (*keeperConn, net.Conn) {
+func keeperPair(t *testing.T) (*Conn, net.Conn) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -60,5 +60,5 @@ func keeperPair(t *testing.T) (*keeperConn, net.Conn) {
 		_ = f.Close()
 		t.Cleanup(func() { _ = ends[i].Close() })
 	}
-	return &keeperConn{conn: ends[0].(*net.UnixConn), in: bufio.NewReader(ends[0])}, ends[1]
+	return &Conn{conn: ends[0].(*net.UnixConn), in: bufio.NewReader(ends[0])}, ends[1]
 }
