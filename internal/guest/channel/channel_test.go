@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestRunFields(t *testing.T) {
@@ -91,6 +92,8 @@ func FuzzNext(f *testing.F) {
 	f.Add(append([]byte{0, 0, 0, 40, 3}, done("ok", "0", "v", "1", "1", "", "", "")...))
 	f.Add([]byte{0, 0, 0, 5, 2, 0, 0, 0, 1, 'x'})
 	f.Add([]byte("done 1 2 x\nready 5\n"))
+	f.Add(append([]byte{0, 0, 0, 8, TypePrepared}, done("none")...))
+	f.Add(append([]byte{0, 0, 0, 6, TypeForked}, done("12")...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		rest := b
 		for range 100 {
@@ -104,6 +107,14 @@ func FuzzNext(f *testing.F) {
 			switch typ {
 			case TypeReady:
 				_, _ = ParseReady(p)
+			case TypePrepared:
+				if why, err := ParsePrepared(p); err == nil && (!utf8.ValidString(why) || len(why) > 3*MaxLine) {
+					t.Fatalf("a refusal of %d bytes", len(why))
+				}
+			case TypeForked:
+				if pid, err := ParseForked(p); err == nil && pid <= 1 {
+					t.Fatalf("process %d", pid)
+				}
 			case TypeDone:
 				if d, err := ParseDone(p); err == nil && d == nil {
 					t.Fatal("no end and no error")
@@ -124,4 +135,26 @@ func FuzzNext(f *testing.F) {
 			rest = after
 		}
 	})
+}
+
+func TestParseTemplateWords(t *testing.T) {
+	t.Parallel()
+	for why, p := range map[string][]byte{"": done(""), "module x": done("module x"), "\uFFFD": done("\xff")} {
+		if got, err := ParsePrepared(p); err != nil || got != why {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	if pid, err := ParseForked(done("2147483647")); err != nil || pid != 1<<31-1 {
+		t.Errorf("%d, %v", pid, err)
+	}
+	for _, p := range [][]byte{nil, done("", ""), done(strings.Repeat("x", MaxLine+1)), {0, 0}} {
+		if _, err := ParsePrepared(p); !errors.Is(err, ErrGarbage) {
+			t.Errorf("%q is prepared: %v", p, err)
+		}
+	}
+	for _, p := range [][]byte{nil, done(""), done("1"), done("0"), done("-7"), done("2", "3"), done("2 "), done("0x2"), done("000000000002"), done("99999999999999999999"), {0, 0}} {
+		if pid, err := ParseForked(p); !errors.Is(err, ErrGarbage) {
+			t.Errorf("%q names process %d: %v", p, pid, err)
+		}
+	}
 }
