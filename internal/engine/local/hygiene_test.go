@@ -1,7 +1,6 @@
 package local
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -254,31 +253,54 @@ func memory(t *testing.T, processes func() ([]int, error)) []byte {
 	}
 	var all []byte
 	for _, pid := range pids {
-		dir := fmt.Sprintf("/proc/%d", pid)
-		if name, err := os.ReadFile(dir + "/comm"); err != nil || !strings.HasPrefix(string(name), "python") {
-			continue
-		}
-		mem, err := os.Open(dir + "/mem")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = mem.Close() }()
-		regions, err := os.ReadFile(dir + "/maps")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for lines := bufio.NewScanner(bytes.NewReader(regions)); lines.Scan(); {
-			var from, to uint64
-			var mode string
-			if _, err := fmt.Sscanf(lines.Text(), "%x-%x %s", &from, &to, &mode); err != nil {
-				t.Fatal(err)
-			}
-			if strings.HasPrefix(mode, "rw") {
-				b := make([]byte, to-from)
-				n, _ := mem.ReadAt(b, int64(from)) // a region may have holes
-				all = append(all, b[:n]...)
-			}
+		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil && strings.HasPrefix(string(name), "python") {
+			all = append(all, written(t, pid)...)
 		}
 	}
 	return all
+}
+
+// written is the memory that a process can write to.
+func written(t *testing.T, pid int) (all []byte) {
+	t.Helper()
+	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = mem.Close() }()
+	regions, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(regions)) {
+		var from, to uint64
+		var mode string
+		if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode); err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(mode, "rw") {
+			b := make([]byte, to-from)
+			n, _ := mem.ReadAt(b, int64(from)) // a region may have holes
+			all = append(all, b[:n]...)
+		}
+	}
+	return all
+}
+
+// TestUsersComeBackLate wants no instance to get the users of another one that
+// has just ended: files or processes of theirs may not be forgotten yet.
+func TestUsersComeBackLate(t *testing.T) {
+	e := open(t, Options{})
+	spec := upTemplate(t, e, templateSpec())
+	seen := map[int]bool{}
+	for range 20 {
+		inst := create(t, e, spec)
+		if !inst.blank.forked || seen[inst.blank.owner] {
+			t.Errorf("forked %v, user %d, used before %v", inst.blank.forked, inst.blank.owner, seen)
+		}
+		seen[inst.blank.owner] = true
+		if err := inst.Destroy(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
