@@ -10,8 +10,8 @@ import (
 // birth is the record that an execution exists: its row and the audit entry of
 // its submission. It is due when somebody is to be told of the execution, when
 // output is to be stored, or after a moment. A run that has ended before that
-// takes its birth into the transaction of its end, which halves what a short
-// execution costs.
+// takes its birth into the transaction of its end: of three transactions that a
+// short execution may need on a server without stock, that leaves one.
 type birth struct {
 	store Store
 	write func(*store.Tx) error
@@ -22,11 +22,35 @@ type birth struct {
 	folded  bool // the end writes it
 }
 
+// What is recorded because its time has come, while nobody waits for it, waits so
+// long for so many others.
+const (
+	birthPatience = 5 * time.Millisecond
+	birthCompany  = 16
+)
+
 // after makes the birth due in d.
-func (b *birth) after(d time.Duration) {
+func (b *birth) after(d time.Duration) { b.again(d, nil) }
+
+// again makes the birth due in d, and when it is pending already the change of its
+// row, which the end would say again.
+func (b *birth) again(d time.Duration, change func(*store.Tx) error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.timer = time.AfterFunc(d, func() { b.begin() })
+	b.stop()
+	var timer *time.Timer
+	timer = time.AfterFunc(d, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		switch {
+		case b.timer != timer: // stopped
+		case b.pending == nil:
+			b.pending = b.store.BeginPatiently(birthPatience, birthCompany, b.write)
+		default:
+			b.store.BeginPatiently(birthPatience, birthCompany, change)
+		}
+	})
+	b.timer = timer
 }
 
 // begin queues the birth to be written, if it is not yet. It returns nil when the
@@ -53,5 +77,6 @@ func (b *birth) fold() bool {
 func (b *birth) stop() {
 	if b.timer != nil {
 		b.timer.Stop()
+		b.timer = nil
 	}
 }

@@ -116,9 +116,7 @@ func (s *Service) conclude(r *run, res engine.Result) *end {
 func (s *Service) finish(r *run, res engine.Result) {
 	e := s.conclude(r, res)
 	folded := r.birth.fold()
-	err := persist(s.store, func(tx *store.Tx) error {
-		return r.recordEnd(tx, &e.row, e.rest, e.at, folded)
-	})
+	err := s.commit(func(tx *store.Tx) error { return r.recordEnd(tx, &e.row, e.rest, e.at, folded) })
 	if e.row.Runspace != "" {
 		r.place.release(e.outcome) // first, so that whoever is told of the end can run the next one
 	}
@@ -126,6 +124,29 @@ func (s *Service) finish(r *run, res engine.Result) {
 	if e.row.Runspace == "" && r.got != nil {
 		r.place.release(e.outcome) // last: nobody waits for the clean-up
 	}
+}
+
+// endPatience is how long an end waits for others when there is a crowd.
+const endPatience = 5 * time.Millisecond
+
+// commit writes an end. Where many executions share the machine their ends share
+// commits: the processor is what they all wait for, and most of what an end needs
+// of it is the commit.
+func (s *Service) commit(write func(*store.Tx) error) error {
+	if company := s.crowd(); company > 1 {
+		if s.store.BeginPatiently(endPatience, company, write).Wait(context.Background()) == nil {
+			return nil
+		}
+	}
+	return persist(s.store, write)
+}
+
+// crowd is how many ends are to share a commit: a quarter of what has not ended,
+// so that the rest has something to do meanwhile.
+func (s *Service) crowd() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.live) / 4
 }
 
 // settle tells everybody of an end that is recorded, or could not be.

@@ -24,6 +24,10 @@ func (f fullDisk) Begin(fn func(*store.Tx) error) *store.Pending {
 	return f.Store.Begin(f.refuse(fn))
 }
 
+func (f fullDisk) BeginPatiently(patience time.Duration, company int, fn func(*store.Tx) error) *store.Pending {
+	return f.Store.BeginPatiently(patience, company, f.refuse(fn))
+}
+
 func (f fullDisk) Write(ctx context.Context, fn func(*store.Tx) error) error {
 	return f.Store.Write(ctx, f.refuse(fn))
 }

@@ -67,17 +67,16 @@ func (s *Service) begin(r *run) {
 		r.running(inst, timings)
 	}
 	s.metrics.ExecutionMoved("", r.row.State, r.def.Language)
-	row := r.snapshot()
-	details := map[string]string{"change": "submit", "runtime": string(row.Runtime)}
-	if row.Runspace != "" {
-		details["runspace"] = string(row.Runspace)
+	details := map[string]string{"change": "submit", "runtime": string(r.row.Runtime)}
+	if r.row.Runspace != "" {
+		details["runspace"] = string(r.row.Runspace)
 	}
 	if who := r.req.Identity; who != nil && who.Subject != "" {
 		details["subject"] = who.Subject
 	}
-	r.submitted = entry(r.p, row.ID, details)
+	r.submitted = entry(r.p, r.id, details)
 	r.birth = &birth{store: s.store, write: func(tx *store.Tx) error {
-		if err := tx.InsertExecution(context.Background(), row); err != nil {
+		if err := tx.InsertExecution(context.Background(), r.snapshot()); err != nil {
 			return err
 		}
 		return tx.AppendAudit(context.Background(), r.submitted)
@@ -86,7 +85,7 @@ func (s *Service) begin(r *run) {
 	if now {
 		r.birth.after(s.set.RecordAfter)
 	} else {
-		r.birth.begin()
+		r.birth.after(s.set.RecordQueued)
 	}
 }
 
@@ -132,8 +131,7 @@ func (s *Service) start(r *run) error {
 	r.running(inst, timings)
 	s.metrics.ExecutionMoved(remuda.ExecutionQueued, remuda.ExecutionRunning, r.def.Language)
 	row := r.snapshot()
-	// Nobody waits for this one: the end says all of it again.
-	s.store.Begin(func(tx *store.Tx) error { return tx.UpdateExecution(context.Background(), row) })
+	r.birth.again(s.set.RecordAfter, func(tx *store.Tx) error { return tx.UpdateExecution(context.Background(), row) })
 	return nil
 }
 

@@ -18,7 +18,7 @@ import (
 // Store is what this service needs of a store.
 type Store interface {
 	Begin(fn func(*store.Tx) error) *store.Pending
-	BeginPatiently(fn func(*store.Tx) error) *store.Pending
+	BeginPatiently(patience time.Duration, company int, fn func(*store.Tx) error) *store.Pending
 	Write(ctx context.Context, fn func(*store.Tx) error) error
 	Read(ctx context.Context, fn func(*store.Tx) error) error
 }

@@ -23,10 +23,13 @@ type Settings struct {
 	// FlushEvery is how long output may wait for more before it is stored.
 	// Default 20 ms.
 	FlushEvery time.Duration
-	// RecordAfter is how long the record of a new execution may wait for its end,
-	// to be written with it. Whoever is to be told of the execution makes it due
-	// at once. Default 2 ms.
+	// RecordAfter is how long the record of a new execution may wait for its end
+	// while its script runs, to be written with it. Whoever is to be told of the
+	// execution makes it due at once. Default 2 ms.
 	RecordAfter time.Duration
+	// RecordQueued is the same for an execution that waits for its instance.
+	// Nothing of it has run and nobody was told of it. Default 250 ms.
+	RecordQueued time.Duration
 	// MaxWait bounds one wait of a caller. Default 5 min.
 	MaxWait time.Duration
 	// OrphansEvery is how often rows that nobody owns are looked for. Default 1 min.
@@ -40,6 +43,7 @@ func (s Settings) withDefaults() Settings {
 	s.OutputLimit = orDefault(s.OutputLimit, remuda.DefaultOutputLimit)
 	s.FlushEvery = orDefault(s.FlushEvery, 20*time.Millisecond)
 	s.RecordAfter = orDefault(s.RecordAfter, 2*time.Millisecond)
+	s.RecordQueued = orDefault(s.RecordQueued, 250*time.Millisecond)
 	s.MaxWait = orDefault(s.MaxWait, 5*time.Minute)
 	s.OrphansEvery = orDefault(s.OrphansEvery, time.Minute)
 	return s

@@ -41,16 +41,24 @@ func (s *Service) RunExecution(ctx context.Context, p remuda.Principal, req remu
 	return s.record(r, s.conclude(r, s.execute(r, r.got)), more), nil
 }
 
+// Ends of a stream that has more to run wait so long for so many others, to be
+// committed with them.
+const (
+	streamPatience = 2 * time.Millisecond
+	streamCompany  = 32
+)
+
 // record queues the end of a run, gives its place back, and returns what waits
 // for the commit.
 func (s *Service) record(r *run, e *end, more func() bool) func() (remuda.Execution, error) {
 	folded := r.birth.fold()
 	write := func(tx *store.Tx) error { return r.recordEnd(tx, &e.row, e.rest, e.at, folded) }
-	begin := s.store.Begin
+	var pending *store.Pending
 	if more() {
-		begin = s.store.BeginPatiently
+		pending = s.store.BeginPatiently(streamPatience, streamCompany, write)
+	} else {
+		pending = s.store.Begin(write)
 	}
-	pending := begin(write)
 	r.place.release(e.outcome)
 	return func() (remuda.Execution, error) {
 		defer s.runs.Done()

@@ -28,11 +28,13 @@ const (
 // Pending is a write that was queued by Begin.
 type Pending struct {
 	fn func(*Tx) error
-	// patient says that more is about to come, with which it may share a commit.
-	patient bool
-	state   atomic.Int32
-	err     error         // valid once done is closed
-	done    chan struct{} // closed when the write is durable or has failed
+	// company is how many writes are to share a commit with this one, and patience
+	// how long it waits for them; 0 is not at all.
+	company  int
+	patience time.Duration
+	state    atomic.Int32
+	err      error         // valid once done is closed
+	done     chan struct{} // closed when the write is durable or has failed
 }
 
 // Write runs fn in a transaction and returns once what it wrote is durable, or
@@ -75,25 +77,19 @@ func (s *Store) Begin(fn func(*Tx) error) *Pending {
 	return p
 }
 
-// BeginPatiently is Begin for a caller that is about to queue more: the write may
-// wait for company, for at most patience and only as long as nobody else writes, so
-// that many share one commit.
-func (s *Store) BeginPatiently(fn func(*Tx) error) *Pending {
+// BeginPatiently is Begin for a caller that knows of more to come: the write may
+// wait until so many (company) share its commit, for at most patience and only as
+// long as nobody writes who is not patient. What the disk costs for one commit is
+// several times what it costs to write one row more.
+func (s *Store) BeginPatiently(patience time.Duration, company int, fn func(*Tx) error) *Pending {
 	p := newPending(fn)
-	p.patient = true
+	p.patience, p.company = patience, min(company, maxGroup)
 	if err := s.enqueue(context.Background(), p); err != nil {
 		p.err = err
 		close(p.done)
 	}
 	return p
 }
-
-// patience is how long a patient write waits for company, and maxPatient how much
-// company is enough.
-const (
-	patience   = 2 * time.Millisecond
-	maxPatient = 32
-)
 
 // Wait returns the outcome of the write. When ctx ends first the write goes on;
 // call Wait again to learn its outcome.
@@ -183,19 +179,20 @@ func (s *Store) runWriter() {
 
 // gather waits with a patient write for others, until one comes that is not.
 func (s *Store) gather(held []*Pending) []*Pending {
-	if !held[0].patient {
+	company := held[0].company
+	if company < 2 {
 		return held
 	}
-	enough := time.NewTimer(patience)
+	enough := time.NewTimer(held[0].patience)
 	defer enough.Stop()
-	for len(held) < maxPatient {
+	for len(held) < company {
 		select {
 		case p, open := <-s.queue:
 			if !open {
 				return held
 			}
 			held = append(held, p)
-			if !p.patient {
+			if p.company < 2 {
 				return held
 			}
 		case <-enough.C:

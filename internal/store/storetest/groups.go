@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/remuda-run/remuda/internal/remuda"
 	"github.com/remuda-run/remuda/internal/store"
@@ -113,17 +114,19 @@ func testPatient(in subject) {
 			return tx.AppendAudit(t.Context(), entryOf(f.org, "act"))
 		}
 	}
-	if err := f.BeginPatiently(note(0)).Wait(t.Context()); err != nil {
+	if err := f.BeginPatiently(time.Millisecond, 32, note(0)).Wait(t.Context()); err != nil {
 		t.Fatalf("alone: %v", err)
 	}
+	// Company that is enough, or a write that is not patient, ends a wait that would
+	// take longer than the test.
 	var pending []*store.Pending
 	var want []int
 	for i := range 100 {
-		begin := f.BeginPatiently
 		if i%17 == 5 {
-			begin = f.Begin
+			pending = append(pending, f.Begin(note(i)))
+		} else {
+			pending = append(pending, f.BeginPatiently(time.Hour, 4, note(i)))
 		}
-		pending = append(pending, begin(note(i)))
 		want = append(want, i)
 	}
 	if err := f.Write(t.Context(), note(100)); err != nil {
@@ -135,7 +138,7 @@ func testPatient(in subject) {
 		}
 	}
 	same(t, order, append([]int{0}, append(want, 100)...))
-	last := f.BeginPatiently(note(101))
+	last := f.BeginPatiently(time.Hour, 2, note(101))
 	if err := f.Close(); err != nil { // waits for it
 		t.Fatal(err)
 	}
