@@ -98,7 +98,13 @@ func TestStreamIsCutOff(t *testing.T) {
 		}
 		must[client.Execution](t)(s.Receive(ctx))
 		cancel() // what a lost connection looks like
-		if _, err := s.Receive(ctx); err == nil {
+		told := 1 // and what had arrived before the cut may still be read
+		for ; told <= 40; told++ {
+			if _, err := s.Receive(ctx); err != nil {
+				break
+			}
+		}
+		if told > 40 {
 			t.Fatal("the connection is not cut")
 		}
 	}
