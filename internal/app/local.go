@@ -14,6 +14,7 @@ import (
 
 	"github.com/remuda-run/remuda/internal/config"
 	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/engine/local"
 	"github.com/remuda-run/remuda/internal/remuda"
 	"github.com/remuda-run/remuda/internal/runtimes"
 )
@@ -60,7 +61,7 @@ func RunLocal(ctx context.Context, o LocalOptions, run LocalRun, sink engine.Sin
 	if err := sweepLocal(ctx, o); err != nil {
 		return remuda.Execution{}, err
 	}
-	start, err := startTime(os.Getpid())
+	start, err := local.StartTime(os.Getpid())
 	if err != nil {
 		return remuda.Execution{}, remuda.Internal("naming the directory of this run", err)
 	}
@@ -228,23 +229,6 @@ func parseLocal(name string) (pid int, start uint64, ok bool) {
 
 // alive reports whether the process still is the one that started then.
 func alive(pid int, start uint64) bool {
-	now, err := startTime(pid)
+	now, err := local.StartTime(pid)
 	return err == nil && now == start
-}
-
-// startTime is when a process started, in clock ticks after the boot: field 22
-// of its stat file. The second field is the name in brackets, which may hold
-// anything, so the fields are counted from the last bracket.
-func startTime(pid int) (uint64, error) {
-	raw, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	if err != nil {
-		return 0, err
-	}
-	text := string(raw)
-	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-	const startField = 22 - 3 // the first field after the bracket is number 3
-	if len(fields) <= startField {
-		return 0, fmt.Errorf("the stat file of process %d has %d fields after the name", pid, len(fields))
-	}
-	return strconv.ParseUint(fields[startField], 10, 64)
 }

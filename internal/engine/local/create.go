@@ -231,7 +231,7 @@ func (i *Instance) name() error {
 // describe writes the instance's metadata.
 func (i *Instance) describe() error {
 	e, b := i.engine, i.blank
-	start, err := startTime(b.proc.pid)
+	start, err := StartTime(b.proc.pid)
 	if err != nil {
 		return fmt.Errorf("look at the keeper: %w", err)
 	}

@@ -78,7 +78,7 @@ func TestStartTime(t *testing.T) {
 	if err != nil || got != 777 {
 		t.Errorf("got %d, %v", got, err)
 	}
-	own, err := startTime(os.Getpid())
+	own, err := StartTime(os.Getpid())
 	if err != nil || own == 0 {
 		t.Errorf("own start time: %d, %v", own, err)
 	}

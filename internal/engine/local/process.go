@@ -110,9 +110,9 @@ func readable(fd int) bool {
 	}
 }
 
-// startTime reads when a process was started, in clock ticks since boot; with
+// StartTime reads when a process was started, in clock ticks since boot; with
 // the pid it names the process for good.
-func startTime(pid int) (uint64, error) {
+func StartTime(pid int) (uint64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err

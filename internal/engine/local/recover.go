@@ -33,12 +33,7 @@ func (e *Engine) Recover(ctx context.Context) ([]remuda.InstanceID, error) {
 	groups, err := e.herd.Names()
 	errs = append(errs, err)
 	for _, name := range groups {
-		g := e.herd.Group(name)
-		err := g.Empty(ctx)
-		if err == nil {
-			err = g.Remove()
-		}
-		errs = append(errs, err)
+		errs = append(errs, e.herd.Group(name).Clear(ctx))
 	}
 	if len(groups) > 0 || len(ids) > 0 {
 		e.log.Info("cleared what an earlier server left", "cgroups", len(groups), "instances", len(ids))
@@ -111,7 +106,7 @@ func killLeft(ctx context.Context, m metadata) error {
 	}
 	defer func() { _ = unix.Close(fd) }()
 	// Looked at after the pidfd was opened: the number cannot change hands now.
-	if start, err := startTime(m.Pid); err != nil || start != m.StartTime {
+	if start, err := StartTime(m.Pid); err != nil || start != m.StartTime {
 		return nil
 	}
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {

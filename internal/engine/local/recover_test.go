@@ -90,7 +90,7 @@ func TestRecover(t *testing.T) {
 		t.Fatalf("the killed server's metadata: %v, %v", left, err)
 	}
 	for _, m := range left {
-		if start, err := startTime(m.Pid); err != nil || start != m.StartTime {
+		if start, err := StartTime(m.Pid); err != nil || start != m.StartTime {
 			t.Errorf("process %d of %s did not outlive its server: %v", m.Pid, m.ID, err)
 		}
 	}
@@ -100,7 +100,7 @@ func TestRecover(t *testing.T) {
 	}
 	for _, m := range left {
 		// A zombie is gone; whoever inherited it reaps it in its own time.
-		if start, err := startTime(m.Pid); err == nil && start == m.StartTime && !zombie(t, m.Pid) {
+		if start, err := StartTime(m.Pid); err == nil && start == m.StartTime && !zombie(t, m.Pid) {
 			t.Errorf("process %d of %s has survived Recover", m.Pid, m.ID)
 		}
 	}

@@ -235,11 +235,7 @@ func (b *building) destroy(ctx context.Context) error {
 func (b *building) clear(ctx context.Context) error {
 	var errs []error
 	if b.group != nil {
-		err := b.group.Empty(ctx)
-		if err == nil {
-			err = b.group.Remove()
-		}
-		errs = append(errs, err)
+		errs = append(errs, b.group.Clear(ctx))
 	}
 	return errors.Join(append(errs, os.RemoveAll(b.bundle))...)
 }

@@ -45,12 +45,7 @@ func (e *Engine) clearOld(ctx context.Context, o *site) ([]remuda.InstanceID, er
 	groups, err := o.herd.Names()
 	errs = append(errs, err)
 	for _, name := range groups {
-		g := o.herd.Group(name)
-		err := g.Empty(ctx)
-		if err == nil {
-			err = g.Remove()
-		}
-		errs = append(errs, err)
+		errs = append(errs, o.herd.Group(name).Clear(ctx))
 	}
 	if len(groups) > 0 || len(ids) > 0 {
 		e.log.Info("cleared what an earlier server left", "cgroups", len(groups), "instances", len(ids))
