@@ -97,7 +97,7 @@ func TestStreamIsCutOff(t *testing.T) {
 			}
 		}
 		must[client.Execution](t)(s.Receive(ctx))
-		cancel() // what a lost connection looks like
+		cancel()  // what a lost connection looks like
 		told := 1 // and what had arrived before the cut may still be read
 		for ; told <= 40; told++ {
 			if _, err := s.Receive(ctx); err != nil {
