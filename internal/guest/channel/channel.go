@@ -14,7 +14,9 @@ const (
 	TypeRun   byte = 1 // init to driver: Run
 	TypeReady byte = 2 // driver to init: one field, the interpreter's version
 	TypeDone  byte = 3 // driver to init: Done
-	// Of a template's driver.
+
+	// Of the driver of a template:
+
 	TypeTemplate byte = 4 // init to driver: Template
 	TypePrepared byte = 5 // driver to init: one field, why there can be no template, empty if there is one
 	TypeFork     byte = 6 // init to driver: nothing

@@ -1,9 +1,8 @@
 package protocol
 
 import (
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // How an engine starts a keeper. The binary is executed from a sealed memfd in
@@ -54,5 +53,5 @@ const FirstConnection = 30 * time.Second
 // ForkFlags are the flags of the one clone that a template may make: into
 // namespaces of the child's own, as a child of the template's keeper. The cgroup
 // namespace comes later, when the server has put the child into its cgroup.
-const ForkFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
-	unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_PARENT | 0x11 // SIGCHLD
+const ForkFlags = syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET |
+	syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS | syscall.CLONE_PARENT | 0x11 // SIGCHLD
