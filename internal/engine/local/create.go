@@ -20,6 +20,10 @@ import (
 // keeperThreads is what the keeper needs of the limit of processes for itself.
 const keeperThreads = 14
 
+// firstProcess is what of a forked instance is in its cgroup beside the script's:
+// the keeper is its template's.
+const firstProcess = 1
+
 // Create implements engine.Engine.
 func (e *Engine) Create(ctx context.Context, spec engine.Spec) (engine.Instance, error) {
 	begun := time.Now()
@@ -42,7 +46,12 @@ func (e *Engine) Create(ctx context.Context, spec engine.Spec) (engine.Instance,
 		if driver, err = e.driver(ctx, spec.Language, in); err != nil {
 			return nil, err
 		}
-		defer e.templates.want(spec, in.Version, driver) // once this one is there
+		if asked := spec; spec.Background {
+			e.templates.want(asked, in.Version, driver)
+			t = e.templates.await(ctx, asked)
+		} else {
+			defer e.templates.want(asked, in.Version, driver) // once this one is there
+		}
 		spec.Version = in.Version
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, setupTime, fmt.Errorf("the sandbox was not ready after %s", setupTime))
@@ -142,7 +151,7 @@ func (i *Instance) become(ctx context.Context, b *blank, driver guest.Program, b
 			return err
 		}
 	}
-	if err := b.group.Limit(limitsOf(i.spec.Resources)); err != nil {
+	if err := b.group.Limit(b.limitsOf(i.spec.Resources)); err != nil {
 		return err
 	}
 	if !i.spec.Background && !b.forked {
@@ -202,8 +211,12 @@ func (i *Instance) sendSetup(driver guest.Program, quota diskQuota) error {
 
 // limitsOf are the cgroup's limits. The keeper's own memory is charged to the
 // instance too; it is small and a part of its price.
-func limitsOf(r remuda.Resources) cgroup.Limits {
-	return cgroup.Limits{CPU: r.CPU, Memory: int64(r.MemoryMB) << 20, Pids: r.Pids + keeperThreads}
+func (b *blank) limitsOf(r remuda.Resources) cgroup.Limits {
+	ours := keeperThreads
+	if b.forked {
+		ours = firstProcess
+	}
+	return cgroup.Limits{CPU: r.CPU, Memory: int64(r.MemoryMB) << 20, Pids: r.Pids + ours}
 }
 
 // name gives the blank's socket the instance's name and writes its metadata. A

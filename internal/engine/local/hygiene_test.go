@@ -121,7 +121,11 @@ func look(t *testing.T, output string) seen {
 // TestHygiene forks a thousand instances from one template. Nothing that must be
 // an instance's own may be shared, and nothing of one be seen in another.
 func TestHygiene(t *testing.T) {
-	const children, atOnce = 1000, 4
+	const atOnce = 4
+	children := 1000
+	if testing.Short() {
+		children = 100
+	}
 	e := open(t, Options{})
 	preload := []string{"random", "secrets", "uuid", "ssl", "tempfile", "multiprocessing.process"}
 	if exec.CommandContext(t.Context(), "/usr/bin/python3", "-c", "import numpy").Run() == nil {

@@ -27,9 +27,9 @@ func (i *Instance) Narrow(_ context.Context, limits remuda.Resources) error {
 			return err
 		}
 	}
-	if err := i.blank.group.Limit(limitsOf(want)); err != nil {
+	if err := i.blank.group.Limit(i.blank.limitsOf(want)); err != nil {
 		// A part may have been lowered.
-		if err := errors.Join(err, i.blank.group.Limit(limitsOf(has))); !i.Alive() {
+		if err := errors.Join(err, i.blank.group.Limit(i.blank.limitsOf(has))); !i.Alive() {
 			return i.Lost(err)
 		}
 		return remuda.Errorf(remuda.CodeUnsupported, "the limits of the sandbox cannot be lowered now: %w", err)

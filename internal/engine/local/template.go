@@ -28,6 +28,7 @@ type template struct {
 	version string // that spec.Version was found to be
 	driver  guest.Program
 	cancel  context.CancelFunc // ends it, or its making
+	settled chan struct{}      // closed when it is ready or will never be
 
 	mu    sync.Mutex
 	seen  time.Time // when the interpreter was last found to be what it was
@@ -133,30 +134,55 @@ func (ts *templates) want(spec engine.Spec, version string, driver guest.Program
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	t := &template{engine: ts.engine, key: spec.Generation, spec: spec, version: version, driver: driver, cancel: cancel}
+	t := &template{engine: ts.engine, key: spec.Generation, spec: spec, version: version, driver: driver, cancel: cancel, settled: make(chan struct{})}
 	ts.byKey[t.key] = t
 	ts.running.Go(func() { ts.live(ctx, t) })
 }
 
-// makeRoom ends a template that is ready. Needs mu.
-func (ts *templates) makeRoom() bool {
-	for key, t := range ts.byKey {
-		t.mu.Lock()
-		ready := t.blank != nil
-		t.mu.Unlock()
-		if ready {
-			delete(ts.byKey, key)
-			t.end()
-			return true
-		}
+// await returns the generation's template once it is ready, or nil if there will
+// be none. It is for instances that nobody waits for: one interpreter is started
+// instead of one for each of them.
+func (ts *templates) await(ctx context.Context, spec engine.Spec) *template {
+	ts.mu.Lock()
+	t := ts.byKey[spec.Generation]
+	ts.mu.Unlock()
+	if t == nil || !t.serves(spec) {
+		return nil
 	}
-	return false
+	select {
+	case <-t.settled:
+		return ts.of(ctx, spec)
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// makeRoom ends the template that is unused for longest, if one is ready. Needs
+// mu.
+func (ts *templates) makeRoom() bool {
+	var oldest *template
+	var since time.Time
+	for _, t := range ts.byKey {
+		t.mu.Lock()
+		if t.blank != nil && (oldest == nil || t.seen.Before(since)) {
+			oldest, since = t, t.seen
+		}
+		t.mu.Unlock()
+	}
+	if oldest == nil {
+		return false
+	}
+	delete(ts.byKey, oldest.key)
+	oldest.end()
+	return true
 }
 
 // live is the life of a template from its start until nothing is left of it.
 func (ts *templates) live(ctx context.Context, t *template) {
 	defer t.cancel()
 	defer ts.forget(t)
+	settle := sync.OnceFunc(func() { close(t.settled) })
+	defer settle()
 	b, refused, err := t.start(ctx)
 	if err != nil {
 		switch {
@@ -177,6 +203,7 @@ func (ts *templates) live(ctx context.Context, t *template) {
 		b.conn.Close()
 	}
 	t.mu.Unlock()
+	settle()
 	if err := b.proc.Wait(); err != nil { // its instances may outlive its use for long
 		ts.engine.log.Error("a template's end could not be awaited", "pid", b.proc.pid, "error", err)
 	}
@@ -204,7 +231,7 @@ func (t *template) start(ctx context.Context) (_ *blank, refused bool, err error
 		}
 	}()
 	r := t.spec.Resources
-	limits := limitsOf(r)
+	limits := b.limitsOf(r)
 	limits.Memory += templateMemory
 	limits.Pids += templatePids
 	limits.CPU += templateCPU

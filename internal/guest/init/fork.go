@@ -194,7 +194,7 @@ func (k *keeper) enterDoor(fd int) error {
 // enter lets a forked process become the instance.
 func (k *keeper) enter(s protocol.Setup) bool {
 	f := k.child
-	if f.first == 0 || k.setup != nil || !s.DiskFD || len(k.conn.rights) == 0 {
+	if f == nil || f.first == 0 || k.setup != nil || !s.DiskFD || len(k.conn.rights) == 0 {
 		return false
 	}
 	k.setup = &setupState{language: k.parent.language(), uid: f.user + 1, gid: f.user + 1, started: time.Now()}
@@ -285,6 +285,9 @@ func (k *keeper) offer() {
 		return
 	}
 	if err == nil {
+		err = onlyChild(f.first, k.driver.pid)
+	}
+	if err == nil {
 		err = k.readyChild()
 	}
 	if err != nil {
@@ -292,6 +295,21 @@ func (k *keeper) offer() {
 		return
 	}
 	k.ready()
+}
+
+// onlyChild checks that an instance has two processes. Whatever a hostile first
+// process starts beside the interpreter becomes its child sooner or later.
+func onlyChild(first, interpreter int) error {
+	for pid, want := range map[int]string{first: itoa(interpreter), interpreter: ""} {
+		children, err := os.ReadFile(fullProc + "/" + itoa(pid) + "/task/" + itoa(pid) + "/children")
+		if err != nil {
+			return err
+		}
+		if got := strings.TrimSpace(string(children)); got != want {
+			return fmt.Errorf("process %d has the children %q instead of %q", pid, got, want)
+		}
+	}
+	return nil
 }
 
 // readyChild looks at the interpreter and opens its workspace.

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -235,9 +236,8 @@ func (k *keeper) templateHeard(kind byte, payload []byte) error {
 }
 
 // seal takes from the template what it needed only to import, the writable file
-// system and sight of any process, and looks from outside that it holds nothing
-// of these: it is alone, its directory is the root, and all its descriptors are
-// known.
+// system and sight of any process, and looks that it holds nothing of these: it
+// is alone, its directory is the root, and all its descriptors are known.
 func (k *keeper) seal() error {
 	// What is unmounted here no child has to copy, either.
 	own := []string{"/proc", "/dev/pts"}
@@ -249,6 +249,35 @@ func (k *keeper) seal() error {
 			return wrap(err, "unmount", target)
 		}
 	}
+	return stopped(k.driver.pid, k.inspectTemplate)
+}
+
+// stopped does something while a process is stopped, and so cannot hand to
+// another what is looked for in itself.
+func stopped(pid int, do func() error) error {
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		return wrap(err, "stop process", itoa(pid))
+	}
+	defer func() { _ = unix.Kill(pid, unix.SIGCONT) }()
+	for deadline := time.Now().Add(stopPatience); ; time.Sleep(100 * time.Microsecond) {
+		status, err := os.ReadFile(fullProc + "/" + itoa(pid) + "/status")
+		if err != nil {
+			return err
+		}
+		if strings.Contains(string(status), "\nState:\tT") {
+			return do()
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("process %d does not stop", pid)
+		}
+	}
+}
+
+// stopPatience is how long a stop may take: as long as a system call does.
+const stopPatience = 2 * time.Second
+
+// inspectTemplate looks at the template from outside.
+func (k *keeper) inspectTemplate() error {
 	if err := k.alone(); err != nil {
 		return err
 	}
@@ -320,12 +349,30 @@ func inspect(pid int, want inspection) error {
 		return err
 	}
 	for line := range strings.Lines(string(maps)) {
-		if _, rest, _ := strings.Cut(line, " "); strings.HasPrefix(rest, "rw-s") || strings.HasPrefix(rest, "-w-s") || strings.HasPrefix(rest, "rwxs") {
+		if sharedMapping(line, systemDevice()) {
 			return errors.New("memory is shared: a package has mapped it")
 		}
 	}
 	return nil
 }
+
+// sharedMapping reports whether a line of maps is of memory that others may
+// change. What is not writable now can be made so, unless it is a file of the
+// read-only root, which nobody has open for writing. A path would not tell: a file
+// of one's own can have any.
+func sharedMapping(line, system string) bool {
+	f := strings.Fields(line)
+	return len(f) >= 5 && strings.HasSuffix(f[1], "s") && (strings.Contains(f[1], "w") || f[3] != system)
+}
+
+// systemDevice is the device of the read-only root's libraries as maps writes it.
+var systemDevice = sync.OnceValue(func() string {
+	var st unix.Stat_t
+	if unix.Stat("/usr/lib", &st) != nil {
+		return "none"
+	}
+	return fmt.Sprintf("%02x:%02x", unix.Major(st.Dev), unix.Minor(st.Dev))
+})
 
 // inspectStatus looks at a process's status file.
 func inspectStatus(status string, of inspection) error {

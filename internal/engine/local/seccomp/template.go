@@ -4,7 +4,7 @@ import "golang.org/x/sys/unix"
 
 // forMounts are the calls with which a template's child finishes its own root.
 // The base policy refuses all of them.
-var forMounts = []string{"mount", "umount2", "move_mount", "mount_setattr", "sethostname"}
+var forMounts = []string{"mount", "umount2", "move_mount", "mount_setattr"}
 
 // seccompFilter is the one operation of the system call seccomp that a child needs.
 const seccompFilter = unix.SECCOMP_SET_MODE_FILTER
