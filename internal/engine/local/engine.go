@@ -66,6 +66,10 @@ type Engine struct {
 	mu        sync.Mutex
 	instances map[remuda.InstanceID]*Instance
 	closed    bool
+
+	making  sync.WaitGroup  // instances that are not made yet
+	open    context.Context // ends when the engine is closed
+	closing context.CancelFunc
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -77,6 +81,7 @@ func New(_ context.Context, opts Options) (_ *Engine, err error) {
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
+	e.open, e.closing = context.WithCancel(context.Background())
 	e.compiled = newCompiledDrivers(e.log)
 	if os.Geteuid() != 0 {
 		return nil, unsupported("the local engine needs root", "namespaces with uid ranges, cgroups and mounts are root's", "start remuda as root", nil)
@@ -151,6 +156,10 @@ func (e *Engine) Close(ctx context.Context) error {
 		return nil
 	}
 	e.closed = true
+	e.mu.Unlock()
+	e.closing() // what is being made is given up
+	e.making.Wait()
+	e.mu.Lock()
 	living := make([]*Instance, 0, len(e.instances))
 	for _, inst := range e.instances {
 		living = append(living, inst)
@@ -172,6 +181,18 @@ func (e *Engine) Close(ctx context.Context) error {
 	err := e.herd.Remove()
 	e.release()
 	return err
+}
+
+// begin counts one more instance that is being made; the function returned is
+// its end.
+func (e *Engine) begin() (func(), error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, remuda.Errorf(remuda.CodeUnavailable, "the engine is closed")
+	}
+	e.making.Add(1)
+	return e.making.Done, nil
 }
 
 // release lets go of what the process holds. What is on the machine and was not
