@@ -56,12 +56,11 @@ func (e *Engine) Create(ctx context.Context, spec engine.Spec) (engine.Instance,
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, setupTime, fmt.Errorf("the sandbox was not ready after %s", setupTime))
 	defer cancel()
-	done, err := e.begin()
+	done, err := e.begin(spec.ID, cancel)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	defer context.AfterFunc(e.open, cancel)()
 	inst, err := e.newInstance(spec)
 	if err != nil {
 		return nil, err

@@ -67,9 +67,8 @@ type Engine struct {
 	instances map[remuda.InstanceID]*Instance
 	closed    bool
 
-	making  sync.WaitGroup  // instances that are not made yet
-	open    context.Context // ends when the engine is closed
-	closing context.CancelFunc
+	making map[remuda.InstanceID]context.CancelFunc // that are not made yet
+	makers sync.WaitGroup                           // who makes them
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -81,7 +80,7 @@ func New(_ context.Context, opts Options) (_ *Engine, err error) {
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
-	e.open, e.closing = context.WithCancel(context.Background())
+	e.making = map[remuda.InstanceID]context.CancelFunc{}
 	e.compiled = newCompiledDrivers(e.log)
 	if os.Geteuid() != 0 {
 		return nil, unsupported("the local engine needs root", "namespaces with uid ranges, cgroups and mounts are root's", "start remuda as root", nil)
@@ -156,9 +155,11 @@ func (e *Engine) Close(ctx context.Context) error {
 		return nil
 	}
 	e.closed = true
+	for _, giveUp := range e.making {
+		giveUp()
+	}
 	e.mu.Unlock()
-	e.closing() // what is being made is given up
-	e.making.Wait()
+	e.makers.Wait()
 	e.mu.Lock()
 	living := make([]*Instance, 0, len(e.instances))
 	for _, inst := range e.instances {
@@ -183,16 +184,22 @@ func (e *Engine) Close(ctx context.Context) error {
 	return err
 }
 
-// begin counts one more instance that is being made; the function returned is
-// its end.
-func (e *Engine) begin() (func(), error) {
+// begin notes that an instance is being made and how that is given up. The
+// function returned is its end.
+func (e *Engine) begin(id remuda.InstanceID, giveUp context.CancelFunc) (func(), error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
 		return nil, remuda.Errorf(remuda.CodeUnavailable, "the engine is closed")
 	}
-	e.making.Add(1)
-	return e.making.Done, nil
+	e.makers.Add(1)
+	e.making[id] = giveUp
+	return func() {
+		e.mu.Lock()
+		delete(e.making, id)
+		e.mu.Unlock()
+		e.makers.Done()
+	}, nil
 }
 
 // release lets go of what the process holds. What is on the machine and was not
