@@ -15,7 +15,7 @@ RUNSC_VERSION         := v0.0.0-20260905035102-160fafc42237
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 INIT    := internal/guest/initbin/remuda-init
 
-.PHONY: help demo test build bench soak lint fuzz test-vm test-fresh generate clean init runsc version
+.PHONY: help demo test attempts build bench soak lint fuzz test-vm test-fresh generate clean init runsc version
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | column -t -s "$$(printf '\t')" 2>/dev/null \
@@ -28,6 +28,9 @@ demo: ## install what is missing, build, and show the main job on this machine
 
 test: ## install what is missing, build, lint, and run every test (as root: with real sandboxes)
 	@scripts/test.sh
+
+attempts: ## try to break every promise, in full, and write the table of docs/security.md
+	@scripts/attempts.sh
 
 build: init ## build bin/remuda
 	@CGO_ENABLED=0 go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/remuda ./cmd/remuda

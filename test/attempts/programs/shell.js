@@ -1,0 +1,32 @@
+const fs = require('fs');
+const net = require('net');
+const dgram = require('dgram');
+const os = require('os');
+const child = require('child_process');
+
+const connect = (options) => new Promise((done) => {
+  const s = net.connect(options);
+  s.setTimeout(4000, () => { s.destroy(); done('timeout'); });
+  s.on('connect', () => { s.destroy(); done('connected'); });
+  s.on('error', (e) => done(e.code === 'ECONNREFUSED' && options.host !== undefined ? 'reached: refused by the peer' : e.code));
+});
+await attempt('connect', () => connect({host: '169.254.169.254', port: 80}));
+await attempt('connect 6', () => connect({host: 'fd00:ec2::254', port: 80}));
+await attempt('control plane', () => connect({host: host_address, port: control_port}));
+await attempt('docker', () => connect({path: '/run/docker.sock'}));
+await attempt('abstract', () => inside ? connect({path: '\0' + abstract}) : 'connected');
+await attempt('udp', () => new Promise((done, fail) => { const s = dgram.createSocket('udp4'); s.send('x', 53, '8.8.8.8', (e) => { s.close(); e ? fail(e) : done('sent'); }); }));
+await attempt('setuid', () => process.setuid(0) && undefined);
+await attempt('setgroups', () => { process.setgroups([0]); });
+await attempt('kill', () => { process.kill(1, inside ? 'SIGKILL' : 0); });
+await attempt('write etc', () => { fs.appendFileSync('/etc/passwd', 'x'); });
+await attempt('write usr', () => { fs.writeFileSync('/usr/lib/x', 'x'); });
+await attempt('environ', () => fs.readFileSync('/proc/1/environ').length >= 0 ? 'read' : '');
+await attempt('kcore', () => { fs.closeSync(fs.openSync('/proc/kcore', 'r')); });
+await attempt('chroot', () => { child.execFileSync('chroot', ['/', 'true'], {stdio: 'ignore'}); });
+await attempt('unshare', () => { child.execFileSync('unshare', ['-U', 'true'], {stdio: 'ignore'}); });
+await attempt('setPriority', () => { os.setPriority(0, -20); });
+await attempt('shadow', () => fs.readFileSync('/etc/shadow').length > 0 ? 'read' : 'empty');
+await attempt('listen', () => new Promise((done, fail) => { const s = net.createServer().listen(80, '127.0.0.1', () => { s.close(); done(inside ? 'own port only' : 'done'); }).on('error', fail); }));
+await attempt('interfaces', () => inside ? Object.keys(os.networkInterfaces()).join(' ') : 'outside');
+await attempt('hostname', () => hostname && os.hostname() === hostname ? "the machine's" : 'another');
