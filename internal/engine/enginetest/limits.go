@@ -31,10 +31,11 @@ func limits(t *testing.T, e engine.Engine) {
 		t.Run(a.name, func(t *testing.T) {
 			t.Parallel()
 			both(t, e, a.resources, func(b box) {
-				if a.request.Timeout == 0 {
-					a.request.Timeout = patience
+				request := a.request // both places run at once
+				if request.Timeout == 0 {
+					request.Timeout = patience
 				}
-				got := b.do(a.request).wants(a.state, a.by)
+				got := b.do(request).wants(a.state, a.by)
 				if a.says != "" {
 					got.says(a.says)
 				}

@@ -31,9 +31,13 @@ func (d *diskImage) build(ctx context.Context, owner int) error {
 	if err != nil {
 		return err
 	}
-	if d.file, err = keeper.Unnamed(d.maker.dir); err != nil {
+	file, err := keeper.Unnamed(d.maker.dir)
+	if err != nil {
 		return err
 	}
+	d.maker.mu.Lock() // others look at how much of it is used
+	d.file = file
+	d.maker.mu.Unlock()
 	if err := t.write(d.file); err != nil {
 		return fmt.Errorf("write image: %w", err)
 	}
@@ -99,11 +103,11 @@ func (d *diskImage) release(ctx context.Context) error {
 		d.root = nil
 	}
 	err := d.waitDetached(ctx)
+	d.maker.forget(d) // before the file is closed, which others may look at until then
 	if d.file != nil {
 		_ = d.file.Close()
 		d.file = nil
 	}
-	d.maker.forget(d)
 	return err
 }
 
