@@ -821,7 +821,7 @@ type Runtime struct {
 	// Pool How many warm, never-used instances are kept.
 	Pool Pool `json:"pool"`
 
-	// Preload Modules that are imported before an instance is handed out.
+	// Preload Modules that the generation's template imports. Where there can be no template, scripts import them as usual.
 	Preload []string `json:"preload"`
 
 	// Resources Limits of one instance. All are always on.

@@ -25,7 +25,7 @@ func apiRows() []row {
 		{id: "T09", attempt: "send a thousand requests and hang up at once", expected: "the server goes on", places: atServerOnly(), try: hangUps},
 		{id: "T10", attempt: "send one request twice with the same idempotency key", expected: "one execution", places: atServerOnly(), try: func(c *cell) { c.cannot("the API has no idempotency keys yet") }},
 		{id: "T11", attempt: "edit, delete and move rows of the audit log", expected: "found by its chain of hashes", places: atServerOnly(), try: func(c *cell) {
-			c.cannot("tried by internal/store/storetest (audit.go), where the rows can be edited; there is no command for it yet")
+			c.cannot("tried by internal/store/storetest (audit.go) and test/script (audit.txtar), where the rows can be edited")
 		}},
 		{id: "T12", attempt: "look for passwords and tokens in the server's log", expected: "absent", places: atServerOnly(), try: secretsInLog},
 		{id: "T12", attempt: "look for passwords and tokens in the database", expected: "hashes only", places: atServerOnly(), try: secretsInStore},

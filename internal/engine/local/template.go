@@ -197,7 +197,7 @@ func (ts *templates) live(ctx context.Context, t *template) {
 		return
 	}
 	t.mu.Lock()
-	t.blank = b
+	t.blank, t.seen = b, time.Now()
 	t.idle = time.AfterFunc(templateIdle, func() { ts.forget(t); t.end() })
 	if t.ended {
 		b.conn.Close()
@@ -340,7 +340,7 @@ func (t *template) end() {
 // to become an instance. On error nothing is left of it.
 func (t *template) fork(ctx context.Context, background bool) (_ *blank, err error) {
 	e := t.engine
-	b := &blank{name: "fork-" + randomHex(8), forked: true, uids: nil}
+	b := &blank{name: "fork-" + randomHex(8), forked: true}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.destroy(ctx))

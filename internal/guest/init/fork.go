@@ -17,13 +17,13 @@ import (
 // forked is what the keeper of a forked instance has beside an ordinary
 // keeper's.
 type forked struct {
-	first int             // number of its first process; 0 until the template has told
-	pidfd int             // of that
-	door  int             // its connection; -1 while there is none
-	user  int             // what its user 0 is in the template's user namespace
-	disk  int             // descriptor of its writable file system
-	asked *protocol.Setup // came before the process had connected
-	look  time.Time       // when to look at the first process again
+	first int       // number of its first process; 0 until the template has told
+	pidfd int       // of that
+	door  int       // its connection; -1 while there is none
+	user  int       // what its user 0 is in the template's user namespace
+	disk  int       // descriptor of its writable file system
+	asked bool      // Setup came before the process had connected
+	look  time.Time // when to look at the first process again
 }
 
 // acceptChild takes a connection that will be an instance's.
@@ -33,7 +33,7 @@ func (k *keeper) acceptChild(fd int) {
 		_ = unix.Close(fd)
 		return
 	}
-	child := &keeper{epoll: epoll, listen: -1, wake: -1, parent: k, buffer: nil, primed: true}
+	child := &keeper{epoll: epoll, listen: -1, wake: -1, parent: k, primed: true}
 	child.conn = &conn{fd: fd, writable: true}
 	if err := errors.Join(child.watch(fd), k.watch(epoll)); err != nil {
 		_, _ = unix.Close(fd), unix.Close(epoll)
@@ -101,7 +101,7 @@ func (k *keeper) forked(child *keeper, pid int) {
 	f := child.child
 	if err == nil {
 		f.first, f.pidfd = pid, pidfd
-		f.user, t.users = t.users[len(t.users)-1], t.users[:len(t.users)-1]
+		f.user, t.users = t.users[0], t.users[1:]
 		t.known[pid] = child
 		err = writeMaps(pid, f.user)
 	}
@@ -184,9 +184,9 @@ func (k *keeper) enterDoor(fd int) error {
 	if err := k.watch(fd); err != nil {
 		return err
 	}
-	if s := k.child.asked; s != nil {
-		k.child.asked = nil
-		return k.handOver(s)
+	if k.child.asked {
+		k.child.asked = false
+		return k.handOver()
 	}
 	return nil
 }
@@ -201,10 +201,10 @@ func (k *keeper) enter(s protocol.Setup) bool {
 	k.linger = time.Duration(s.LingerMS) * time.Millisecond
 	f.disk, k.conn.rights = k.conn.rights[0], k.conn.rights[1:]
 	if f.door < 0 {
-		f.asked = &s
+		f.asked = true
 		return true
 	}
-	if err := k.handOver(&s); err != nil {
+	if err := k.handOver(); err != nil {
 		k.fatal("fork", err)
 	}
 	return true
@@ -220,7 +220,7 @@ func (k *keeper) language() string {
 
 // handOver gives the first process what its interpreter will use, which is its
 // word to go on.
-func (k *keeper) handOver(*protocol.Setup) error {
+func (k *keeper) handOver() error {
 	f := k.child
 	d := &driver{channel: -1, writable: true, lines: k.setup.language == languageBash}
 	var theirs [5]int
@@ -342,7 +342,7 @@ func (k *keeper) childReaped(pid int, status unix.WaitStatus) {
 	}
 	delete(t.known, pid)
 	f := child.child
-	t.users = append([]int{f.user}, t.users...) // used again as late as possible
+	t.users = append(t.users, f.user)
 	f.first, f.user = 0, 0
 	_ = unix.Close(f.pidfd)
 	f.pidfd = -1

@@ -84,13 +84,13 @@ func TestUsersOfTheDead(t *testing.T) {
 	t.Parallel()
 	k := &keeper{template: newTemplate(&protocol.Template{})}
 	users := k.template.users
-	first := users[len(users)-1]
-	k.template.users = users[:len(users)-1]
+	first := users[0]
+	k.template.users = users[1:]
 	k.template.known[7] = &keeper{epoll: -1, child: &forked{first: 7, user: first, pidfd: -1, door: -1, disk: -1}}
 	k.childReaped(7, unix.WaitStatus(0))
 	again := k.template.users
-	if len(again) != maxChildren || again[0] != first || again[len(again)-1] == first || k.template.known[7] != nil {
-		t.Errorf("of %d users %d is next, and the freed one, %d, is not last", len(again), again[len(again)-1], first)
+	if len(again) != maxChildren || again[len(again)-1] != first || again[0] == first || k.template.known[7] != nil {
+		t.Errorf("of %d users %d is next, and the freed one, %d, is not last", len(again), again[0], first)
 	}
 	seen := map[int]bool{}
 	for _, u := range again {

@@ -35,7 +35,7 @@ type template struct {
 	knocking map[int]int      // connections of processes that the template has not told of yet, by number
 	stirred  map[*keeper]bool // have something to do in this turn of the loop
 	timed    map[*keeper]bool // have a deadline
-	users    []int            // free places of children's users
+	users    []int            // free places of children's users, the one unused for longest first
 	prepared bool             // forks can be asked for
 	over     bool             // no more forks; the program ends with its last child
 }
@@ -56,7 +56,7 @@ func newTemplate(s *protocol.Template) *template {
 		children: map[int]*keeper{}, known: map[int]*keeper{}, knocking: map[int]int{},
 		stirred: map[*keeper]bool{}, timed: map[*keeper]bool{},
 	}
-	for n := maxChildren - 1; n >= 0; n-- {
+	for n := range maxChildren {
 		t.users = append(t.users, firstChildUser+n*childUserStep)
 	}
 	return t
@@ -193,8 +193,8 @@ func (k *keeper) endTemplate() {
 	t.waiting = nil
 }
 
-// prepareTemplate is reached when the template's driver has spoken: it imports what it
-// is to import.
+// prepareTemplate is reached when the template's driver has spoken: it imports
+// what it is to import.
 func (k *keeper) prepareTemplate() {
 	t := k.template
 	frame := channel.Template{Preload: t.setup.Preload, Exec: t.setup.Exec, Parts: t.plan.parts()}
