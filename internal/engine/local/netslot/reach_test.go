@@ -217,8 +217,9 @@ func TestSpoofedSource(t *testing.T) {
 				t.Errorf("from %s to %s: %v", from, to, err)
 			}
 			_ = conn.Close()
-			if now := s.counter(t, "pre"); (now > seen) == want {
-				t.Errorf("from %s: %d packets were dropped for their source", from, now-seen)
+			// What the kernel itself sends, of multicast groups, is dropped too.
+			if !want && s.counter(t, "pre") == seen {
+				t.Errorf("from %s: no packet was dropped for its source", from)
 			}
 		}
 		must(t, h.AddrDel(eth0, &netlink.Addr{IPNet: single(c.spoofed)}))

@@ -93,6 +93,7 @@ func (t table) names() ([]string, error) {
 type batch struct {
 	conn  *nftables.Conn
 	table *nftables.Table
+	sets  uint32
 	err   error
 }
 
@@ -121,8 +122,11 @@ func (b *batch) rules(chain *nftables.Chain, rules ...part) {
 	}
 }
 
+// set adds a set. Its number, which holds within the batch, is ours: the library
+// counts for all batches of the process, without a lock.
 func (b *batch) set(s *nftables.Set) {
-	s.Table = b.table
+	b.sets++
+	s.Table, s.ID = b.table, b.sets
 	b.note(b.conn.AddSet(s, nil))
 }
 
