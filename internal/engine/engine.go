@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"time"
 
 	"github.com/remuda-run/remuda/internal/remuda"
@@ -61,12 +62,32 @@ type Spec struct {
 	// Preload lists modules that a template of this generation imports.
 	Preload []string
 	Egress  remuda.Egress
+	// Layers are directories of the machine that the instance has read-only, in
+	// this order. They do not change while an instance or a template has them.
+	Layers []Layer
 	// Background says that nobody waits for the instance: until its first
 	// execution it gives way to others on a busy processor.
 	Background bool
 	// Linger is how long the sandbox outlives its server's connection before it
 	// ends itself; 0 ends it at once.
 	Linger time.Duration
+}
+
+// Layer is a directory of installed packages. Its subfolders say where they
+// belong: "python" is on the interpreter's module path, "node" holds a
+// node_modules that every script finds, "bin" is on the PATH, and "usr" is laid
+// over the environment's /usr.
+type Layer struct {
+	ID   remuda.LayerID
+	Path string // absolute, on the machine
+}
+
+// Listener is an Instance on whose loopback the server can listen: what runs
+// inside can connect to it, nothing else can, and no network is needed.
+type Listener interface {
+	// Listen opens a TCP port of 127.0.0.1 inside the sandbox; port 0 chooses
+	// one. It ends with the instance or when it is closed.
+	Listen(ctx context.Context, port int) (net.Listener, error)
 }
 
 // Retirer is an Engine that keeps something for a generation between its

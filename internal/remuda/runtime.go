@@ -97,6 +97,8 @@ type Definition struct {
 	Preload   []string
 	Isolation Isolation // "" is IsolationProcess
 	Egress    Egress    // nothing by default
+	Packages  []Package // installed in a layer of the generation's own
+	Others    string    // kept and given back, without a meaning
 }
 
 // Clone returns a copy that shares nothing with d.
@@ -104,6 +106,7 @@ func (d Definition) Clone() Definition {
 	d.Env = maps.Clone(d.Env)
 	d.Preload = slices.Clone(d.Preload)
 	d.Egress = d.Egress.Clone()
+	d.Packages = slices.Clone(d.Packages)
 	return d
 }
 
@@ -141,4 +144,6 @@ type RuntimePatch struct {
 	Preload     *[]string
 	Isolation   *Isolation
 	Egress      *Egress
+	Packages    *[]Package
+	Others      *string
 }
