@@ -55,6 +55,7 @@ type Engine struct {
 	// Together these are the same as filter.
 	templateFilter, childFilter []byte
 	words                       *lastWords
+	moves                       *os.File // open: moves between cgroups are cheap; may be nil
 	stock                       *stock
 	disks                       *diskMaker
 	slots                       *netslot.Slots
@@ -121,6 +122,9 @@ func (e *Engine) prepare() error {
 	hierarchy, err := cgroup.Detect()
 	if err != nil {
 		return unsupported("cgroups cannot be used", err.Error(), "mount cgroup2 at /sys/fs/cgroup with the controllers cpu, memory and pids", err)
+	}
+	if e.moves, err = cgroup.FavorMoves(); err != nil {
+		e.log.Info("moves between cgroups cannot be made cheap on this machine; cold starts take some milliseconds more", "error", err)
 	}
 	if e.herd, err = hierarchy.Open(e.opts.CgroupParent, "remuda-"+e.dir.herd); err != nil {
 		return unsupported("the engine's cgroup cannot be made", err.Error(), "give a parent cgroup without processes of its own (setting cgroup_parent)", err)
@@ -210,6 +214,9 @@ func (e *Engine) release() {
 	}
 	if e.words != nil {
 		e.words.close()
+	}
+	if e.moves != nil {
+		_ = e.moves.Close()
 	}
 	if e.uids != nil {
 		e.uids.close()
