@@ -50,6 +50,10 @@ type Locked struct {
 	Name    string   // in the manager's canonical form
 	Version string   // exact
 	Hashes  []string // "sha256:<hex>" or npm's "sha512-<base64>", sorted; one of them must match
+	// Asked says that the definition names it; others are needed by one that is.
+	Asked bool
+	// Build says that it is used to build others and is not in the layer.
+	Build bool
 }
 
 // Lock records everything that a layer is installed from. Equal locks make equal
