@@ -90,24 +90,6 @@ func FuzzStartTime(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, b []byte) { _, _ = parseStartTime(b) })
 }
 
-func TestHerdID(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "herd")
-	first, err := herdID(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if second, err := herdID(path); err != nil || second != first {
-		t.Errorf("the herd's name changed from %q to %q, %v", first, second, err)
-	}
-	if err := os.WriteFile(path, []byte("../../etc"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if id, err := herdID(path); err == nil {
-		t.Errorf("a damaged file gives %q", id)
-	}
-}
-
 // TestLongDataDir uses a directory whose sockets have no address of their own
 // length.
 func TestLongDataDir(t *testing.T) {

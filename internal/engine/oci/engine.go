@@ -100,7 +100,7 @@ func (e *Engine) site() (*site, error) {
 		return nil, err
 	}
 	if err := o.prepare(e); err != nil {
-		o.dir.close()
+		o.dir.Close()
 		return nil, err
 	}
 	e.opened = o
@@ -112,7 +112,7 @@ func (o *site) prepare(e *Engine) error {
 	if err != nil {
 		return unsupported("cgroups cannot be used", err.Error(), "mount cgroup2 at /sys/fs/cgroup with the controllers cpu, memory and pids", err)
 	}
-	if o.herd, err = hierarchy.Open(e.opts.CgroupParent, "remuda-oci-"+o.dir.herd); err != nil {
+	if o.herd, err = hierarchy.Open(e.opts.CgroupParent, "remuda-oci-"+o.dir.Herd); err != nil {
 		return unsupported("the engine's cgroup cannot be made", err.Error(), "give a parent cgroup without processes of its own (setting cgroup_parent)", err)
 	}
 	if o.root, err = makeRoot(o.dir, e.host.Root()); err != nil {
@@ -150,7 +150,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	if err == nil {
 		err = errors.Join(o.herd.Remove(), o.root.remove())
 	}
-	o.dir.close()
+	o.dir.Close()
 	if err != nil {
 		return fmt.Errorf("close engine: %w", err)
 	}

@@ -30,7 +30,7 @@ func (e *Engine) recoverWithout(ctx context.Context) ([]remuda.InstanceID, error
 	if err != nil {
 		return nil, err
 	}
-	defer dir.close()
+	defer dir.Close()
 	o := &site{dir: dir}
 	if err := o.prepare(e); err != nil {
 		return nil, err

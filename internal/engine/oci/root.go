@@ -9,6 +9,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/remuda-run/remuda/internal/engine/datadir"
 	"github.com/remuda-run/remuda/internal/guest"
 	"github.com/remuda-run/remuda/internal/guest/initbin"
 	"github.com/remuda-run/remuda/internal/guest/protocol"
@@ -34,7 +35,7 @@ type root struct {
 // makeRoot writes a new one. What of the machine is a single file is copied: each
 // mount costs every start.
 func makeRoot(dir *dataDir, from protocol.Root) (*root, error) {
-	r := &root{path: filepath.Join(dir.path, rootPrefix+randomHex(6)), placed: map[string]bool{}}
+	r := &root{path: dir.Sub(rootPrefix + datadir.RandomHex(6)), placed: map[string]bool{}}
 	if err := r.fill(from); err != nil {
 		return nil, errors.Join(err, r.remove())
 	}
