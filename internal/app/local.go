@@ -72,7 +72,7 @@ func RunLocal(ctx context.Context, o LocalOptions, run LocalRun, sink engine.Sin
 
 // runIn is RunLocal in a directory of its own, which the engine makes and locks.
 func runIn(ctx context.Context, o LocalOptions, dir string, run LocalRun, sink engine.Sink) (ex remuda.Execution, err error) {
-	began := timestamp()
+	began := remuda.Now()
 	eng, err := newLocalEngine(ctx, o.Config, dir, o.Logger)
 	if err != nil {
 		return ex, err
@@ -100,7 +100,7 @@ func runIn(ctx context.Context, o LocalOptions, dir string, run LocalRun, sink e
 			return ex, fmt.Errorf("put the file %s into the workspace: %w", f.Path, err)
 		}
 	}
-	started := timestamp()
+	started := remuda.Now()
 	ex.State, ex.StartedAt = remuda.ExecutionRunning, &started
 	req := run.Request
 	req.ID, req.KillOnTimeout = ex.ID, true
@@ -124,7 +124,7 @@ func runIn(ctx context.Context, o LocalOptions, dir string, run LocalRun, sink e
 
 // finish fills in how the execution ended.
 func finish(ex *remuda.Execution, inst engine.Instance, r engine.Result, began time.Time) {
-	ended := timestamp()
+	ended := remuda.Now()
 	ex.State, ex.ExitCode, ex.Value, ex.Error = r.State, r.ExitCode, r.Value, r.Error
 	ex.KilledBy, ex.Reason, ex.Usage, ex.OutputCut = r.KilledBy, r.Reason, r.Usage, r.OutputCut
 	ex.EndedAt = &ended
@@ -163,9 +163,6 @@ func executeInterruptibly(ctx context.Context, hurry <-chan struct{}, inst engin
 	<-watched
 	return result, err
 }
-
-// timestamp is now as the API has it.
-func timestamp() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
 // sweepLocal removes what runs left whose process was killed.
 func sweepLocal(ctx context.Context, o LocalOptions) error {

@@ -198,7 +198,7 @@ func (r *run) final(res engine.Result, bytes int64) remuda.Execution {
 	if r.killer != nil {
 		r.killer.Stop()
 	}
-	row, now := r.row, timestamp()
+	row, now := r.row, remuda.Now()
 	row.State, row.ExitCode, row.Value, row.Error = res.State, res.ExitCode, res.Value, res.Error
 	row.KilledBy, row.Reason = res.KilledBy, res.Reason
 	row.Usage = remuda.Usage{

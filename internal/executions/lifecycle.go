@@ -2,6 +2,8 @@ package executions
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/remuda-run/remuda/internal/remuda"
@@ -31,7 +33,7 @@ func (s *Service) abandon(ctx context.Context, ran, waited string) (n int, err e
 			if s.find(row.Organization, row.ID) != nil {
 				continue
 			}
-			now := timestamp()
+			now := remuda.Now()
 			reason := ran
 			if row.State == remuda.ExecutionQueued {
 				reason = waited
@@ -95,11 +97,7 @@ func (s *Service) repair(ctx context.Context) {
 func (s *Service) all() []*run {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := make([]*run, 0, len(s.live))
-	for _, r := range s.live {
-		list = append(list, r)
-	}
-	return list
+	return slices.Collect(maps.Values(s.live))
 }
 
 // Drain admits no more executions and waits for the ones that run. When ctx ends

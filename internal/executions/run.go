@@ -92,7 +92,7 @@ func (s *Service) begin(r *run) {
 // running notes the instance.
 func (r *run) running(inst engine.Instance, timings remuda.Timings) {
 	maps.Copy(r.timings, timings)
-	now := timestamp()
+	now := remuda.Now()
 	warm, cold := r.place.warmth()
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -343,13 +343,10 @@ func (s *Service) page(ctx context.Context, org remuda.OrganizationID, id remuda
 	return page, err
 }
 
-// timestamp is now as the store keeps it.
-func timestamp() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
-
 func entry(p remuda.Principal, id remuda.ExecutionID, details map[string]string) remuda.AuditEntry {
 	return remuda.AuditEntry{
 		Organization: p.Organization, User: p.User, Action: string(authz.ExecutionRun), Object: string(id),
-		Outcome: remuda.OutcomeOK, RequestID: p.RequestID, At: timestamp(), Details: details,
+		Outcome: remuda.OutcomeOK, RequestID: p.RequestID, At: remuda.Now(), Details: details,
 	}
 }
 

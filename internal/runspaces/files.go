@@ -102,7 +102,7 @@ func (s *Service) workspace(ctx context.Context, p remuda.Principal, action auth
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.transfer--
-		r.row.LastUsedAt = timestamp()
+		r.row.LastUsedAt = remuda.Now()
 	}), nil
 }
 

@@ -88,7 +88,7 @@ func (h *Hold) Release(o Outcome) {
 		defer h.r.mu.Unlock()
 		h.r.used = h.r.used || o.Ran
 		h.r.running = ""
-		h.r.row.LastUsedAt = timestamp()
+		h.r.row.LastUsedAt = remuda.Now()
 		if o.Dead {
 			h.r.endLocked(ending{state: remuda.RunspaceError, reason: o.Reason})
 		}

@@ -123,7 +123,7 @@ func (s *Service) ready(r *runspace, inst engine.Instance) error {
 	if !row.State.CanBecome(remuda.RunspaceReady) {
 		return remuda.Internal("preparing a runspace", fmt.Errorf("state %s cannot become ready", row.State))
 	}
-	row.State, row.Instance, row.LastUsedAt = remuda.RunspaceReady, inst.ID(), timestamp()
+	row.State, row.Instance, row.LastUsedAt = remuda.RunspaceReady, inst.ID(), remuda.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), s.set.PrepareTimeout)
 	defer cancel()
 	if err := s.store.Write(ctx, func(tx *store.Tx) error { return tx.UpdateRunspace(ctx, row) }); err != nil {
@@ -210,7 +210,7 @@ func (s *Service) finish(r *runspace) {
 func (r *runspace) final() remuda.Runspace {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	row, now := r.row, timestamp()
+	row, now := r.row, remuda.Now()
 	row.State, row.Error, row.EndedAt = r.ending.state, r.ending.reason, &now
 	return row
 }

@@ -2,6 +2,8 @@ package runspaces
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/remuda-run/remuda/internal/authz"
@@ -28,7 +30,7 @@ func (s *Service) abandon(ctx context.Context, reason string) (n int, err error)
 			if s.find(row.Organization, row.ID) != nil {
 				continue
 			}
-			now := timestamp()
+			now := remuda.Now()
 			row.State, row.Error, row.EndedAt = remuda.RunspaceError, reason, &now
 			if err := tx.UpdateRunspace(ctx, row); err != nil {
 				return err
@@ -89,11 +91,7 @@ func (s *Service) repair(ctx context.Context) {
 func (s *Service) all() []*runspace {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := make([]*runspace, 0, len(s.open))
-	for _, r := range s.open {
-		list = append(list, r)
-	}
-	return list
+	return slices.Collect(maps.Values(s.open))
 }
 
 // Drain admits no more runspaces, closes the open ones and returns when all are

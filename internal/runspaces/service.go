@@ -120,7 +120,7 @@ func (s *Service) check(req remuda.RunspaceRequest) []remuda.FieldError {
 }
 
 func (s *Service) row(p remuda.Principal, req remuda.RunspaceRequest, rt remuda.Runtime) remuda.Runspace {
-	now := timestamp()
+	now := remuda.Now()
 	row := remuda.Runspace{
 		ID: remuda.NewRunspaceID(), Organization: p.Organization, Name: req.Name, Owner: p.User,
 		Runtime: rt.ID, RuntimeName: rt.Name, State: remuda.RunspaceCreating,
@@ -275,13 +275,10 @@ func (s *Service) counts() map[remuda.RunspaceState]int {
 	return counts
 }
 
-// timestamp is now as the store keeps it.
-func timestamp() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
-
 func entry(p remuda.Principal, row remuda.Runspace, action authz.Action, details map[string]string) remuda.AuditEntry {
 	return remuda.AuditEntry{
 		Organization: row.Organization, User: p.User, Action: string(action), Object: string(row.ID),
-		Outcome: remuda.OutcomeOK, RequestID: p.RequestID, At: timestamp(), Details: details,
+		Outcome: remuda.OutcomeOK, RequestID: p.RequestID, At: remuda.Now(), Details: details,
 	}
 }
 

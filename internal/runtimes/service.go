@@ -69,7 +69,7 @@ func (s *Service) CreateRuntime(ctx context.Context, p remuda.Principal, d remud
 
 // create records a valid definition and makes it known. Needs changes.
 func (s *Service) create(ctx context.Context, p remuda.Principal, owner remuda.OrganizationID, d remuda.Definition) (remuda.Runtime, error) {
-	now := timestamp()
+	now := remuda.Now()
 	rt := remuda.Runtime{ID: remuda.NewRuntimeID(), Organization: owner, Definition: d, Generation: 1, CreatedAt: now, UpdatedAt: now}
 	err := s.store.Write(ctx, func(tx *store.Tx) error {
 		if err := tx.InsertRuntime(ctx, rt); err != nil {
@@ -158,7 +158,7 @@ func (s *Service) update(ctx context.Context, p remuda.Principal, ref string, pa
 		return old, &pool.Retirement{}, nil
 	}
 	rt := old
-	rt.Definition, rt.UpdatedAt = d, timestamp()
+	rt.Definition, rt.UpdatedAt = d, remuda.Now()
 	if rebuild {
 		rt.Generation++
 	}
@@ -209,7 +209,7 @@ func (s *Service) remove(ctx context.Context, p remuda.Principal, ref string) (*
 		if err := tx.DeleteRuntime(ctx, rt.Organization, rt.ID); err != nil {
 			return err
 		}
-		return tx.AppendAudit(ctx, entry(p, rt.Organization, rt.ID, timestamp(), map[string]string{"change": "delete", "name": rt.Name}))
+		return tx.AppendAudit(ctx, entry(p, rt.Organization, rt.ID, remuda.Now(), map[string]string{"change": "delete", "name": rt.Name}))
 	})
 	if err != nil {
 		return nil, err
@@ -319,9 +319,6 @@ func clone(rt remuda.Runtime) remuda.Runtime {
 	rt.Definition = rt.Definition.Clone()
 	return rt
 }
-
-// timestamp is now as the store keeps it.
-func timestamp() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
 func entry(p remuda.Principal, owner remuda.OrganizationID, id remuda.RuntimeID, at time.Time, details map[string]string) remuda.AuditEntry {
 	return remuda.AuditEntry{
