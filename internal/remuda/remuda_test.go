@@ -42,6 +42,8 @@ func TestStateTables(t *testing.T) {
 	checkTable(t, executionMoves, ExecutionQueued, ExecutionState.Final, ExecutionState.CanBecome)
 	checkTable(t, runspaceMoves, RunspaceCreating, RunspaceState.Final, RunspaceState.CanBecome)
 	checkTable(t, instanceMoves, InstanceCreating, InstanceState.Final, InstanceState.CanBecome)
+	checkTable(t, buildMoves, RuntimeUnknown, RuntimeStatus.Final, RuntimeStatus.CanBecome)
+	checkTable(t, packageMoves, PackageUnknown, PackageState.Final, PackageState.CanBecome)
 }
 
 func checkTable[S ~string](t *testing.T, moves map[S][]S, start S, final func(S) bool, can func(S, S) bool) {
@@ -96,7 +98,7 @@ func TestStatesPageIsTrue(t *testing.T) {
 	}
 	page := string(raw)
 	arrows := 0
-	for _, table := range []map[string][]string{plain(executionMoves), plain(runspaceMoves), plain(instanceMoves)} {
+	for _, table := range []map[string][]string{plain(executionMoves), plain(runspaceMoves), plain(instanceMoves), plain(buildMoves), plain(packageMoves)} {
 		for from, nexts := range table {
 			for _, to := range nexts {
 				arrows++

@@ -80,18 +80,34 @@ type PoolBounds struct {
 	MaxCached int // never more than this many idle ones
 }
 
+// VersionPolicy says which interpreters a version stands for.
+type VersionPolicy string
+
+// The version policies.
+const (
+	// VersionExact is that version, or the newest that continues it after a dot:
+	// 3.11 is 3.11.2. What the machine does not have is refused.
+	VersionExact VersionPolicy = "exact"
+	// VersionCompatible is the nearest interpreter of the same major version at or
+	// above the minor version that was asked for.
+	VersionCompatible VersionPolicy = "compatible"
+)
+
 // Definition is what a user says about a runtime. Any change makes a new
 // generation.
 type Definition struct {
 	Name        string // unique in its organization
 	Description string
 	Language    Language
-	Version     string // interpreter version; "" is the machine's default
-	Environment string // EnvironmentHost for now
-	Resources   Resources
-	ExecTimeout time.Duration // wall-clock limit of one execution; whole seconds on the wire
-	Pool        PoolBounds
-	Env         map[string]string // environment of every instance
+	// Version is the interpreter version that was asked for; "" is the machine's
+	// default. What it was found to mean is Build.Version.
+	Version       string
+	VersionPolicy VersionPolicy // "" is VersionExact
+	Environment   string        // EnvironmentHost for now
+	Resources     Resources
+	ExecTimeout   time.Duration // wall-clock limit of one execution; whole seconds on the wire
+	Pool          PoolBounds
+	Env           map[string]string // environment of every instance
 	// Preload lists modules that the generation's template imports before it is
 	// forked from. Only languages that can fork have it.
 	Preload   []string
@@ -116,9 +132,18 @@ type Runtime struct {
 	Organization OrganizationID // GlobalOrganization for built-ins
 	Definition
 	Generation int // number of the current generation, from 1
-	CreatedAt  time.Time
-	UpdatedAt  time.Time
+	// Serving is the number of the generation that instances are made of: the
+	// newest that became ready. 0 while none has.
+	Serving int
+	// Build is that of the current generation; its status is the runtime's. It is
+	// not stored with the runtime.
+	Build     Build
+	CreatedAt time.Time
+	UpdatedAt time.Time
 }
+
+// Key names the current generation.
+func (r Runtime) Key() GenerationKey { return GenerationKey{Runtime: r.ID, Number: r.Generation} }
 
 // GenerationKey names one immutable build of a runtime.
 type GenerationKey struct {
@@ -132,18 +157,21 @@ type RuntimePatch struct {
 	Description *string
 	Language    *Language
 	Version     *string
-	Environment *string
-	CPU         *float64
-	MemoryMB    *int
-	DiskMB      *int
-	Pids        *int
-	ExecTimeout *time.Duration
-	MinCached   *int
-	MaxCached   *int
-	Env         map[string]string // replaces the whole map when not nil
-	Preload     *[]string
-	Isolation   *Isolation
-	Egress      *Egress
-	Packages    *[]Package
-	Others      *string
+	// VersionPolicy changes with the version that it is for, if it is nil, to
+	// VersionExact.
+	VersionPolicy *VersionPolicy
+	Environment   *string
+	CPU           *float64
+	MemoryMB      *int
+	DiskMB        *int
+	Pids          *int
+	ExecTimeout   *time.Duration
+	MinCached     *int
+	MaxCached     *int
+	Env           map[string]string // replaces the whole map when not nil
+	Preload       *[]string
+	Isolation     *Isolation
+	Egress        *Egress
+	Packages      *[]Package
+	Others        *string
 }

@@ -54,6 +54,18 @@ var executionMoves = map[ExecutionState][]ExecutionState{
 	ExecutionRunning: {ExecutionSuccess, ExecutionError, ExecutionTimeout, ExecutionCanceled, ExecutionLost},
 }
 
+// A build that is not recorded yet is RuntimeUnknown: the first status of most is
+// their last.
+var buildMoves = map[RuntimeStatus][]RuntimeStatus{
+	RuntimeUnknown: {RuntimeBusy, RuntimeReady},
+	RuntimeBusy:    {RuntimeReady, RuntimeError},
+}
+
+var packageMoves = map[PackageState][]PackageState{
+	PackageUnknown:    {PackageInstalling, PackageInstalled, PackageNotInstalled},
+	PackageInstalling: {PackageInstalled, PackageNotInstalled, PackageUnknown},
+}
+
 var instanceMoves = map[InstanceState][]InstanceState{
 	InstanceCreating: {InstanceReady, InstanceError, InstanceStopped},
 	InstanceReady:    {InstanceActive, InstanceStopped, InstanceError},
@@ -77,6 +89,19 @@ func (s InstanceState) Final() bool { return len(instanceMoves[s]) == 0 }
 
 // CanBecome reports whether the table allows the change.
 func (s InstanceState) CanBecome(next InstanceState) bool { return allowed(instanceMoves, s, next) }
+
+// Final reports whether no further change can come.
+func (s RuntimeStatus) Final() bool { return len(buildMoves[s]) == 0 }
+
+// CanBecome reports whether the table allows the change.
+func (s RuntimeStatus) CanBecome(next RuntimeStatus) bool { return allowed(buildMoves, s, next) }
+
+// Final reports whether no further change can come.
+func (s PackageState) Final() bool { return len(packageMoves[s]) == 0 }
+
+// CanBecome reports whether the table allows the change. A build that is begun
+// again makes its packages unknown again.
+func (s PackageState) CanBecome(next PackageState) bool { return allowed(packageMoves, s, next) }
 
 func allowed[S comparable](moves map[S][]S, from, to S) bool {
 	return slices.Contains(moves[from], to)

@@ -32,14 +32,23 @@ type definition struct {
 	Isolation     remuda.Isolation  `json:"isolation,omitempty"`
 	EgressCIDRs   []netip.Prefix    `json:"egress_cidrs,omitempty"`
 	EgressNames   []string          `json:"egress_names,omitempty"`
+
+	VersionPolicy remuda.VersionPolicy `json:"version_policy,omitempty"`
+	Packages      []packageStatus      `json:"packages,omitempty"`
+	Others        string               `json:"others,omitempty"`
 }
 
 func encodeDefinition(d remuda.Definition) (string, error) {
+	var packages []packageStatus
+	for _, p := range d.Packages {
+		packages = append(packages, packageStatus{Name: p.Name, Version: p.Version, Description: p.Description, Manager: p.Manager})
+	}
 	raw, err := json.Marshal(definition{
 		Name: d.Name, Description: d.Description, Language: d.Language, Version: d.Version, Environment: d.Environment,
 		CPU: d.Resources.CPU, MemoryMB: d.Resources.MemoryMB, DiskMB: d.Resources.DiskMB, Pids: d.Resources.Pids,
 		ExecTimeoutUS: d.ExecTimeout.Microseconds(), MinCached: d.Pool.MinCached, MaxCached: d.Pool.MaxCached, Env: d.Env,
 		Preload: d.Preload, Isolation: d.Isolation, EgressCIDRs: d.Egress.CIDRs, EgressNames: d.Egress.Names,
+		VersionPolicy: d.VersionPolicy, Packages: packages, Others: d.Others,
 	})
 	return string(raw), err
 }
@@ -52,6 +61,13 @@ func decodeDefinition(raw string) (remuda.Definition, error) {
 	if d.Isolation == "" { // written before there was a choice
 		d.Isolation = remuda.IsolationProcess
 	}
+	if d.VersionPolicy == "" {
+		d.VersionPolicy = remuda.VersionExact
+	}
+	var packages []remuda.Package
+	for _, p := range d.Packages {
+		packages = append(packages, remuda.Package{Name: p.Name, Version: p.Version, Description: p.Description, Manager: p.Manager})
+	}
 	return remuda.Definition{
 		Name: d.Name, Description: d.Description, Language: d.Language, Version: d.Version, Environment: d.Environment,
 		Resources:   remuda.Resources{CPU: d.CPU, MemoryMB: d.MemoryMB, DiskMB: d.DiskMB, Pids: d.Pids},
@@ -61,15 +77,17 @@ func decodeDefinition(raw string) (remuda.Definition, error) {
 		Preload:     d.Preload,
 		Isolation:   d.Isolation,
 		Egress:      remuda.Egress{CIDRs: d.EgressCIDRs, Names: d.EgressNames},
+
+		VersionPolicy: d.VersionPolicy, Packages: packages, Others: d.Others,
 	}, nil
 }
 
-const runtimeColumns = "organization, id, definition, generation, created_at, updated_at"
+const runtimeColumns = "organization, id, definition, generation, serving, created_at, updated_at"
 
 func scanRuntime(r scanner) (rt remuda.Runtime, err error) {
 	var created, updated int64
 	var raw string
-	if err := r.Scan(&rt.Organization, &rt.ID, &raw, &rt.Generation, &created, &updated); err != nil {
+	if err := r.Scan(&rt.Organization, &rt.ID, &raw, &rt.Generation, &rt.Serving, &created, &updated); err != nil {
 		return rt, err
 	}
 	rt.CreatedAt, rt.UpdatedAt = timeOf(created), timeOf(updated)
@@ -84,22 +102,22 @@ func (tx *Tx) InsertRuntime(ctx context.Context, rt remuda.Runtime) error {
 		return remuda.Internal("encoding a runtime", err)
 	}
 	_, err = tx.exec(ctx, "adding a runtime",
-		`INSERT INTO runtimes (organization, id, name, language, definition, generation, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		string(rt.Organization), string(rt.ID), rt.Name, string(rt.Language), raw, rt.Generation, micros(rt.CreatedAt), micros(rt.UpdatedAt))
+		`INSERT INTO runtimes (organization, id, name, language, definition, generation, serving, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		string(rt.Organization), string(rt.ID), rt.Name, string(rt.Language), raw, rt.Generation, rt.Serving, micros(rt.CreatedAt), micros(rt.UpdatedAt))
 	return tx.conflictError(err, "a runtime named %q exists already", rt.Name)
 }
 
-// UpdateRuntime changes the definition, the current generation and UpdatedAt.
+// UpdateRuntime changes the definition, the current and the serving generation and UpdatedAt.
 func (tx *Tx) UpdateRuntime(ctx context.Context, rt remuda.Runtime) error {
 	raw, err := encodeDefinition(rt.Definition)
 	if err != nil {
 		return remuda.Internal("encoding a runtime", err)
 	}
 	n, err := tx.exec(ctx, "changing a runtime",
-		`UPDATE runtimes SET name = $3, language = $4, definition = $5, generation = $6, updated_at = $7
+		`UPDATE runtimes SET name = $3, language = $4, definition = $5, generation = $6, serving = $7, updated_at = $8
 		WHERE organization = $1 AND id = $2`,
-		string(rt.Organization), string(rt.ID), rt.Name, string(rt.Language), raw, rt.Generation, micros(rt.UpdatedAt))
+		string(rt.Organization), string(rt.ID), rt.Name, string(rt.Language), raw, rt.Generation, rt.Serving, micros(rt.UpdatedAt))
 	if err == nil && n == 0 {
 		return remuda.NotFound("runtime", string(rt.ID))
 	}
@@ -155,8 +173,12 @@ func (tx *Tx) AllRuntimes(ctx context.Context) ([]remuda.Runtime, error) {
 	return all(ctx, tx, "reading all runtimes", scanRuntime, "SELECT "+runtimeColumns+" FROM runtimes ORDER BY organization, id")
 }
 
-// DeleteRuntime removes a runtime. Its generations stay: executions name them.
+// DeleteRuntime removes a runtime and its builds. Its generations stay: executions
+// name them.
 func (tx *Tx) DeleteRuntime(ctx context.Context, org remuda.OrganizationID, id remuda.RuntimeID) error {
+	if err := tx.deleteBuilds(ctx, org, id); err != nil {
+		return err
+	}
 	n, err := tx.exec(ctx, "removing a runtime", "DELETE FROM runtimes WHERE organization = $1 AND id = $2", string(org), string(id))
 	if err == nil && n == 0 {
 		return remuda.NotFound("runtime", string(id))

@@ -136,7 +136,7 @@ func testRuntimes(in subject) {
 	taken.Name = rt.Name
 	wantCode(t, f.tryWrite(func(ctx context.Context, tx *store.Tx) error { return tx.InsertRuntime(ctx, taken) }), remuda.CodeConflict)
 	first := rt.Clone()
-	rt.Generation, rt.Env, rt.UpdatedAt = 2, nil, now()
+	rt.Generation, rt.Serving, rt.Env, rt.UpdatedAt = 2, 1, nil, now()
 	f.write(func(ctx context.Context, tx *store.Tx) error { return tx.UpdateRuntime(ctx, rt) })
 	f.read(func(ctx context.Context, tx *store.Tx) error {
 		got, err := tx.Runtime(ctx, f.org, rt.ID)

@@ -29,7 +29,7 @@ func testOldRows(in subject) {
 	f.read(func(ctx context.Context, tx *store.Tx) error {
 		gotRuntime, err := tx.Runtime(ctx, f.org, rt.ID)
 		same(t, gotRuntime.Definition, remuda.Definition{
-			Name: "old", Language: remuda.LanguagePython, Environment: remuda.EnvironmentHost, ExecTimeout: time.Minute, Isolation: remuda.IsolationProcess,
+			Name: "old", Language: remuda.LanguagePython, Environment: remuda.EnvironmentHost, ExecTimeout: time.Minute, Isolation: remuda.IsolationProcess, VersionPolicy: remuda.VersionExact,
 			Resources: remuda.Resources{CPU: 1, MemoryMB: 64, DiskMB: 32, Pids: 16}, Pool: remuda.PoolBounds{MaxCached: 2},
 		})
 		gotExecution, err2 := tx.Execution(ctx, f.org, ex.ID)

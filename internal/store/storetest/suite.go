@@ -43,6 +43,7 @@ func Run(t *testing.T, b Backend) {
 		"Accounts":          testAccounts,
 		"Tokens":            testTokens,
 		"Runtimes":          testRuntimes,
+		"Builds":            testBuilds,
 		"Runspaces":         testRunspaces,
 		"Executions":        testExecutions,
 		"Output":            testOutput,
@@ -161,7 +162,8 @@ func newRuntime(org remuda.OrganizationID) remuda.Runtime {
 			Name: newName("runtime"), Description: "d\n\"'`%", Language: remuda.LanguagePython, Version: "3.11", Environment: remuda.EnvironmentHost,
 			Resources: remuda.Resources{CPU: 0.25, MemoryMB: 64, DiskMB: 32, Pids: 16}, ExecTimeout: 90 * time.Second,
 			Pool: remuda.PoolBounds{MinCached: 1, MaxCached: 3}, Env: map[string]string{"A": "1", "Ä": "\u2028"},
-			Preload: []string{"json", "xml.dom"}, Isolation: remuda.IsolationGVisor,
+			Preload: []string{"json", "xml.dom"}, Isolation: remuda.IsolationGVisor, VersionPolicy: remuda.VersionCompatible, Others: "kept\n{",
+			Packages: []remuda.Package{{Name: "numpy", Version: "latest", Description: "d"}, {Name: "jq", Manager: remuda.ManagerApt}},
 			Egress: remuda.Egress{
 				CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}, Names: []string{"a.example"},
 			},

@@ -28,29 +28,54 @@ type operation = func(context.Context, *store.Tx, remuda.OrganizationID) error
 var makers = []func(context.Context, *store.Tx, remuda.OrganizationID) (object, error){
 	func(ctx context.Context, tx *store.Tx, org remuda.OrganizationID) (object, error) {
 		rt := newRuntime(org)
+		seq := int64(1)
 		return object{"runtime", org, map[string]operation{
-			"get": func(ctx context.Context, tx *store.Tx, o remuda.OrganizationID) error {
-				_, err := tx.Runtime(ctx, o, rt.ID)
-				return err
-			},
-			"byname": func(ctx context.Context, tx *store.Tx, o remuda.OrganizationID) error {
-				_, err := tx.RuntimeByName(ctx, o, rt.Name)
-				return err
-			},
-			"update": func(ctx context.Context, tx *store.Tx, o remuda.OrganizationID) error {
-				c := rt
-				c.Organization = o
-				return tx.UpdateRuntime(ctx, c)
-			},
-			"list": func(ctx context.Context, tx *store.Tx, o remuda.OrganizationID) error {
-				l, _, err := tx.Runtimes(ctx, []remuda.OrganizationID{o}, "", remuda.Page{Limit: 200})
-				return listed(err, slices.ContainsFunc(l, func(x remuda.Runtime) bool { return x.ID == rt.ID }))
-			},
-			"generation": func(ctx context.Context, tx *store.Tx, o remuda.OrganizationID) error {
-				_, err := tx.Generation(ctx, o, remuda.GenerationKey{Runtime: rt.ID, Number: 1})
-				return err
-			},
-		}}, firstError(tx.InsertRuntime(ctx, rt), tx.InsertGeneration(ctx, org, remuda.GenerationKey{Runtime: rt.ID, Number: 1}, rt.Definition, now()))
+				"get": func(ctx context.Context, tx *store.Tx, o remuda.OrganizationID) error {
+					_, err := tx.Runtime(ctx, o, rt.ID)
+					return err
+				},
+				"byname": func(ctx context.Context, tx *store.Tx, o remuda.OrganizationID) error {
+					_, err := tx.RuntimeByName(ctx, o, rt.Name)
+					return err
+				},
+				"update": func(ctx context.Context, tx *store.Tx, o remuda.OrganizationID) error {
+					c := rt
+					c.Organization = o
+					return tx.UpdateRuntime(ctx, c)
+				},
+				"list": func(ctx context.Context, tx *store.Tx, o remuda.OrganizationID) error {
+					l, _, err := tx.Runtimes(ctx, []remuda.OrganizationID{o}, "", remuda.Page{Limit: 200})
+					return listed(err, slices.ContainsFunc(l, func(x remuda.Runtime) bool { return x.ID == rt.ID }))
+				},
+				"generation": func(ctx context.Context, tx *store.Tx, o remuda.OrganizationID) error {
+					_, err := tx.Generation(ctx, o, remuda.GenerationKey{Runtime: rt.ID, Number: 1})
+					return err
+				},
+				"build": func(ctx context.Context, tx *store.Tx, o remuda.OrganizationID) error {
+					_, err := tx.Build(ctx, o, rt.Key())
+					return err
+				},
+				"change build": func(ctx context.Context, tx *store.Tx, o remuda.OrganizationID) error {
+					return tx.UpdateBuild(ctx, o, newBuild(rt.Key()))
+				},
+				"builds": func(ctx context.Context, tx *store.Tx, o remuda.OrganizationID) error {
+					l, _, err := tx.Builds(ctx, o, rt.ID, remuda.Page{})
+					return listed(err, len(l) > 0)
+				},
+				"log": func(ctx context.Context, tx *store.Tx, o remuda.OrganizationID) error {
+					l, err := tx.BuildLog(ctx, o, rt.Key(), 0, 1)
+					return listed(err, len(l) > 0)
+				},
+				"end of log": func(ctx context.Context, tx *store.Tx, o remuda.OrganizationID) error {
+					last, _, err := tx.BuildLogEnd(ctx, o, rt.Key())
+					return listed(err, last > 0)
+				},
+				"add to log": func(ctx context.Context, tx *store.Tx, o remuda.OrganizationID) error {
+					seq++
+					return tx.AppendBuildLog(ctx, o, rt.Key(), []remuda.OutputRecord{{Seq: seq, Data: []byte("x")}})
+				},
+			}}, firstError(tx.InsertRuntime(ctx, rt), tx.InsertGeneration(ctx, org, rt.Key(), rt.Definition, now()), tx.InsertBuild(ctx, org, newBuild(rt.Key())),
+				tx.AppendBuildLog(ctx, org, rt.Key(), []remuda.OutputRecord{{Seq: 1, Data: []byte("x")}}))
 	},
 	func(ctx context.Context, tx *store.Tx, org remuda.OrganizationID) (object, error) {
 		rs := newRunspace(org)
