@@ -84,7 +84,20 @@ type Token struct {
 	Hash         string // hex SHA-256 of the secret
 	ExpiresAt    *time.Time
 	CreatedAt    time.Time
+	Purpose      TokenPurpose
+	Idle         time.Duration // of a session: how long it lives without being used
+	Parent       TokenID       // the token it was made from and ends with; "" is none
 }
+
+// TokenPurpose says what a token is for.
+type TokenPurpose string
+
+// The purposes of tokens.
+const (
+	TokenBearer   TokenPurpose = ""         // acts until it expires or is revoked
+	TokenSession  TokenPurpose = "session"  // acts, and is prolonged whenever it is used
+	TokenIdentity TokenPurpose = "identity" // does nothing but open sessions
+)
 
 // Principal is who is asking: a user acting in one organization. It is made by
 // authentication and passed explicitly to every service call.
@@ -97,6 +110,7 @@ type Principal struct {
 	Scope        Scope
 	Token        TokenID // "" when authenticated by password
 	RequestID    string  // for the audit log
+	Comment      string  // why, in the caller's words; for the audit log
 }
 
 // Page asks for one page of a list. Cursor is the "next" of the page before.

@@ -3,25 +3,27 @@ package store
 import (
 	"context"
 	"database/sql"
+	"time"
 
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
-const tokenColumns = "organization, id, user_id, name, scope, hash, expires_at, created_at"
+const tokenColumns = "organization, id, user_id, name, scope, hash, expires_at, created_at, purpose, idle_us, parent"
 
 func scanToken(r scanner) (t remuda.Token, err error) {
-	var created int64
+	var created, idle int64
 	var expires sql.NullInt64
-	err = r.Scan(&t.Organization, &t.ID, &t.User, &t.Name, &t.Scope, &t.Hash, &expires, &created)
-	t.ExpiresAt, t.CreatedAt = nullTime(expires), timeOf(created)
+	err = r.Scan(&t.Organization, &t.ID, &t.User, &t.Name, &t.Scope, &t.Hash, &expires, &created, &t.Purpose, &idle, &t.Parent)
+	t.ExpiresAt, t.CreatedAt, t.Idle = nullTime(expires), timeOf(created), time.Duration(idle)*time.Microsecond
 	return t, err
 }
 
 // InsertToken adds a token.
 func (tx *Tx) InsertToken(ctx context.Context, t remuda.Token) error {
 	_, err := tx.exec(ctx, "adding a token",
-		"INSERT INTO tokens ("+tokenColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-		string(t.Organization), string(t.ID), string(t.User), t.Name, string(t.Scope), t.Hash, nullMicros(t.ExpiresAt), micros(t.CreatedAt))
+		"INSERT INTO tokens ("+tokenColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+		string(t.Organization), string(t.ID), string(t.User), t.Name, string(t.Scope), t.Hash, nullMicros(t.ExpiresAt), micros(t.CreatedAt),
+		string(t.Purpose), t.Idle.Microseconds(), string(t.Parent))
 	return tx.conflictError(err, "the token exists already")
 }
 
@@ -66,4 +68,25 @@ func (tx *Tx) DeleteToken(ctx context.Context, org remuda.OrganizationID, id rem
 		return remuda.NotFound("token", string(id))
 	}
 	return err
+}
+
+// ProlongToken moves the expiry of a token.
+func (tx *Tx) ProlongToken(ctx context.Context, org remuda.OrganizationID, id remuda.TokenID, until time.Time) error {
+	n, err := tx.exec(ctx, "prolonging a token", "UPDATE tokens SET expires_at = $3 WHERE organization = $1 AND id = $2", string(org), string(id), micros(until))
+	if err == nil && n == 0 {
+		return remuda.NotFound("token", string(id))
+	}
+	return err
+}
+
+// DeleteExpiredTokens removes a user's tokens of a purpose that have expired before
+// a time, and returns how many are left.
+func (tx *Tx) DeleteExpiredTokens(ctx context.Context, org remuda.OrganizationID, user remuda.UserID, purpose remuda.TokenPurpose, before time.Time) (int, error) {
+	_, err := tx.exec(ctx, "removing expired tokens",
+		"DELETE FROM tokens WHERE organization = $1 AND user_id = $2 AND purpose = $3 AND expires_at < $4", string(org), string(user), string(purpose), micros(before))
+	if err != nil {
+		return 0, err
+	}
+	return one(ctx, tx, "counting tokens", nil, scanInt,
+		"SELECT count(*) FROM tokens WHERE organization = $1 AND user_id = $2 AND purpose = $3", string(org), string(user), string(purpose))
 }

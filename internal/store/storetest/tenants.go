@@ -144,6 +144,7 @@ var makers = []func(context.Context, *store.Tx, remuda.OrganizationID) (object, 
 			},
 		}}, firstError(tx.InsertUser(ctx, u), tx.InsertToken(ctx, tok), tx.PutMembership(ctx, remuda.Membership{Organization: org, User: u.ID, Role: remuda.RoleMonitor}))
 	},
+	makeScript,
 	func(ctx context.Context, tx *store.Tx, org remuda.OrganizationID) (object, error) {
 		id := remuda.NewExecutionID()
 		return object{"audit", org, map[string]operation{
