@@ -158,13 +158,17 @@ func (k *Conn) SetUp(ctx context.Context, setup *protocol.Setup) (protocol.Ready
 }
 
 // SendSetup tells the keeper what sandbox to build, and passes it the descriptor
-// of the disk unless that is negative. WaitReady has to follow.
-func (k *Conn) SendSetup(setup *protocol.Setup, disk int) error {
+// of the disk unless that is negative, and those of setup.Mounts. WaitReady has to
+// follow.
+func (k *Conn) SendSetup(setup *protocol.Setup, disk int, mounts ...int) error {
 	var err error
-	if disk < 0 {
+	if disk >= 0 {
+		mounts = append([]int{disk}, mounts...)
+	}
+	if len(mounts) == 0 {
 		err = k.send(protocol.TypeSetup, setup)
 	} else {
-		err = k.sendWithFD(protocol.TypeSetup, setup, disk)
+		err = k.sendWithFDs(protocol.TypeSetup, setup, mounts)
 	}
 	if err != nil {
 		return fmt.Errorf("send the setup: %w", err)
@@ -172,14 +176,14 @@ func (k *Conn) SendSetup(setup *protocol.Setup, disk int) error {
 	return nil
 }
 
-// sendWithFD writes a frame and passes a descriptor with it.
-func (k *Conn) sendWithFD(t protocol.Type, message protocol.Message, fd int) error {
+// sendWithFDs writes a frame and passes descriptors with it.
+func (k *Conn) sendWithFDs(t protocol.Type, message protocol.Message, fds []int) error {
 	frame := protocol.AppendFrame(nil, t, message)
 	k.sending.Lock()
 	defer k.sending.Unlock()
-	// The descriptor comes with the first bytes; the rest may not fit into the
+	// The descriptors come with the first bytes; the rest may not fit into the
 	// same call.
-	n, _, err := k.conn.WriteMsgUnix(frame, unix.UnixRights(fd), nil)
+	n, _, err := k.conn.WriteMsgUnix(frame, unix.UnixRights(fds...), nil)
 	if err != nil {
 		return err
 	}

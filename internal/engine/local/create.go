@@ -87,6 +87,7 @@ func checkSpec(spec engine.Spec) error {
 	if spec.Environment != "" && spec.Environment != remuda.EnvironmentHost {
 		wrong = append(wrong, remuda.FieldError{Field: "environment", Message: "must be \"" + remuda.EnvironmentHost + "\" on this engine"})
 	}
+	wrong = append(wrong, checkLayers(spec.Layers)...)
 	r := spec.Resources
 	for _, limit := range []struct {
 		field string
@@ -198,10 +199,15 @@ func (i *Instance) sendSetup(driver guest.Program, quota diskQuota) error {
 		// All else is the template's.
 		setup = protocol.Setup{DiskFD: true, LingerMS: setup.LingerMS}
 	}
+	layers, err := i.layers(&setup)
+	if err != nil {
+		return err
+	}
+	defer layers.close()
 	switch {
 	case i.disk != nil:
 		defer i.disk.passed()
-		return b.conn.SendSetup(&setup, i.disk.mount)
+		return b.conn.SendSetup(&setup, i.disk.mount, layers.fds...)
 	case b.forked:
 		mount, err := memoryDisk(quota, b.owner)
 		if err != nil {
@@ -210,7 +216,7 @@ func (i *Instance) sendSetup(driver guest.Program, quota diskQuota) error {
 		defer func() { _ = unix.Close(mount) }()
 		return b.conn.SendSetup(&setup, mount)
 	default:
-		return b.conn.SendSetup(&setup, -1)
+		return b.conn.SendSetup(&setup, -1, layers.fds...)
 	}
 }
 

@@ -71,7 +71,7 @@ func SetupOf(spec engine.Spec, driver guest.Program) (protocol.Setup, error) {
 	quota := quotaOf(spec.Resources)
 	return protocol.Setup{
 		Hostname: hostname, DiskBytes: quota.bytes, DiskInodes: quota.inodes, UID: sandboxUID, GID: sandboxGID,
-		Argv: driver.Argv, Language: string(spec.Language), Env: environment(spec.Env), Cwd: protocol.Workspace,
+		Argv: driver.Argv, Language: string(spec.Language), Env: environment(spec.Env, spec.Layers), Cwd: protocol.Workspace,
 		Limits: rlimits(spec.Resources), Seccomp: filter,
 	}, nil
 }

@@ -211,7 +211,7 @@ func judge(t *testing.T, all []seen, want seen) {
 	if got := fmt.Sprintf("%v %v %v %v %v %v %v", s["fds"], s["cwd"], s["umask"], s["zone"], s["locale"], s["canaries"], s["threads"]); got != "[0 1 2 1000] /workspace 18 [UTC UTC] C.UTF-8 [] 1" {
 		t.Errorf("an instance that was not forked has %v", s)
 	}
-	env := environment(map[string]string{"OWN": "wörd"})
+	env := environment(map[string]string{"OWN": "wörd"}, nil)
 	if own := s["environ"].(map[string]any); len(own) != len(env) || own["OWN"] != "wörd" || own["HOME"] != env["HOME"] {
 		t.Errorf("its environment is %v", own)
 	}

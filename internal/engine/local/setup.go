@@ -47,14 +47,14 @@ func (e *Engine) setup(spec engine.Spec, driver guest.Program, quota diskQuota) 
 		DiskBytes: quota.bytes, DiskInodes: quota.inodes, DiskFD: quota.image,
 		UID: sandboxUID, GID: sandboxGID,
 		Argv: driver.Argv, Language: string(spec.Language),
-		Env: environment(spec.Env), Cwd: protocol.Workspace,
+		Env: environment(spec.Env, spec.Layers), Cwd: protocol.Workspace,
 		Limits: rlimits(spec.Resources), Seccomp: e.filter,
 		LingerMS: linger.Milliseconds(),
 	}
 }
 
 // environment is what every interpreter has, and what the runtime adds.
-func environment(own map[string]string) map[string]string {
+func environment(own map[string]string, layers []engine.Layer) map[string]string {
 	env := map[string]string{
 		"HOME": protocol.Workspace,
 		"LANG": "C.UTF-8",
@@ -65,6 +65,7 @@ func environment(own map[string]string) map[string]string {
 		"TZ":    "UTC",
 	}
 	maps.Copy(env, own)
+	layerEnvironment(env, own, layers)
 	return env
 }
 

@@ -116,7 +116,7 @@ func (ts *templates) of(ctx context.Context, spec engine.Spec) *template {
 
 func (t *template) serves(spec engine.Spec) bool {
 	return spec.Language == t.spec.Language && spec.Version == t.spec.Version &&
-		maps.Equal(spec.Env, t.spec.Env) && slices.Equal(spec.Preload, t.spec.Preload)
+		maps.Equal(spec.Env, t.spec.Env) && slices.Equal(spec.Preload, t.spec.Preload) && slices.Equal(spec.Layers, t.spec.Layers)
 }
 
 // want begins to make the generation's template, unless there is one or cannot
@@ -252,7 +252,13 @@ func (t *template) start(ctx context.Context) (_ *blank, refused bool, err error
 		setup.Language = string(remuda.LanguagePython)
 		setup.Template.Exec, setup.Template.Language = t.driver.Argv, string(t.spec.Language)
 	}
-	if err := b.conn.SendSetup(&setup, -1); err != nil {
+	layers, err := openLayers(t.spec.Layers)
+	if err != nil {
+		return nil, false, err
+	}
+	defer layers.close()
+	setup.Mounts = layers.targets
+	if err := b.conn.SendSetup(&setup, -1, layers.fds...); err != nil {
 		return nil, false, err
 	}
 	if _, err := b.conn.WaitReady(ctx); err != nil {

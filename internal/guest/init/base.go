@@ -64,7 +64,7 @@ func makeTarget(target string, dir bool) error {
 }
 
 func (b *baseBuilder) fillRoot() error {
-	for _, dir := range []string{"/proc", "/sys", emptyDir, "/dev/pts", "/root", "/home", keeperDir, childDisk} {
+	for _, dir := range []string{"/proc", "/sys", emptyDir, "/dev/pts", "/root", "/home", keeperDir, childDisk, protocol.LayerDir, protocol.NodeModules} {
 		if err := os.MkdirAll(b.in(dir), 0o755); err != nil {
 			return err
 		}

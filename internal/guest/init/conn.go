@@ -113,7 +113,7 @@ func (c *conn) read(rights bool) (int, error) {
 		c.in = c.in[:len(c.in)+max(n, 0)]
 		return n, err
 	}
-	oob := make([]byte, unix.CmsgSpace(4*4))
+	oob := make([]byte, unix.CmsgSpace(4*(protocol.MaxMounts+2)))
 	n, oobn, _, _, err := unix.Recvmsg(c.fd, into, oob, unix.MSG_CMSG_CLOEXEC)
 	if err != nil {
 		return n, err

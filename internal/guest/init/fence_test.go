@@ -33,7 +33,7 @@ func TestFence(t *testing.T) {
 		"{l.split(':')[2].strip() for l in open('/proc/self/cgroup')}":                                  "{'/'}",
 		"open('/proc/self/oom_score_adj').read()":                                                       "500\n",
 		"resource.getrlimit(resource.RLIMIT_NOFILE), resource.getrlimit(resource.RLIMIT_CORE)":          "((1024, 1024), (0, 0))",
-		"sorted(os.listdir('/'))":                                               "['bin', 'dev', 'etc', 'home', 'lib', 'lib64', 'proc', 'root', 'run', 'sbin', 'sys', 'tmp', 'usr', 'var', 'workspace']",
+		"sorted(os.listdir('/'))":                                               "['bin', 'dev', 'etc', 'home', 'layer', 'lib', 'lib64', 'node_modules', 'proc', 'root', 'run', 'sbin', 'sys', 'tmp', 'usr', 'var', 'workspace']",
 		"sorted(os.listdir('/dev'))":                                            "['fd', 'full', 'null', 'ptmx', 'pts', 'random', 'shm', 'stderr', 'stdin', 'stdout', 'tty', 'urandom', 'zero']",
 		"os.listdir('/workspace'), os.listdir('/tmp')":                          "([], [])",
 		"[p for p in os.listdir('/proc') if p.isdigit()] == [str(os.getpid())]": "True",

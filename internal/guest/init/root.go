@@ -39,14 +39,15 @@ var writable = []struct {
 
 // rootBuilder makes the root that the interpreter sees and moves into it.
 type rootBuilder struct {
-	setup *protocol.Setup
-	disk  int        // descriptor of a detached mount, or -1
-	plan  *childPlan // of a template: what its children are to repeat
+	setup  *protocol.Setup
+	disk   int        // descriptor of a detached mount, or -1
+	mounts []int      // descriptors of those that setup.Mounts places
+	plan   *childPlan // of a template: what its children are to repeat
 }
 
 func (r *rootBuilder) build() error {
 	defer unix.Umask(unix.Umask(0))
-	for _, step := range []func() error{r.begin, r.terminals, r.attachDisk, r.proc, r.enter} {
+	for _, step := range []func() error{r.begin, r.terminals, r.attachDisk, r.attachMounts, r.proc, r.enter} {
 		if err := step(); err != nil {
 			return err
 		}

@@ -48,7 +48,8 @@ func (k *keeper) setUp(s protocol.Setup) bool {
 		}
 		disk, k.conn.rights = k.conn.rights[0], k.conn.rights[1:]
 	}
-	r := rootBuilder{setup: &s, disk: disk}
+	r := rootBuilder{setup: &s, disk: disk, mounts: k.conn.rights}
+	k.conn.rights = nil
 	stages := []stage{
 		{"cgroup namespace", func() error { return unix.Unshare(unix.CLONE_NEWCGROUP) }},
 		{"loopback", loopbackUp},

@@ -25,6 +25,7 @@ func (m *Setup) fields(c *coder) {
 	c.int64(&m.DiskBytes)
 	c.int64(&m.DiskInodes)
 	c.bool(&m.DiskFD)
+	list(c, &m.Mounts, stringField)
 	c.int(&m.UID)
 	c.int(&m.GID)
 	list(c, &m.Argv, stringField)

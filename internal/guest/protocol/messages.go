@@ -59,9 +59,13 @@ type Setup struct {
 	// DiskBytes and DiskInodes bound the one writable file system (workspace,
 	// /tmp, /var/tmp, /dev/shm). With DiskFD it is the mount passed as the
 	// first descriptor with this frame; without, a tmpfs.
-	DiskBytes  int64             `json:"disk_bytes"`
-	DiskInodes int64             `json:"disk_inodes"`
-	DiskFD     bool              `json:"disk_fd,omitempty"`
+	DiskBytes  int64 `json:"disk_bytes"`
+	DiskInodes int64 `json:"disk_inodes"`
+	DiskFD     bool  `json:"disk_fd,omitempty"`
+	// Mounts says where the detached mounts go that come with this frame after the
+	// disk's, in order: read-only file systems that the server has made. A
+	// contained keeper has none.
+	Mounts     []string          `json:"mounts,omitempty"`
 	UID        int               `json:"uid"` // of the interpreter, inside the user namespace
 	GID        int               `json:"gid"`
 	Argv       []string          `json:"argv"`   // of the driver
@@ -159,7 +163,7 @@ type Linger struct {
 // End is how an execution ended. It comes after its last Output.
 type End struct {
 	ID        string            `json:"id"`
-	State     string            `json:"state"` // success, error, timeout, canceled
+	State     string            `json:"state"` // success, error, timeout, canceled; lost if the script was never begun
 	ExitCode  *int              `json:"exit_code,omitempty"`
 	ValueJSON json.RawMessage   `json:"value_json,omitempty"`
 	ValueText string            `json:"value_text,omitempty"`
