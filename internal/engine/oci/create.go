@@ -114,6 +114,12 @@ func checkSpec(spec engine.Spec) error {
 			Remedy: "remove the runtime's egress, or use isolation \"process\"",
 		}
 	}
+	if len(spec.Layers) > 0 {
+		return &remuda.Error{
+			Code: remuda.CodeUnsupported, Message: "a sandbox of the class gvisor has no packages", Cause: "package layers are mounted for isolation \"process\" only",
+			Remedy: "remove the runtime's packages, or use isolation \"process\"",
+		}
+	}
 	return nil
 }
 
