@@ -159,14 +159,9 @@ func (tx *Tx) Builds(ctx context.Context, org remuda.OrganizationID, runtime rem
 	if err != nil {
 		return nil, "", err
 	}
-	rows, err := all(ctx, tx, "listing builds", scanBuild,
+	return list(ctx, tx, "listing builds", scanBuild, limit, func(b remuda.Build) string { return strconv.Itoa(b.Key.Number) },
 		"SELECT "+buildColumns+" FROM builds WHERE organization = $1 AND runtime = $2 AND number < $3 ORDER BY number DESC LIMIT $4",
 		string(org), string(runtime), before, limit+1)
-	if err != nil {
-		return nil, "", err
-	}
-	rows, next := cut(rows, limit, func(b remuda.Build) string { return strconv.Itoa(b.Key.Number) })
-	return rows, next, nil
 }
 
 // AppendBuildLog adds records to the log of a build. Their numbers are the

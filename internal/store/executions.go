@@ -163,12 +163,7 @@ func (tx *Tx) Executions(ctx context.Context, org remuda.OrganizationID, f remud
 	if f.State != "" && f.State != remuda.ExecutionSuccess {
 		q.where(notSuccess)
 	}
-	rows, err := all(ctx, tx, "listing executions", scanExecution, q.text(), q.args...)
-	if err != nil {
-		return nil, "", err
-	}
-	rows, next := cut(rows, limit, func(e remuda.Execution) string { return string(e.ID) })
-	return rows, next, nil
+	return list(ctx, tx, "listing executions", scanExecution, limit, func(e remuda.Execution) string { return string(e.ID) }, q.text(), q.args...)
 }
 
 // UnfinishedExecutions returns those of every organization that have not ended.

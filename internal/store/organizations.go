@@ -97,14 +97,9 @@ func (tx *Tx) Organizations(ctx context.Context, page remuda.Page) ([]remuda.Org
 	if err != nil {
 		return nil, "", err
 	}
-	rows, err := all(ctx, tx, "listing organizations", scanOrganization,
+	return list(ctx, tx, "listing organizations", scanOrganization, limit, func(o remuda.Organization) string { return string(o.ID) },
 		"SELECT "+organizationColumns+" FROM organizations WHERE id < $1 AND id <> $2 ORDER BY id DESC LIMIT $3",
 		before, string(remuda.GlobalOrganization), limit+1)
-	if err != nil {
-		return nil, "", err
-	}
-	rows, next := cut(rows, limit, func(o remuda.Organization) string { return string(o.ID) })
-	return rows, next, nil
 }
 
 // PutMembership gives a user a role in an organization, replacing the one it

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"strconv"
@@ -61,6 +62,17 @@ func limitOf(p remuda.Page) (int, error) {
 
 func badCursor() error {
 	return remuda.Invalid(remuda.FieldError{Field: "cursor", Message: `must be the "next" of the page before, unchanged`})
+}
+
+// list reads a page: query asks for limit rows and one more, key names a row in the
+// cursor.
+func list[T any](ctx context.Context, tx *Tx, what string, scan func(scanner) (T, error), limit int, key func(T) string, query string, args ...any) (page []T, next string, err error) {
+	rows, err := all(ctx, tx, what, scan, query, args...)
+	if err != nil {
+		return nil, "", err
+	}
+	page, next = cut(rows, limit, key)
+	return page, next, nil
 }
 
 // cut makes a page of rows that were asked for with one more than limit: the

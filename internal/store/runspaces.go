@@ -94,12 +94,7 @@ func (tx *Tx) Runspaces(ctx context.Context, org remuda.OrganizationID, f remuda
 	if f.State != "" && !f.State.Final() {
 		q.where(openRunspace)
 	}
-	rows, err := all(ctx, tx, "listing runspaces", scanRunspace, q.text(), q.args...)
-	if err != nil {
-		return nil, "", err
-	}
-	rows, next := cut(rows, limit, func(rs remuda.Runspace) string { return string(rs.ID) })
-	return rows, next, nil
+	return list(ctx, tx, "listing runspaces", scanRunspace, limit, func(rs remuda.Runspace) string { return string(rs.ID) }, q.text(), q.args...)
 }
 
 // UnfinishedRunspaces returns those of every organization that are neither

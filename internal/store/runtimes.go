@@ -159,12 +159,7 @@ func (tx *Tx) Runtimes(ctx context.Context, orgs []remuda.OrganizationID, name s
 		args = append(args, name)
 		query += fmt.Sprintf(" AND name = $%d", len(args))
 	}
-	rows, err := all(ctx, tx, "listing runtimes", scanRuntime, query+" ORDER BY id DESC LIMIT $2", args...)
-	if err != nil {
-		return nil, "", err
-	}
-	rows, next := cut(rows, limit, func(rt remuda.Runtime) string { return string(rt.ID) })
-	return rows, next, nil
+	return list(ctx, tx, "listing runtimes", scanRuntime, limit, func(rt remuda.Runtime) string { return string(rt.ID) }, query+" ORDER BY id DESC LIMIT $2", args...)
 }
 
 // AllRuntimes returns the runtimes of every organization. For start-up only: it

@@ -53,12 +53,7 @@ func (tx *Tx) Tokens(ctx context.Context, org remuda.OrganizationID, user remuda
 		query = "SELECT " + tokenColumns + " FROM tokens WHERE organization = $1 AND id < $2 AND user_id = $4 ORDER BY id DESC LIMIT $3"
 		args = append(args, string(user))
 	}
-	rows, err := all(ctx, tx, "listing tokens", scanToken, query, args...)
-	if err != nil {
-		return nil, "", err
-	}
-	rows, next := cut(rows, limit, func(t remuda.Token) string { return string(t.ID) })
-	return rows, next, nil
+	return list(ctx, tx, "listing tokens", scanToken, limit, func(t remuda.Token) string { return string(t.ID) }, query, args...)
 }
 
 // DeleteToken removes a token of an organization.

@@ -52,13 +52,8 @@ func (tx *Tx) Users(ctx context.Context, page remuda.Page) ([]remuda.User, strin
 	if err != nil {
 		return nil, "", err
 	}
-	rows, err := all(ctx, tx, "listing users", scanUser,
+	return list(ctx, tx, "listing users", scanUser, limit, func(u remuda.User) string { return string(u.ID) },
 		"SELECT "+userColumns+" FROM users WHERE id < $1 ORDER BY id DESC LIMIT $2", before, limit+1)
-	if err != nil {
-		return nil, "", err
-	}
-	rows, next := cut(rows, limit, func(u remuda.User) string { return string(u.ID) })
-	return rows, next, nil
 }
 
 // CountUsers counts the accounts of the site.
