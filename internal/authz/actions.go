@@ -28,6 +28,11 @@ const (
 	TokenOwn  Action = "token.own"  // create and revoke own
 	TokenAll  Action = "token.all"  // list and revoke those of others
 
+	SessionOpen Action = "session.open" // open and close own sessions
+
+	ScriptRead  Action = "script.read"
+	ScriptWrite Action = "script.write" // create, change, delete; a run is an execution.run
+
 	UserSelf  Action = "user.self"  // read the own account
 	UserPass  Action = "user.pass"  // change the own password
 	UserRead  Action = "user.read"  // read the accounts of others
@@ -82,6 +87,9 @@ var rules = []Rule{
 	{TokenRead, "", false, ReachOwn},
 	{TokenOwn, "", true, ReachOwn},
 	{TokenAll, remuda.RoleAdministrator, true, ReachOwn},
+	{SessionOpen, "", false, ReachOwn},
+	{ScriptRead, remuda.RoleMonitor, false, ReachOwn},
+	{ScriptWrite, remuda.RoleOperator, true, ReachOwn},
 	{UserSelf, "", false, ReachOwn},
 	{UserPass, "", true, ReachOwn},
 	{UserRead, "", false, ReachSite},

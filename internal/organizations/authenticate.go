@@ -2,6 +2,7 @@ package organizations
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/remuda-run/remuda/internal/authn"
@@ -124,6 +125,11 @@ func (s *Service) rehash(ctx context.Context, u remuda.User, password string) {
 // AuthenticateToken returns who acts with a token. The user must be enabled and
 // still a member of the token's organization.
 func (s *Service) AuthenticateToken(ctx context.Context, text string) (remuda.Principal, error) {
+	return s.authenticate(ctx, text, remuda.TokenBearer, remuda.TokenSession)
+}
+
+// authenticate returns for whom a token of one of the purposes stands.
+func (s *Service) authenticate(ctx context.Context, text string, purposes ...remuda.TokenPurpose) (remuda.Principal, error) {
 	refused := unauthenticated("the token is wrong, expired or revoked, or its user may no longer use it")
 	if !authn.LooksLikeToken(text) {
 		return remuda.Principal{}, refused
@@ -141,7 +147,7 @@ func (s *Service) AuthenticateToken(ctx context.Context, text string) (remuda.Pr
 		}
 		s.tokens.put(hash, version, k)
 	}
-	if k.expires != nil && !s.clock().Before(*k.expires) {
+	if k.expires != nil && !s.clock().Before(*k.expires) || k.ends != nil && !s.clock().Before(*k.ends) || !slices.Contains(purposes, k.purpose) {
 		return remuda.Principal{}, refused
 	}
 	return k.principal, nil
@@ -165,7 +171,15 @@ func (s *Service) loadToken(ctx context.Context, hash string) (k knownToken, err
 		if err != nil {
 			return err
 		}
-		k = knownToken{expires: t.ExpiresAt, principal: remuda.Principal{
+		var ends *time.Time
+		if t.Parent != "" {
+			parent, err := tx.Token(ctx, t.Organization, t.Parent)
+			if err != nil {
+				return err
+			}
+			ends = parent.ExpiresAt
+		}
+		k = knownToken{expires: t.ExpiresAt, ends: ends, idle: t.Idle, purpose: t.Purpose, principal: remuda.Principal{
 			User: u.ID, UserName: u.Name, Organization: t.Organization, Role: role,
 			SiteAdmin: u.SiteAdmin, Scope: t.Scope, Token: t.ID,
 		}}
@@ -213,6 +227,9 @@ func unauthenticated(cause string) error {
 // knownToken is what a token stands for.
 type knownToken struct {
 	principal remuda.Principal
+	purpose   remuda.TokenPurpose
+	idle      time.Duration // of a session
 	expires   *time.Time
+	ends      *time.Time // when its parent expires
 	loaded    time.Time
 }

@@ -60,3 +60,13 @@ func (c *tokenCache) forget() {
 	c.version++
 	clear(c.entries)
 }
+
+// prolonged notes a later expiry of what is known of a hash.
+func (c *tokenCache) prolonged(hash string, until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k, ok := c.entries[hash]; ok {
+		k.expires = &until
+		c.entries[hash] = k
+	}
+}

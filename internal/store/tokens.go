@@ -74,11 +74,11 @@ func (tx *Tx) ProlongToken(ctx context.Context, org remuda.OrganizationID, id re
 	return err
 }
 
-// DeleteExpiredTokens removes a user's tokens of a purpose that have expired before
-// a time, and returns how many are left.
-func (tx *Tx) DeleteExpiredTokens(ctx context.Context, org remuda.OrganizationID, user remuda.UserID, purpose remuda.TokenPurpose, before time.Time) (int, error) {
+// DeleteExpiredTokens removes a user's tokens of a purpose that have expired by
+// now, and returns how many are left.
+func (tx *Tx) DeleteExpiredTokens(ctx context.Context, org remuda.OrganizationID, user remuda.UserID, purpose remuda.TokenPurpose, now time.Time) (int, error) {
 	_, err := tx.exec(ctx, "removing expired tokens",
-		"DELETE FROM tokens WHERE organization = $1 AND user_id = $2 AND purpose = $3 AND expires_at < $4", string(org), string(user), string(purpose), micros(before))
+		"DELETE FROM tokens WHERE organization = $1 AND user_id = $2 AND purpose = $3 AND expires_at <= $4", string(org), string(user), string(purpose), micros(now))
 	if err != nil {
 		return 0, err
 	}
