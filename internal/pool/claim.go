@@ -17,6 +17,8 @@ type Claim struct {
 	Egress *remuda.Egress
 	// Within are the network rules of the organization.
 	Within []remuda.EgressRules
+
+	distrust string // why no warm instance is wanted, "" if one is
 }
 
 // withinShare refuses an organization that holds as many instances as it may.

@@ -111,7 +111,7 @@ func (p *Pool) startWarm(run context.Context, h *herd) {
 	ctx, cancel := context.WithTimeout(run, p.set.StartTimeout)
 	defer cancel()
 	p.mu.Lock()
-	wanted := spec(h.key, h.def)
+	wanted := spec(h.key, h.def, h.layers)
 	p.mu.Unlock()
 	wanted.Background = true
 	began := time.Now()

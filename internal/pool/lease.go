@@ -30,6 +30,9 @@ type Lease struct {
 	confining sync.Mutex // held while the network rules of the instance change
 	confined  *rules     // in force since a change, nil before the first; guarded by confining
 
+	cut       *remuda.Egress // what its runtime's list has left of it since it was shortened, else nil; guarded by Pool.mu
+	shortened *remuda.Egress // the cut that is in force; guarded by confining
+
 	mu      sync.Mutex
 	warm    bool            // the instance was there already
 	cold    string          // why the claim could not have a warm one
@@ -76,7 +79,9 @@ func (p *Pool) take(claim Claim) (*Lease, error) {
 		return nil, err
 	}
 	l := &Lease{pool: p, herd: h, claim: claim, def: h.def, narrow: narrow(claim, h.def), began: time.Now(), gone: make(chan struct{})}
-	l.cold = l.narrow.impossibleWarm(h.ready)
+	if l.cold = claim.distrust; l.cold == "" {
+		l.cold = l.narrow.impossibleWarm(h.ready)
+	}
 	if n := len(h.ready); n > 0 && l.cold == "" {
 		l.warm, l.inst = true, h.ready[n-1].Instance
 		h.ready[n-1] = warm{}
@@ -159,6 +164,19 @@ func (p *Pool) buryLeased(l *Lease) {
 	p.metrics.DeadWarm()
 	p.log.Warn("warm instance was dead before its lease", "instance", l.inst.ID(), "runtime", l.herd.key.Runtime, "generation", l.herd.key.Number, "reason", exitReason(l.inst))
 	l.Release()
+}
+
+// Another releases the lease, whose instance was found dead, and reserves another
+// instance for the same claim: a new one, since what has ended this one may have
+// ended others that wait.
+func (l *Lease) Another() (*Lease, error) {
+	if l.Warm() {
+		l.pool.metrics.DeadWarm()
+	}
+	l.Release()
+	claim := l.claim
+	claim.distrust = "a warm instance had died before the script began"
+	return l.pool.Reserve(claim)
 }
 
 // Generation is the generation of the instance.
@@ -277,7 +295,7 @@ func (l *Lease) create(ctx context.Context) (engine.Instance, error) {
 	if victim := l.takeVictim(); victim != nil {
 		p.destroy(victim)
 	}
-	wanted := spec(l.herd.key, l.def)
+	wanted := spec(l.herd.key, l.def, l.herd.layers)
 	l.narrow.apply(&wanted)
 	return p.engine.Create(ctx, wanted)
 }
@@ -313,10 +331,11 @@ func (l *Lease) takeVictim() engine.Instance {
 	return victim
 }
 
-func spec(key remuda.GenerationKey, def remuda.Definition) engine.Spec {
+func spec(key remuda.GenerationKey, def remuda.Definition, layers []engine.Layer) engine.Spec {
 	return engine.Spec{
 		ID: remuda.NewInstanceID(), Generation: key, Language: def.Language, Version: def.Version, Environment: def.Environment,
 		Isolation: def.Isolation, Resources: def.Resources, Env: def.Env, Preload: def.Preload, Egress: def.Egress,
+		Layers: layers,
 	}
 }
 

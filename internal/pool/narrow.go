@@ -123,6 +123,9 @@ func (l *Lease) startWarm(ctx context.Context) (engine.Instance, error) {
 	if err := l.narrow.warmly(ctx, inst); err != nil {
 		return nil, l.chill(err)
 	}
+	if l.narrow.egress != nil {
+		l.unconfine()
+	}
 	l.confine(ctx)
 	took := l.took + time.Since(began)
 	l.pool.metrics.Lease(true, took)

@@ -49,6 +49,7 @@ type Pool struct {
 type herd struct {
 	key     remuda.GenerationKey
 	def     remuda.Definition
+	layers  []engine.Layer
 	ready   []warm // oldest first
 	making  int    // warm and cold starts that go on
 	filling int    // the warm ones of these
@@ -102,8 +103,8 @@ func New(eng Engine, log *slog.Logger, metrics *telemetry.Metrics, set Settings)
 // now on. Nothing of an older one is handed out to a Reserve that begins after
 // it returns. An older key than the present one changes nothing. The warm
 // instances of the generation before are being destroyed; Wait says when they
-// are gone.
-func (p *Pool) SetGeneration(key remuda.GenerationKey, def remuda.Definition) *Retirement {
+// are gone. layers are what its instances have installed.
+func (p *Pool) SetGeneration(key remuda.GenerationKey, def remuda.Definition, layers ...engine.Layer) *Retirement {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	old := p.current[key.Runtime]
@@ -111,7 +112,7 @@ func (p *Pool) SetGeneration(key remuda.GenerationKey, def remuda.Definition) *R
 		return &Retirement{}
 	}
 	h := &herd{
-		key: key, def: def.Clone(), leases: map[*Lease]struct{}{}, memory: guess(def),
+		key: key, def: def.Clone(), layers: slices.Clone(layers), leases: map[*Lease]struct{}{}, memory: guess(def),
 		demand: meter{half: p.set.Window, at: time.Now()},
 	}
 	if old != nil {

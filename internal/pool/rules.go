@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/remuda-run/remuda/internal/egress"
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
@@ -50,29 +51,35 @@ func (p *Pool) Confine(org remuda.OrganizationID, within []remuda.EgressRules) {
 		}
 	}
 	p.mu.Unlock()
-	for _, l := range held {
-		l.confine(context.Background())
-	}
+	confineAll(held)
 }
 
 // confine brings the instance of l, if there is one yet, under the present rules
-// of its organization. Start calls it too, for what changed while it was at work.
+// of its organization and the present list of its runtime. Start calls it too, for
+// what changed while it was at work.
 func (l *Lease) confine(ctx context.Context) {
 	p := l.pool
+	l.confining.Lock()
+	defer l.confining.Unlock()
 	p.mu.Lock()
 	within, changed := p.rules[l.claim.Organization]
+	cut := l.cut
 	p.mu.Unlock()
 	reach := l.def.Egress
 	if l.narrow.egress != nil {
 		reach = *l.narrow.egress
 	}
-	l.confining.Lock()
-	defer l.confining.Unlock()
+	if changed = changed && !sameRules(within, l.within(reach)); !changed {
+		within = l.within(reach)
+	}
 	l.mu.Lock()
 	inst := l.inst
 	l.mu.Unlock()
-	if !changed || inst == nil || reach.None() || sameRules(within, l.within(reach)) {
+	if inst == nil || reach.None() || (!changed && cut == l.shortened) {
 		return
+	}
+	if cut != nil {
+		reach = egress.Intersect(reach, *cut)
 	}
 	reach.Within = within
 	ctx, cancel := context.WithTimeout(ctx, confineTimeout)
@@ -82,11 +89,19 @@ func (l *Lease) confine(ctx context.Context) {
 		err = able.SetEgress(ctx, reach)
 	}
 	if err == nil {
-		l.confined = &within
+		l.confined, l.shortened = &within, cut
 		return
 	}
-	p.log.Warn("an instance could not be confined to new network rules and is destroyed", "instance", inst.ID(), "organization", l.claim.Organization, "error", err)
+	p.log.Warn("an instance could not be confined to a narrower network and is destroyed", "instance", inst.ID(), "organization", l.claim.Organization, "error", err)
 	p.destroy(inst)
+}
+
+// unconfine forgets what is in force for the instance, because its network was
+// just set to what the claim says. Call confine after it.
+func (l *Lease) unconfine() {
+	l.confining.Lock()
+	defer l.confining.Unlock()
+	l.confined, l.shortened = nil, nil
 }
 
 // within are the rules that are in force for the instance. Needs confining.
