@@ -1,7 +1,6 @@
 package local
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/engine/enginetest"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
@@ -29,54 +29,26 @@ func TestMain(m *testing.M) {
 // serveForKilling makes two instances, one of them busy and with a long linger,
 // says so, and waits for its end.
 func serveForKilling(dir string) error {
-	ctx := context.Background()
-	e, err := New(ctx, Options{DataDir: dir})
+	e, err := New(context.Background(), Options{DataDir: dir})
 	if err != nil {
 		return err
 	}
+	script := "import os, time\nos.fork()\nopen('f', 'w').write('x' * 9999999)\nprint('up', flush=True)\ntime.sleep(10000)"
+	var specs []engine.Spec
 	for _, disk := range []int{16, 200} {
-		inst, err := e.Create(ctx, engine.Spec{
+		specs = append(specs, engine.Spec{
 			ID: remuda.NewInstanceID(), Language: remuda.LanguagePython, Linger: time.Hour,
 			Resources: remuda.Resources{CPU: 1, MemoryMB: 128, DiskMB: disk, Pids: 32},
 		})
-		if err != nil {
-			return err
-		}
-		go func() {
-			_, _ = inst.Execute(ctx, engine.Request{ID: remuda.NewExecutionID(), Script: "import os, time\nos.fork()\nopen('f', 'w').write('x' * 9999999)\nprint('up', flush=True)\ntime.sleep(10000)"}, func(remuda.OutputRecord) error {
-				fmt.Println("instance", inst.ID())
-				return nil
-			})
-		}()
 	}
-	select {}
+	return enginetest.ServeForKilling(e, script, specs...)
 }
 
 // TestRecover kills a server with SIGKILL and expects the next one to find and
 // clear all that it left, and only then to report it.
 func TestRecover(t *testing.T) {
 	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^$")
-	cmd.Env = append(os.Environ(), serverEnv+"="+dir)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ids := map[string]bool{}
-	for lines := bufio.NewScanner(out); len(ids) < 2 && lines.Scan(); {
-		id, ok := strings.CutPrefix(lines.Text(), "instance ")
-		if !ok {
-			t.Fatalf("the server said %q", lines.Text())
-		}
-		ids[id] = true
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // killed
+	ids := enginetest.KillServer(t, 2, serverEnv+"="+dir)
 	e, err := New(t.Context(), Options{DataDir: dir})
 	if err != nil {
 		t.Fatal(err)
@@ -94,26 +66,12 @@ func TestRecover(t *testing.T) {
 			t.Errorf("process %d of %s did not outlive its server: %v", m.Pid, m.ID, err)
 		}
 	}
-	found, err := e.Recover(t.Context())
-	if err != nil || len(found) != 2 || !ids[string(found[0])] || !ids[string(found[1])] {
-		t.Errorf("Recover: %v, %v, want %v", found, err, ids)
-	}
+	enginetest.RecoverAll(t, e, ids, func() []string { return leftovers(e) })
 	for _, m := range left {
 		// A zombie is gone; whoever inherited it reaps it in its own time.
 		if start, err := StartTime(m.Pid); err == nil && start == m.StartTime && !zombie(t, m.Pid) {
 			t.Errorf("process %d of %s has survived Recover", m.Pid, m.ID)
 		}
-	}
-	if err := e.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
-	// A loop device is cleared when its mount is, a moment after the process.
-	deadline := time.Now().Add(time.Minute)
-	for len(leftovers(e)) > 0 && time.Now().Before(deadline) {
-		time.Sleep(5 * time.Millisecond)
-	}
-	if l := leftovers(e); len(l) > 0 {
-		t.Errorf("left after Recover:\n%s", strings.Join(l, "\n"))
 	}
 }
 

@@ -1,14 +1,12 @@
 package oci
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/engine/enginetest"
@@ -49,16 +47,7 @@ func openEngine(t *testing.T, opts Options) *Engine {
 	if _, err := e.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-		defer cancel()
-		if err := e.Close(ctx); err != nil {
-			t.Errorf("close: %v", err)
-		}
-		if left := leftovers(e); len(left) > 0 {
-			t.Errorf("the engine has left on the machine:\n%s", strings.Join(left, "\n"))
-		}
-	})
+	enginetest.CloseAtEnd(t, e, func() []string { return leftovers(e) })
 	return e
 }
 

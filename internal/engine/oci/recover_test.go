@@ -1,17 +1,14 @@
 package oci
 
 import (
-	"bufio"
-	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/engine/enginetest"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
@@ -33,23 +30,14 @@ func TestMain(m *testing.M) {
 // serveForKilling makes two busy instances with a long linger, says so, and waits
 // for its end.
 func serveForKilling(dir string) error {
-	ctx := context.Background()
-	e := New(Options{DataDir: dir, Runsc: os.Getenv(runscEnv)})
+	var specs []engine.Spec
 	for range 2 {
 		s := spec(remuda.LanguagePython)
 		s.Linger = time.Hour
-		inst, err := e.Create(ctx, s)
-		if err != nil {
-			return err
-		}
-		go func() {
-			_, _ = inst.Execute(ctx, engine.Request{ID: remuda.NewExecutionID(), Script: "import os, time\nos.fork()\nprint('up', flush=True)\ntime.sleep(10000)"}, func(remuda.OutputRecord) error {
-				fmt.Println("instance", inst.ID())
-				return nil
-			})
-		}()
+		specs = append(specs, s)
 	}
-	select {}
+	e := New(Options{DataDir: dir, Runsc: os.Getenv(runscEnv)})
+	return enginetest.ServeForKilling(e, "import os, time\nos.fork()\nprint('up', flush=True)\ntime.sleep(10000)", specs...)
 }
 
 // TestRecover kills a server with SIGKILL and expects the next one to find and
@@ -57,27 +45,7 @@ func serveForKilling(dir string) error {
 func TestRecover(t *testing.T) {
 	runsc := runscForTests(t)
 	dir := filepath.Join(t.TempDir(), "oci")
-	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^$")
-	cmd.Env = append(os.Environ(), serverEnv+"="+dir, runscEnv+"="+runsc)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ids := map[string]bool{}
-	for lines := bufio.NewScanner(out); len(ids) < 2 && lines.Scan(); {
-		id, ok := strings.CutPrefix(lines.Text(), "instance ")
-		if !ok {
-			t.Fatalf("the server said %q", lines.Text())
-		}
-		ids[id] = true
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // killed
+	ids := enginetest.KillServer(t, 2, serverEnv+"="+dir, runscEnv+"="+runsc)
 	e := New(Options{DataDir: dir, Runsc: runsc})
 	o, err := e.site()
 	if err != nil {
@@ -92,19 +60,7 @@ func TestRecover(t *testing.T) {
 			t.Errorf("the sandbox %s did not outlive its server: processes %v, %v", name, pids, err)
 		}
 	}
-	found, err := e.Recover(t.Context())
-	if err != nil || len(found) != 2 || !ids[string(found[0])] || !ids[string(found[1])] {
-		t.Errorf("Recover: %v, %v, want %v", found, err, ids)
-	}
-	if err := e.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
-	for deadline := time.Now().Add(time.Minute); len(leftovers(e)) > 0 && time.Now().Before(deadline); {
-		time.Sleep(5 * time.Millisecond) // a killed process may still be seen until it is reaped
-	}
-	if left := leftovers(e); len(left) > 0 {
-		t.Errorf("left after Recover:\n%s", strings.Join(left, "\n"))
-	}
+	enginetest.RecoverAll(t, e, ids, func() []string { return leftovers(e) })
 }
 
 // TestRecoverWithoutRunsc clears files of an earlier server on a machine that has
