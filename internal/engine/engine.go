@@ -179,6 +179,9 @@ type Result struct {
 	OutputCut int64
 	// Dead says that the instance cannot run anything more.
 	Dead bool
+	// Unstarted says that the script has not begun and never will here, so that it
+	// can be run elsewhere. It may come with an error of Execute.
+	Unstarted bool
 }
 
 // Exit says why a sandbox ended.

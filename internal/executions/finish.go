@@ -15,8 +15,8 @@ import (
 )
 
 // broken makes a result of what went wrong around a script.
-func (s *Service) broken(ctx context.Context, r *run, inst engine.Instance, err error) engine.Result {
-	res := engine.Result{State: remuda.ExecutionLost, Dead: !inst.Alive()}
+func (s *Service) broken(ctx context.Context, r *run, inst engine.Instance, unstarted bool, err error) engine.Result {
+	res := engine.Result{State: remuda.ExecutionLost, Dead: !inst.Alive(), Unstarted: unstarted}
 	exit := exitOf(inst)
 	res.Usage = exit.Usage
 	switch {
@@ -26,6 +26,8 @@ func (s *Service) broken(ctx context.Context, r *run, inst engine.Instance, err 
 		res.State, res.KilledBy, res.Reason = remuda.ExecutionTimeout, remuda.KilledByTime, "it did not end at its time limit and was killed"
 	case exit.KilledBy != remuda.KilledByNothing:
 		res.State, res.KilledBy, res.Reason = remuda.ExecutionError, exit.KilledBy, exit.Reason
+	case unstarted && res.Dead:
+		res.Reason = "the sandbox had ended before the script began: " + exit.Reason
 	case res.Dead:
 		res.Reason = "the sandbox ended while it ran: " + exit.Reason
 	default:

@@ -27,6 +27,9 @@ type place interface {
 	killOnTimeout() bool
 	// ended says why the place goes away while the script runs, "" if it does not.
 	ended() string
+	// another releases the place, whose instance has died before its script began,
+	// and returns what the script can run on instead; nil where that is nothing.
+	another() (*pool.Lease, error)
 	// release gives the place back. It does not wait for the sandbox to be gone.
 	release(o runspaces.Outcome)
 }
@@ -45,6 +48,8 @@ func (o oneShot) start(ctx context.Context) (engine.Instance, remuda.Timings, er
 	return inst, o.lease.Timings(), err
 }
 
+func (o oneShot) another() (*pool.Lease, error) { return o.lease.Another() }
+
 func (oneShot) env() map[string]string      { return nil }
 func (oneShot) killOnTimeout() bool         { return true }
 func (oneShot) ended() string               { return "" }
@@ -59,6 +64,9 @@ func (inRunspace) warmth() (warm bool, cold string) { return true, "" }
 func (r inRunspace) start(context.Context) (engine.Instance, remuda.Timings, error) {
 	return r.hold.Instance, remuda.Timings{"lease": 0}, nil
 }
+
+// What earlier scripts have left would be missing anywhere else.
+func (inRunspace) another() (*pool.Lease, error) { return nil, nil }
 
 func (r inRunspace) env() map[string]string      { return r.hold.Runspace.Env }
 func (inRunspace) killOnTimeout() bool           { return false }

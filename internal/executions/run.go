@@ -36,6 +36,7 @@ type run struct {
 	err     error                   // why the end could not be recorded; valid once done
 	reason  string                  // why it is to be canceled, "" while it is not
 	giveUp  context.CancelCauseFunc // ends a cold start, or kills the sandbox of what runs
+	coming  bool                    // giveUp ends a cold start
 	inst    engine.Instance         // while the script runs
 	killer  *time.Timer             // kills what an interrupt did not end
 	unsaved *unsaved                // an end that the store has not taken yet
@@ -104,32 +105,33 @@ func (r *run) running(inst engine.Instance, timings remuda.Timings) {
 // run is the life of an execution after its row was queued.
 func (s *Service) run(r *run) {
 	if r.row.State == remuda.ExecutionQueued { // only this goroutine changes it
+		r.timings["queue"] = time.Since(r.accepted)
 		if err := s.start(r); err != nil {
 			s.finish(r, s.notStarted(r, err))
 			return
 		}
 	}
-	s.finish(r, s.execute(r, r.got))
+	s.finish(r, s.executeSomewhere(r))
 }
 
 // start gets the instance of a cold place and records that the run is running.
 func (s *Service) start(r *run) error {
-	r.timings["queue"] = time.Since(r.accepted)
 	ctx, cancel := context.WithTimeout(context.Background(), s.set.StartTimeout)
 	defer cancel()
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	r.arm(giveUp)
+	r.arm(giveUp, true)
 	inst, timings, err := r.place.start(ctx)
-	r.arm(nil)
+	r.arm(nil, false)
 	if err != nil {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			err = &remuda.Error{Code: remuda.CodeDeadline, Message: "no instance was started within " + s.set.StartTimeout.String(), Err: err}
 		}
 		return err
 	}
+	was := r.row.State
 	r.running(inst, timings)
-	s.metrics.ExecutionMoved(remuda.ExecutionQueued, remuda.ExecutionRunning, r.def.Language)
+	s.metrics.ExecutionMoved(was, remuda.ExecutionRunning, r.def.Language)
 	row := r.snapshot()
 	r.birth.again(s.set.RecordAfter, func(tx *store.Tx) error { return tx.UpdateExecution(context.Background(), row) })
 	return nil
@@ -154,8 +156,8 @@ func (s *Service) execute(r *run, inst engine.Instance) engine.Result {
 	defer cancel()
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	r.arm(giveUp)
-	defer r.arm(nil)
+	r.arm(giveUp, false)
+	defer r.arm(nil, false)
 	began := time.Now()
 	if err := writeFiles(ctx, inst, r.req.Files); err != nil && r.cancelReason() == "" {
 		return notPlaced(inst, err)
@@ -167,7 +169,7 @@ func (s *Service) execute(r *run, inst engine.Instance) engine.Result {
 	res, err := inst.Execute(ctx, s.request(r, timeout), r.out.add)
 	r.setInstance(nil)
 	if err != nil {
-		res = s.broken(ctx, r, inst, err)
+		res = s.broken(ctx, r, inst, res.Unstarted, err)
 	}
 	maps.Copy(r.timings, res.Timings)
 	if len(r.req.Files) > 0 {
@@ -196,18 +198,19 @@ func writeFiles(ctx context.Context, inst engine.Instance, files []remuda.File) 
 // notPlaced is the result of a run whose files could not be written.
 func notPlaced(inst engine.Instance, err error) engine.Result {
 	res := engine.Result{State: remuda.ExecutionError, Reason: "its files could not be placed in the workspace: " + remuda.Public(err), Dead: !inst.Alive()}
+	res.Unstarted = res.Dead && remuda.CodeOf(err) == remuda.CodeUnavailable
 	if remuda.CodeOf(err) == remuda.CodeTooLarge {
 		res.KilledBy = remuda.KilledByDisk
 	}
 	return res
 }
 
-// arm notes how a cold start or a run is given up; nil when there is none.
-func (r *run) arm(giveUp context.CancelCauseFunc) {
+// arm notes how a cold start (coming) or a run is given up; nil when there is none.
+func (r *run) arm(giveUp context.CancelCauseFunc, coming bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.giveUp = giveUp
-	if giveUp != nil && r.reason != "" && r.inst == nil && r.row.State == remuda.ExecutionQueued {
+	r.giveUp, r.coming = giveUp, coming
+	if coming && r.reason != "" {
 		giveUp(errGivenUp)
 	}
 }
@@ -246,7 +249,7 @@ func (r *run) cancel(ctx context.Context, reason string, grace time.Duration) er
 	r.reason = reason
 	inst := r.inst
 	if inst == nil {
-		if r.giveUp != nil && r.row.State == remuda.ExecutionQueued {
+		if r.coming {
 			r.giveUp(errGivenUp)
 		}
 		r.mu.Unlock()

@@ -21,6 +21,19 @@ type Claim struct {
 	distrust string // why no warm instance is wanted, "" if one is
 }
 
+// Another releases the lease, whose instance was found dead, and reserves another
+// instance for the same claim: a new one, since what has ended this one may have
+// ended others that wait.
+func (l *Lease) Another() (*Lease, error) {
+	if l.Warm() {
+		l.pool.metrics.DeadWarm()
+	}
+	l.Release()
+	claim := l.claim
+	claim.distrust = "a warm instance had died before the script began"
+	return l.pool.Reserve(claim)
+}
+
 // withinShare refuses an organization that holds as many instances as it may.
 // Needs mu.
 func (p *Pool) withinShare(org remuda.OrganizationID) error {

@@ -166,19 +166,6 @@ func (p *Pool) buryLeased(l *Lease) {
 	l.Release()
 }
 
-// Another releases the lease, whose instance was found dead, and reserves another
-// instance for the same claim: a new one, since what has ended this one may have
-// ended others that wait.
-func (l *Lease) Another() (*Lease, error) {
-	if l.Warm() {
-		l.pool.metrics.DeadWarm()
-	}
-	l.Release()
-	claim := l.claim
-	claim.distrust = "a warm instance had died before the script began"
-	return l.pool.Reserve(claim)
-}
-
 // Generation is the generation of the instance.
 func (l *Lease) Generation() remuda.GenerationKey { return l.herd.key }
 

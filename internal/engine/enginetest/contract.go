@@ -333,6 +333,9 @@ func destroy(t *testing.T, e engine.Engine, d Dialect) {
 	if _, _, err := b.Files().Read(t.Context(), "f", 10); err == nil {
 		t.Error("a destroyed instance has files")
 	}
+	if got, err := b.try(engine.Request{Script: d.Print}); remuda.CodeOf(err) != remuda.CodeUnavailable || !got.Unstarted {
+		t.Errorf("execute on a destroyed instance: %v, unstarted %v", err, got.Unstarted)
+	}
 }
 
 func versions(t *testing.T, e engine.Engine, d Dialect) {

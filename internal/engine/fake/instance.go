@@ -120,7 +120,7 @@ func (i *Instance) Execute(ctx context.Context, req engine.Request, sink engine.
 	defer cancel(nil)
 	r := &run{cancel: cancel}
 	if err := i.begin(r); err != nil {
-		return engine.Result{}, err
+		return engine.Result{Unstarted: remuda.CodeOf(err) == remuda.CodeUnavailable}, err
 	}
 	defer i.finish()
 	if req.Timeout > 0 {

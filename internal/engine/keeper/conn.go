@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,7 +29,8 @@ type Conn struct {
 	in   *bufio.Reader
 
 	sending sync.Mutex
-	out     []byte // reused between frames
+	out     []byte       // reused between frames
+	frames  atomic.Int64 // written, or tried
 }
 
 // NewConn takes a connection whose other end is a keeper, and says Hello. On
@@ -118,6 +120,7 @@ func (k *Conn) sendRaw(t protocol.Type, payload []byte) error {
 
 // write writes k.out. The caller holds the lock.
 func (k *Conn) write() error {
+	k.frames.Add(1)
 	_, err := k.conn.Write(k.out)
 	if cap(k.out) > 1<<20 {
 		k.out = nil

@@ -33,24 +33,25 @@ type run struct {
 	end     *protocol.End
 	isDead  bool
 	timers  []*time.Timer
+	frame   int64 // number of its Execute among what was sent; 0 while it is not, or not whole
 }
 
 // Execute implements engine.Instance.
 func (i *Instance) Execute(ctx context.Context, req engine.Request, sink engine.Sink) (engine.Result, error) {
 	r := &run{id: string(req.ID), wake: make(chan struct{}, 1)}
 	if err := i.start(r); err != nil {
-		return engine.Result{}, err
+		return engine.Result{Unstarted: remuda.CodeOf(err) == remuda.CodeUnavailable}, err
 	}
 	defer i.finish(r)
 	if i.yields { // until now nobody waited for it
 		if err := i.opts.Group.Yield(false); err != nil {
-			return engine.Result{}, remuda.Internal("giving a sandbox its share of the processor", err)
+			return engine.Result{Unstarted: true}, remuda.Internal("giving a sandbox its share of the processor", err)
 		}
 		i.yields = false
 	}
 	before, err := i.opts.Group.Usage()
 	if err != nil {
-		return engine.Result{}, remuda.Internal("reading what a sandbox used", err)
+		return engine.Result{Unstarted: true}, remuda.Internal("reading what a sandbox used", err)
 	}
 	begun := time.Now()
 	if req.Timeout > 0 {
@@ -60,7 +61,9 @@ func (i *Instance) Execute(ctx context.Context, req engine.Request, sink engine.
 	stop := context.AfterFunc(ctx, func() { i.end(remuda.KilledByCancel, "the caller went away") })
 	defer stop()
 	frame := frameOf(req)
+	r.frame = i.conn.frames.Load() + 1
 	if err := i.conn.send(protocol.TypeExecute, &frame); err != nil {
+		r.frame = 0
 		i.kill() // the loop ends when the sandbox has
 	}
 	sent := time.Since(begun)

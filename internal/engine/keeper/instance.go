@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/engine/local/cgroup"
 	"github.com/remuda-run/remuda/internal/guest/protocol"
@@ -72,6 +74,7 @@ type Instance struct {
 	exit  engine.Exit
 	final cgroup.Usage // once it has ended
 	run   *run         // what runs now
+	reset bool         // the keeper has ended and left something of ours unread
 	files fileCalls
 
 	destroying sync.Once
@@ -203,6 +206,9 @@ func (i *Instance) read() {
 		default:
 			// The keeper closes the connection when it ends. It must not live
 			// on without one that we still use.
+			i.mu.Lock()
+			i.reset = errors.Is(err, unix.ECONNRESET)
+			i.mu.Unlock()
 			i.kill()
 		}
 		return

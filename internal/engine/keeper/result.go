@@ -37,11 +37,23 @@ func (i *Instance) result(r *run, req engine.Request, before cgroup.Usage) engin
 	}
 	if end == nil {
 		i.died(&res, req)
+		res.Unstarted = i.unheard(r)
 	} else {
 		ended(&res, end)
 		i.limits(&res, end, grown)
+		res.Unstarted = res.State == remuda.ExecutionLost
 	}
+	// A limit that was reached would be reached elsewhere too.
+	res.Unstarted = res.Unstarted && lastSeq == 0 && res.KilledBy == remuda.KilledByNothing
 	return res
+}
+
+// unheard reports whether the keeper ended before it had read all of an Execute:
+// the kernel says that something was left unread, and that was the last sent.
+func (i *Instance) unheard(r *run) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return r.frame == 0 || i.reset && i.conn.frames.Load() == r.frame
 }
 
 // ended copies what the keeper said.
@@ -64,7 +76,7 @@ func ended(res *engine.Result, end *protocol.End) {
 		res.Error = &remuda.ScriptError{Type: end.ErrType, Message: end.ErrText, Traceback: end.Traceback}
 	}
 	switch res.State {
-	case remuda.ExecutionSuccess, remuda.ExecutionError, remuda.ExecutionTimeout, remuda.ExecutionCanceled:
+	case remuda.ExecutionSuccess, remuda.ExecutionError, remuda.ExecutionTimeout, remuda.ExecutionCanceled, remuda.ExecutionLost:
 	default:
 		res.State, res.Reason = remuda.ExecutionError, fmt.Sprintf("it ended in the unknown state %q", end.State)
 	}

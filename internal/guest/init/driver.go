@@ -39,6 +39,7 @@ type driver struct {
 	status   unix.WaitStatus
 	hadStdin bool // the last run had input
 	hadInt   bool // SIGINT was sent since the last run began
+	unread   bool // it closed its end of the channel with something unread
 }
 
 // feed is a file of which the interpreter holds a read-only descriptor that
@@ -255,6 +256,11 @@ func (k *keeper) flushDriver() {
 	}
 }
 
+// untaken reports whether an interpreter that has ended left a part of its last run
+// on this side of the channel or, as the kernel tells us, unread on its own: then
+// nothing of the script has run.
+func (d *driver) untaken() bool { return d.unread || len(d.out) > 0 }
+
 // hear reads the channel and handles every whole frame or line. It reports
 // whether there may be more to read.
 func (k *keeper) hear() bool {
@@ -270,6 +276,7 @@ func (k *keeper) hear() bool {
 		return false
 	}
 	if err != nil || n == 0 {
+		d.unread = errors.Is(err, unix.ECONNRESET)
 		k.unwatch(d.channel)
 		_ = unix.Close(d.channel)
 		d.channel = -1

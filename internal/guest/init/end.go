@@ -24,6 +24,8 @@ func (k *keeper) finish() {
 	switch {
 	case r.done != nil:
 		fillDone(e, r)
+	case r.untaken:
+		fillUntaken(e, k.driver.status)
 	case r.killed:
 		e.State = stateError
 	default:
@@ -92,6 +94,14 @@ func fillDeath(e *protocol.End, status unix.WaitStatus) {
 		return
 	}
 	e.ExitCode = &code
+}
+
+// fillUntaken tells of an interpreter that had ended before the script could begin.
+func fillUntaken(e *protocol.End, status unix.WaitStatus) {
+	e.State = stateLost
+	if e.Reason == "" {
+		e.Reason = "the interpreter " + describe(status) + " before it had taken the script"
+	}
 }
 
 // describe says how a process ended: "exited with status 3".

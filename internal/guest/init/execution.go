@@ -52,6 +52,7 @@ type execution struct {
 	killed    bool
 	by        string // why we interrupted or killed it
 	reason    string
+	untaken   bool // the interpreter ended before it had taken the whole run
 
 	output
 	done *channel.Done
@@ -76,7 +77,7 @@ func (k *keeper) execute(e protocol.Execute) bool {
 	}
 	k.run = r
 	if k.driver.dead || k.driver.channel < 0 {
-		r.reason = "the interpreter had ended before this execution"
+		r.reason, r.untaken = "the interpreter had ended before this execution", true
 		k.kill("")
 		k.finish()
 		return true
@@ -240,6 +241,7 @@ func (k *keeper) driverDied() {
 	case !k.setup.ready:
 		k.fatal("interpreter", fmt.Errorf("the interpreter %s before its driver spoke: %s", describe(k.driver.status), k.lastWords()))
 	case r != nil && r.phase == running:
+		r.untaken = k.driver.untaken()
 		k.drain()
 	case r == nil:
 		k.done = true

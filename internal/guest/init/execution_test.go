@@ -1,7 +1,10 @@
 package guestinit_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -326,4 +329,63 @@ func TestForgedEnd(t *testing.T) {
 		t.Errorf("state %s, value %q %s", r.State, r.ValueText, r.ValueJSON)
 	}
 	s.gone() // the true end is out of turn
+}
+
+// TestRunThatIsNotTaken ends an interpreter that has not read its script, and one
+// that has: only of the first may be said that nothing has run.
+func TestRunThatIsNotTaken(t *testing.T) {
+	for _, language := range remuda.Languages() {
+		for name, size := range map[string]int{"small": 10, "more than the channel holds": 4 << 20} {
+			t.Run(string(language)+" "+name, func(t *testing.T) {
+				t.Parallel()
+				s := ready(t, language)
+				pid := s.interpreter()
+				if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+					t.Fatal(err)
+				}
+				e := protocol.Execute{ID: remuda.NewID("ex"), Script: strings.Repeat("\n", size)}
+				s.send(protocol.TypeExecute, e)
+				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+					t.Fatal(err)
+				}
+				if got := s.collect(e.ID); got.State != "lost" || !got.Dead || got.Reason == "" || got.ExitCode != nil || got.LastSeq != 0 {
+					t.Errorf("ended as %+v", got.End)
+				}
+				s.gone()
+			})
+		}
+		t.Run(string(language)+" taken", func(t *testing.T) {
+			t.Parallel()
+			s := ready(t, language)
+			begun, sleep := "print('begun', flush=True)\nimport time", "time.sleep(60)"
+			switch language {
+			case remuda.LanguageBash:
+				begun, sleep = "echo begun", "while :; do :; done"
+			case remuda.LanguageNode:
+				begun, sleep = "console.log('begun')", "await new Promise(r => setTimeout(r, 60000))"
+			}
+			e := protocol.Execute{ID: remuda.NewID("ex"), Script: begun + "\n" + sleep}
+			s.send(protocol.TypeExecute, e)
+			got, err := s.tryCollect(e.ID, func(int64, []byte) { _ = syscall.Kill(s.interpreter(), syscall.SIGKILL) })
+			if err != nil || got.State != "error" || !got.Dead || got.stdout != "begun\n" {
+				t.Errorf("ended as %+v, %v", got.End, err)
+			}
+		})
+	}
+}
+
+// interpreter is the number, outside, of the keeper's first child.
+func (s *sandbox) interpreter() int {
+	s.t.Helper()
+	lists, err := filepath.Glob("/proc/" + itoa(s.cmd.Process.Pid) + "/task/*/children")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, list := range lists {
+		if children, err := os.ReadFile(list); err == nil && len(children) > 0 {
+			return atoi(strings.Fields(string(children))[0])
+		}
+	}
+	s.t.Fatal("the keeper has no child")
+	return 0
 }

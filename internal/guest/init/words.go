@@ -11,6 +11,7 @@ const (
 	stateError    = "error"
 	stateTimeout  = "timeout"
 	stateCanceled = "canceled"
+	stateLost     = "lost"
 
 	killedByNothing = ""
 	killedByTime    = "time"

@@ -11,7 +11,7 @@ func TestWords(t *testing.T) {
 	t.Parallel()
 	for ours, theirs := range map[string]string{
 		languageBash: string(remuda.LanguageBash), stateSuccess: string(remuda.ExecutionSuccess), stateError: string(remuda.ExecutionError),
-		stateTimeout: string(remuda.ExecutionTimeout), stateCanceled: string(remuda.ExecutionCanceled),
+		stateTimeout: string(remuda.ExecutionTimeout), stateCanceled: string(remuda.ExecutionCanceled), stateLost: string(remuda.ExecutionLost),
 		killedByNothing: string(remuda.KilledByNothing), killedByTime: string(remuda.KilledByTime), killedByPids: string(remuda.KilledByPids), killedByOutput: string(remuda.KilledByOutput),
 		killedByCancel: string(remuda.KilledByCancel), killedByPolicy: string(remuda.KilledByPolicy),
 		codeInvalid: string(remuda.CodeInvalid), codeNotFound: string(remuda.CodeNotFound), codeTooLarge: string(remuda.CodeTooLarge),
