@@ -60,6 +60,16 @@ func (c *command) report(err error) int {
 	if status, ok := errors.AsType[exitStatus](err); ok {
 		return int(status)
 	}
+	// Of several, all are told: the first one decides about the status.
+	if several, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // a join of ours, not one that some error wraps
+		status := ExitOK
+		for _, one := range several.Unwrap() {
+			if s := c.report(one); status == ExitOK {
+				status = s
+			}
+		}
+		return status
+	}
 	status := ExitFailed
 	if s, ok := errors.AsType[*statusError](err); ok {
 		status = s.status

@@ -81,19 +81,15 @@ func (c *command) execList() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "list", Short: "List executions, newest first", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
+		RunE: c.remotely(func(ctx context.Context, remote *remote, _ []string) error {
 			if runspace != "" {
-				rs, err := remote.findRunspace(cmd.Context(), runspace)
+				rs, err := remote.findRunspace(ctx, runspace)
 				if err != nil {
 					return err
 				}
 				runspace = rs.Id
 			}
-			items, err := remote.someExecutions(cmd.Context(), client.ExecutionFilter{Runspace: runspace, Runtime: runtime, State: api.ExecutionState(state)}, limit)
+			items, err := remote.someExecutions(ctx, client.ExecutionFilter{Runspace: runspace, Runtime: runtime, State: api.ExecutionState(state)}, limit)
 			if err != nil {
 				return err
 			}
@@ -109,7 +105,7 @@ func (c *command) execList() *cobra.Command {
 				}
 				return t.write(w)
 			})
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&runspace, "runspace", "", "only those of this runspace (name or id)")
 	cmd.Flags().StringVarP(&runtime, "runtime", "r", "", "only those of this runtime (name or id)")
@@ -123,35 +119,25 @@ func wall(s float64) string { return short(time.Duration(s * float64(time.Second
 func (c *command) execGet() *cobra.Command {
 	return &cobra.Command{
 		Use: "get EXECUTION", Short: "Show an execution and its result", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
-			ex, err := remote.GetExecution(cmd.Context(), args[0], 0)
+		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
+			ex, err := remote.GetExecution(ctx, args[0], 0)
 			if err != nil {
 				return err
 			}
 			return c.printExecution(ex)
-		},
+		}),
 	}
 }
 
 func (c *command) execCancel() *cobra.Command {
 	return &cobra.Command{
 		Use: "cancel EXECUTION...", Short: "Interrupt executions", Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			remote, err := c.remote()
-			if err != nil {
+		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
+			return each(args, func(id string) error {
+				_, err := remote.CancelExecution(ctx, id)
 				return err
-			}
-			var failed error
-			for _, id := range args {
-				_, err := remote.CancelExecution(cmd.Context(), id)
-				failed = errors.Join(failed, err)
-			}
-			return failed
-		},
+			})
+		}),
 	}
 }
 
@@ -160,13 +146,9 @@ func (c *command) execOutput() *cobra.Command {
 	var after int64
 	cmd := &cobra.Command{
 		Use: "output EXECUTION", Short: "Print what an execution wrote, each stream to its own", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
+		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
 			out := c.newOutput()
-			page, err := remote.output(cmd.Context(), args[0], after, follow, func(r api.OutputRecord) error { return out.sink(recordOf(r)) })
+			page, err := remote.output(ctx, args[0], after, follow, func(r api.OutputRecord) error { return out.sink(recordOf(r)) })
 			if err != nil {
 				return err
 			}
@@ -180,7 +162,7 @@ func (c *command) execOutput() *cobra.Command {
 				out.note(fmt.Sprintf("remuda: %d bytes of output over the limit were cut", page.CutBytes))
 			}
 			return nil
-		},
+		}),
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the execution has ended")
 	cmd.Flags().Int64Var(&after, "after", 0, "only records with a greater number")

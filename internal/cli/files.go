@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -21,12 +22,8 @@ func (c *command) filesCommand() *cobra.Command {
 func (c *command) filesList() *cobra.Command {
 	return &cobra.Command{
 		Use: "ls RUNSPACE [PATH]", Short: "List a directory of the workspace", Args: cobra.RangeArgs(1, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
-			rs, err := remote.findRunspace(cmd.Context(), args[0])
+		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
+			rs, err := remote.findRunspace(ctx, args[0])
 			if err != nil {
 				return err
 			}
@@ -34,7 +31,7 @@ func (c *command) filesList() *cobra.Command {
 			if len(args) == 2 {
 				dir = args[1]
 			}
-			list, err := remote.ListFiles(cmd.Context(), rs.Id, dir)
+			list, err := remote.ListFiles(ctx, rs.Id, dir)
 			if err != nil {
 				return err
 			}
@@ -45,7 +42,7 @@ func (c *command) filesList() *cobra.Command {
 				}
 				return t.write(w)
 			})
-		},
+		}),
 	}
 }
 
@@ -129,20 +126,12 @@ func (c *command) filesPut() *cobra.Command {
 func (c *command) filesRemove() *cobra.Command {
 	return &cobra.Command{
 		Use: "rm RUNSPACE PATH...", Short: "Remove files or empty directories of the workspace", Args: cobra.MinimumNArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			remote, err := c.remote()
+		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
+			rs, err := remote.findRunspace(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			rs, err := remote.findRunspace(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			var failed error
-			for _, p := range args[1:] {
-				failed = errors.Join(failed, remote.DeleteFile(cmd.Context(), rs.Id, p))
-			}
-			return failed
-		},
+			return each(args[1:], func(path string) error { return remote.DeleteFile(ctx, rs.Id, path) })
+		}),
 	}
 }

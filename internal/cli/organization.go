@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strconv"
@@ -20,31 +21,23 @@ func (c *command) organizationCommand() *cobra.Command {
 func (c *command) organizationCreate() *cobra.Command {
 	return &cobra.Command{
 		Use: "create NAME", Short: "Make an organization", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
-			o, err := remote.CreateOrganization(cmd.Context(), args[0])
+		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
+			o, err := remote.CreateOrganization(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			return c.print(o, func(w io.Writer) error {
 				return pairs(w, "name", o.Name, "id", o.Id, "created", ago(time.Now(), o.CreatedAt))
 			})
-		},
+		}),
 	}
 }
 
 func (c *command) organizationList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the organizations that one may see", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
-			items, err := remote.allOrganizations(cmd.Context())
+		RunE: c.remotely(func(ctx context.Context, remote *remote, _ []string) error {
+			items, err := remote.allOrganizations(ctx)
 			if err != nil {
 				return err
 			}
@@ -55,7 +48,7 @@ func (c *command) organizationList() *cobra.Command {
 				}
 				return t.write(w)
 			})
-		},
+		}),
 	}
 }
 
@@ -114,12 +107,8 @@ func siteIf(site bool, text string) string {
 func (c *command) memberList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list ORGANIZATION", Short: "List the members and their roles", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
-			list, err := remote.ListMembers(cmd.Context(), args[0])
+		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
+			list, err := remote.ListMembers(ctx, args[0])
 			if err != nil {
 				return err
 			}
@@ -130,36 +119,28 @@ func (c *command) memberList() *cobra.Command {
 				}
 				return t.write(w)
 			})
-		},
+		}),
 	}
 }
 
 func (c *command) memberPut() *cobra.Command {
 	return &cobra.Command{
 		Use: "put ORGANIZATION USER ROLE", Short: "Give a user a role: administrator, deployer, operator or monitor", Args: cobra.ExactArgs(3),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
-			m, err := remote.PutMember(cmd.Context(), args[0], args[1], api.Role(args[2]))
+		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
+			m, err := remote.PutMember(ctx, args[0], args[1], api.Role(args[2]))
 			if err != nil {
 				return err
 			}
 			return c.print(m, func(w io.Writer) error { return pairs(w, "user", m.UserName, "role", string(m.Role)) })
-		},
+		}),
 	}
 }
 
 func (c *command) memberRemove() *cobra.Command {
 	return &cobra.Command{
 		Use: "remove ORGANIZATION USER", Short: "Take a user's role away", Args: cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
-			return remote.RemoveMember(cmd.Context(), args[0], args[1])
-		},
+		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
+			return remote.RemoveMember(ctx, args[0], args[1])
+		}),
 	}
 }

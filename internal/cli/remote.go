@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/remuda-run/remuda/api"
 	"github.com/remuda-run/remuda/client"
 	"github.com/remuda-run/remuda/internal/config"
@@ -63,6 +65,27 @@ func (c *command) connect(conf config.Config) (*remote, error) {
 		return nil, usageError("%s", "write it like http://127.0.0.1:8080", err)
 	}
 	return &remote{Client: cl}, nil
+}
+
+// remotely is a command that does its work on the server that the settings name.
+func (c *command) remotely(do func(ctx context.Context, r *remote, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		r, err := c.remote()
+		if err != nil {
+			return err
+		}
+		return do(cmd.Context(), r, args)
+	}
+}
+
+// each does the same to every one of refs, also when it fails for some: all
+// errors are reported.
+func each(refs []string, do func(ref string) error) error {
+	failed := make([]error, 0, len(refs))
+	for _, ref := range refs {
+		failed = append(failed, do(ref))
+	}
+	return errors.Join(failed...)
 }
 
 // CreateToken makes a token with the password, if there is one.

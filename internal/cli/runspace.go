@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"io"
 	"maps"
@@ -76,12 +77,8 @@ func (c *command) runspaceList() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use: "list", Short: "List runspaces, newest first", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
-			items, err := remote.allRunspaces(cmd.Context())
+		RunE: c.remotely(func(ctx context.Context, remote *remote, _ []string) error {
+			items, err := remote.allRunspaces(ctx)
 			if err != nil {
 				return err
 			}
@@ -96,7 +93,7 @@ func (c *command) runspaceList() *cobra.Command {
 				}
 				return t.write(w)
 			})
-		},
+		}),
 	}
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "closed and failed ones too")
 	return cmd
@@ -105,38 +102,28 @@ func (c *command) runspaceList() *cobra.Command {
 func (c *command) runspaceGet() *cobra.Command {
 	return &cobra.Command{
 		Use: "get RUNSPACE", Short: "Show a runspace, by name or id", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
-			rs, err := remote.findRunspace(cmd.Context(), args[0])
+		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
+			rs, err := remote.findRunspace(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			return c.printRunspace(rs)
-		},
+		}),
 	}
 }
 
 func (c *command) runspaceDelete() *cobra.Command {
 	return &cobra.Command{
 		Use: "delete RUNSPACE...", Short: "Close runspaces and end what runs there", Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
-			var failed error
-			for _, ref := range args {
-				rs, err := remote.findRunspace(cmd.Context(), ref)
-				if err == nil {
-					err = remote.DeleteRunspace(cmd.Context(), rs.Id)
+		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
+			return each(args, func(ref string) error {
+				rs, err := remote.findRunspace(ctx, ref)
+				if err != nil {
+					return err
 				}
-				failed = errors.Join(failed, err)
-			}
-			return failed
-		},
+				return remote.DeleteRunspace(ctx, rs.Id)
+			})
+		}),
 	}
 }
 

@@ -2,8 +2,8 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -230,12 +230,8 @@ func (c *command) runtimeList() *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
 		Use: "list", Short: "List runtimes, newest first", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
-			items, err := remote.allRuntimes(cmd.Context(), name)
+		RunE: c.remotely(func(ctx context.Context, remote *remote, _ []string) error {
+			items, err := remote.allRuntimes(ctx, name)
 			if err != nil {
 				return err
 			}
@@ -252,7 +248,7 @@ func (c *command) runtimeList() *cobra.Command {
 				}
 				return t.write(w)
 			})
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&name, "name", "", "only the runtime with this name")
 	return cmd
@@ -261,50 +257,34 @@ func (c *command) runtimeList() *cobra.Command {
 func (c *command) runtimeGet() *cobra.Command {
 	return &cobra.Command{
 		Use: "get RUNTIME", Short: "Show a runtime, by name or id", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
-			rt, err := remote.GetRuntime(cmd.Context(), args[0])
+		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
+			rt, err := remote.GetRuntime(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			return c.printRuntime(rt)
-		},
+		}),
 	}
 }
 
 func (c *command) runtimeDelete() *cobra.Command {
 	return &cobra.Command{
 		Use: "delete RUNTIME...", Short: "Delete runtimes that no open runspace uses", Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
-			var failed error
-			for _, ref := range args {
-				failed = errors.Join(failed, remote.DeleteRuntime(cmd.Context(), ref))
-			}
-			return failed
-		},
+		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
+			return each(args, func(ref string) error { return remote.DeleteRuntime(ctx, ref) })
+		}),
 	}
 }
 
 func (c *command) runtimeVersions() *cobra.Command {
 	return &cobra.Command{
 		Use: "versions [LANGUAGE]", Short: "List the interpreters that the server's machine has", Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
+		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
 			language := ""
 			if len(args) == 1 {
 				language = args[0]
 			}
-			list, err := remote.ListVersions(cmd.Context(), api.Language(language))
+			list, err := remote.ListVersions(ctx, api.Language(language))
 			if err != nil {
 				return err
 			}
@@ -315,7 +295,7 @@ func (c *command) runtimeVersions() *cobra.Command {
 				}
 				return t.write(w)
 			})
-		},
+		}),
 	}
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -163,6 +164,27 @@ func TestNotesStandOnALineOfTheirOwn(t *testing.T) {
 	o.note("another")
 	if errs.String() != "half\nnote\nanother\n" || out.String() != "x" {
 		t.Errorf("got %q and %q", errs.String(), out.String())
+	}
+}
+
+// Of several failures every one is told, and the first decides about the status.
+func TestReportSeveral(t *testing.T) {
+	t.Parallel()
+	for output, want := range map[outputFormat]string{
+		outputTable: "error: no token \"a\"\nerror: no token \"b\"\n",
+		outputJSON:  `{"code":"not_found","title":"no token \"a\""}` + "\n" + `{"code":"not_found","title":"no token \"b\""}` + "\n",
+	} {
+		var errs bytes.Buffer
+		c := &command{Env: &Env{Stderr: &errs}, output: output}
+		err := each([]string{"a", "", "b"}, func(ref string) error {
+			if ref == "" {
+				return nil
+			}
+			return &remuda.Error{Code: remuda.CodeNotFound, Message: fmt.Sprintf("no token %q", ref)}
+		})
+		if status := c.report(err); status != ExitFailed || errs.String() != want {
+			t.Errorf("status %d and\n%swant\n%s", status, errs.String(), want)
+		}
 	}
 }
 

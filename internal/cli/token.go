@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -123,12 +123,8 @@ func (c *command) readPasswords(whats ...string) ([]string, error) {
 func (c *command) tokenList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List tokens; an administrator sees all of the organization", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
-			items, err := remote.allTokens(cmd.Context())
+		RunE: c.remotely(func(ctx context.Context, remote *remote, _ []string) error {
+			items, err := remote.allTokens(ctx)
 			if err != nil {
 				return err
 			}
@@ -143,23 +139,15 @@ func (c *command) tokenList() *cobra.Command {
 				}
 				return t.write(w)
 			})
-		},
+		}),
 	}
 }
 
 func (c *command) tokenRevoke() *cobra.Command {
 	return &cobra.Command{
 		Use: "revoke TOKEN_ID...", Short: "Revoke tokens; they do not work from then on", Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
-			var failed error
-			for _, id := range args {
-				failed = errors.Join(failed, remote.RevokeToken(cmd.Context(), id))
-			}
-			return failed
-		},
+		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
+			return each(args, func(id string) error { return remote.RevokeToken(ctx, id) })
+		}),
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"io"
 	"strconv"
 	"time"
@@ -19,21 +20,17 @@ func (c *command) userCreate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "create NAME", Short: "Make an account; its password is asked for, or read from standard input", Args: cobra.ExactArgs(1),
 		Long: "Make an account. It belongs to no organization yet: see `remuda organization member put`.",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
+		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
 			password, err := c.readPassword("password for " + args[0])
 			if err != nil {
 				return err
 			}
-			u, err := remote.CreateUser(cmd.Context(), api.UserCreate{Name: args[0], Password: password, SiteAdmin: &siteAdmin})
+			u, err := remote.CreateUser(ctx, api.UserCreate{Name: args[0], Password: password, SiteAdmin: &siteAdmin})
 			if err != nil {
 				return err
 			}
 			return c.printUser(u)
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&siteAdmin, "site-admin", false, "may make organizations and users, and change built-in objects")
 	return cmd
@@ -42,12 +39,8 @@ func (c *command) userCreate() *cobra.Command {
 func (c *command) userList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List accounts", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
-			items, err := remote.allUsers(cmd.Context())
+		RunE: c.remotely(func(ctx context.Context, remote *remote, _ []string) error {
+			items, err := remote.allUsers(ctx)
 			if err != nil {
 				return err
 			}
@@ -58,7 +51,7 @@ func (c *command) userList() *cobra.Command {
 				}
 				return t.write(w)
 			})
-		},
+		}),
 	}
 }
 
@@ -128,12 +121,8 @@ func (c *command) userPassword() *cobra.Command {
 func (c *command) whoami() *cobra.Command {
 	return &cobra.Command{
 		Use: "whoami", Short: "Show whose token this is, and what it may do", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			remote, err := c.remote()
-			if err != nil {
-				return err
-			}
-			me, err := remote.Whoami(cmd.Context())
+		RunE: c.remotely(func(ctx context.Context, remote *remote, _ []string) error {
+			me, err := remote.Whoami(ctx)
 			if err != nil {
 				return err
 			}
@@ -141,7 +130,7 @@ func (c *command) whoami() *cobra.Command {
 				return pairs(w, "user", me.UserName, "organization", me.Organization, "role", string(me.Role),
 					"site admin", strconv.FormatBool(me.SiteAdmin), "scope", string(me.Scope))
 			})
-		},
+		}),
 	}
 }
 
