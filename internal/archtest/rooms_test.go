@@ -26,11 +26,11 @@ var rooms = []struct {
 	{"internal/guest", 2},
 
 	{"internal/image", 3},
-	{"internal/layer", 3},
 	{"internal/egress", 3},
 	{"internal/engine", 4},
 	{"cmd/remuda-init", 5},
 
+	{"internal/layer", 5},
 	{"internal/schedule", 5},
 	{"internal/pool", 5},
 
@@ -41,6 +41,7 @@ var rooms = []struct {
 	{"internal/runtimes", 7},
 	{"internal/executions", 7},
 	{"internal/runspaces", 7},
+	{"internal/scripts", 7},
 	{"internal/sessions", 7},
 
 	{"internal/httpapi", 8},
@@ -72,7 +73,7 @@ var beside = map[string][]string{
 // closed lists what a room may not import although it lies below: the room, and
 // the imports that are refused (with everything beneath them).
 var closed = map[string][]string{
-	"internal/httpapi": {"internal/store", "internal/pool", "internal/schedule", "internal/engine", "internal/guest", "internal/audit", "internal/organizations", "internal/runtimes", "internal/executions", "internal/runspaces", "internal/sessions"},
+	"internal/httpapi": {"internal/store", "internal/pool", "internal/schedule", "internal/engine", "internal/guest", "internal/audit", "internal/organizations", "internal/runtimes", "internal/executions", "internal/runspaces", "internal/scripts", "internal/sessions"},
 	"internal/native":  {"internal/store", "internal/pool", "internal/schedule", "internal/engine/", "internal/guest"},
 	"internal/compat":  {"internal/store", "internal/pool", "internal/schedule", "internal/engine", "internal/guest", "internal/native"},
 	"internal/pool":    {"internal/store", "internal/engine/", "internal/guest"},
@@ -191,6 +192,11 @@ func TestRefused(t *testing.T) {
 		{"internal/compat/awx", "internal/compat/srs", false},
 		{"internal/compat/awx", "internal/engine", false},
 		{"internal/compat/awx", "internal/httpapi", true},
+		{"internal/compat/strategy", "internal/scripts", true},
+		{"internal/compat/strategy", "internal/native", false},
+		{"internal/compat/strategy", "internal/store", false},
+		{"internal/compat/strategy", "internal/pool", false},
+		{"internal/scripts", "internal/executions", false},
 		{"internal/pool", "internal/engine", true},
 		{"internal/pool", "internal/engine/local", false},
 		{"internal/pool", "internal/runtimes", false},

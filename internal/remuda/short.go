@@ -29,3 +29,14 @@ func ShortID[T ~string](id T) string {
 func IsShortID(s string) bool {
 	return len(s) == ShortLength && strings.Trim(s, "0123456789ABCDEF") == ""
 }
+
+// ShortTail is the end that every identifier with this short id has, to find it by.
+// "" when short is no short id.
+func ShortTail(short string) string {
+	raw, err := hex.DecodeString(short)
+	if err != nil || !IsShortID(short) {
+		return ""
+	}
+	whole := idEncoding.EncodeToString(append(make([]byte, idTimeBytes), raw...))
+	return whole[(idTimeBytes*8+4)/5:]
+}

@@ -2,6 +2,7 @@ package remuda_test
 
 import (
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/remuda-run/remuda/internal/remuda"
@@ -18,6 +19,9 @@ func TestShortID(t *testing.T) {
 			t.Fatalf("the short id of %s is %q", id, short)
 		}
 		seen[short] = true
+		if tail := remuda.ShortTail(short); len(tail) < 24 || !strings.HasSuffix(string(id), tail) {
+			t.Fatalf("the tail of %s is %q", id, tail)
+		}
 	}
 	for _, id := range []string{"", "rt", "rt_", "org_global", "rt_zzzz", "rt_" + "u0000000000000000000000000000000000"} {
 		if got := remuda.ShortID(id); got != "" {
@@ -27,6 +31,9 @@ func TestShortID(t *testing.T) {
 	for _, s := range []string{"", "0F35652CA7D041978BF0CBCB6753120", "0f35652ca7d041978bf0cbcb67531203", "0F35652CA7D041978BF0CBCB67531203 ", "0F35652CA7D041978BF0CBCB6753120G"} {
 		if remuda.IsShortID(s) {
 			t.Errorf("%q passes for a short id", s)
+		}
+		if tail := remuda.ShortTail(s); tail != "" {
+			t.Errorf("%q has the tail %q", s, tail)
 		}
 	}
 }

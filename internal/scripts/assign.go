@@ -1,0 +1,157 @@
+package scripts
+
+import "strings"
+
+// assigned returns the first variable of a statement that the statement would give
+// another value, nil if there is none.
+func assigned(s []token) *token {
+	if len(s) == 0 {
+		return nil
+	}
+	if s[0].named("global", "nonlocal", "import", "from", "del") {
+		return target(s[1:])
+	}
+	if t := byPlace(s); t != nil {
+		return t
+	}
+	if len(s) == 2 && s[0].kind == tokenVariable && s[1].is(":") { // $x: int = 1
+		return &s[0]
+	}
+	depth, start := 0, 0
+	for i, t := range s {
+		depth += nesting(t)
+		switch {
+		case depth > 0 || t.kind != tokenOperator:
+		case t.text == "=":
+			if t := target(s[start:i]); t != nil {
+				return t
+			}
+			start = i + 1
+		case isAugmented(t.text):
+			if t := target(s[start:i]); t != nil {
+				return t
+			}
+		}
+	}
+	return nil
+}
+
+func isAugmented(op string) bool {
+	switch op {
+	case "==", "!=", "<=", ">=", ":=":
+		return false
+	}
+	return len(op) > 1 && strings.HasSuffix(op, "=")
+}
+
+// byPlace finds what the tokens beside a variable make an assignment of, at any
+// depth: loops and comprehensions, "as", ":=", parameters, attributes.
+func byPlace(s []token) *token {
+	for i, t := range s {
+		switch {
+		case t.named("for"):
+			if t := target(until(s[i+1:], "in")); t != nil {
+				return t
+			}
+		case t.named("as"):
+			if t := target(asTarget(s[i+1:])); t != nil {
+				return t
+			}
+		case t.named("lambda"):
+			if t := parameter(until(s[i+1:], ":")); t != nil {
+				return t
+			}
+		case t.named("def") && i+2 < len(s) && s[i+2].is("("):
+			if t := parameter(within(s[i+3:])); t != nil {
+				return t
+			}
+		}
+		if t.kind != tokenVariable {
+			continue
+		}
+		after := func(op string) bool { return i+1 < len(s) && s[i+1].is(op) }
+		before := func(op string) bool { return i > 0 && s[i-1].is(op) }
+		switch {
+		case after(":="), before("."), i > 0 && s[i-1].named("def", "class", "type"):
+			return &s[i]
+		case after("=") && (before("(") || before(",")): // f($x=1)
+			return &s[i]
+		}
+	}
+	return nil
+}
+
+// lookAhead bounds how far one token makes us look, so that the work stays
+// proportional to the script.
+const lookAhead = 256
+
+// until returns the tokens before a word or operator that stands at their own
+// depth.
+func until(s []token, end string) []token {
+	s = s[:min(len(s), lookAhead)]
+	depth := 0
+	for i, t := range s {
+		if depth == 0 && t.text == end && (t.kind == tokenName || t.kind == tokenOperator) {
+			return s[:i]
+		}
+		if depth += nesting(t); depth < 0 {
+			return s[:i]
+		}
+	}
+	return s
+}
+
+// within returns the tokens before the bracket that closes the one before them.
+func within(s []token) []token {
+	s = s[:min(len(s), lookAhead)]
+	depth := 0
+	for i, t := range s {
+		if depth += nesting(t); depth < 0 {
+			return s[:i]
+		}
+	}
+	return s
+}
+
+// asTarget returns what follows "as": one thing, or several in brackets.
+func asTarget(s []token) []token {
+	if len(s) > 0 && nesting(s[0]) > 0 {
+		return within(s[1:])
+	}
+	return until(until(s, ","), ":")
+}
+
+// target returns the first variable in a list of targets that is one itself, and
+// not only part of one as in $x.name or a[$x].
+func target(s []token) *token {
+	inside := 0 // brackets of a call or an index, which hold no target
+	for i, t := range s {
+		n := nesting(t)
+		if n < 0 || n > 0 && (inside > 0 || i > 0 && endsValue(s[i-1])) {
+			inside = max(0, inside+n)
+		}
+		part := i+1 < len(s) && (s[i+1].is(".") || s[i+1].is("[") || s[i+1].is("("))
+		if t.kind == tokenVariable && inside == 0 && !part {
+			return &s[i]
+		}
+	}
+	return nil
+}
+
+// endsValue reports whether a bracket after t is a call or an index.
+func endsValue(t token) bool {
+	return t.kind == tokenName && !t.named("in", "and", "or", "not", "is", "if", "else", "return", "await", "yield", "lambda") ||
+		t.kind == tokenVariable || t.kind == tokenValue || t.is(")") || t.is("]") || t.is("}")
+}
+
+// parameter returns the first variable that is the name of a parameter.
+func parameter(s []token) *token {
+	depth := 0
+	for i, t := range s {
+		if t.kind == tokenVariable && depth == 0 && (i == 0 || s[i-1].is(",") || s[i-1].is("*") || s[i-1].is("**")) {
+			return &s[i]
+		}
+		depth += nesting(t)
+	}
+	return nil
+}

@@ -1,0 +1,13 @@
+// Package scripts is the service of stored scripts: who may read, change and run
+// them, what their variables are, and which executions were runs of them.
+//
+// A script reads its variables as $name. Before it runs, each $name outside of
+// strings and comments is rewritten to a name that the script does not use
+// (bind.go, over the small lexer in lex.go), to which the value is bound as a
+// parameter of the execution; lines keep their numbers. Assigning to a variable is
+// refused. Running itself is the service of executions' business; a run is an
+// execution and a row that says of which script it was, so that it is found again
+// after a restart.
+//
+// Start with service.go, then evaluate.go.
+package scripts
