@@ -12,7 +12,7 @@ import (
 // it as the pattern "/", and as every other pattern without a method.
 func NotFound(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		allowed := allowedMethods(mux, r)
+		allowed := AllowedMethods(mux, r)
 		if len(allowed) == 0 {
 			WriteError(w, r, &remuda.Error{Code: remuda.CodeNotFound, Message: "there is nothing at this path", Remedy: "see /docs for what there is"})
 			return
@@ -23,7 +23,9 @@ func NotFound(mux *http.ServeMux) http.Handler {
 	})
 }
 
-func allowedMethods(mux *http.ServeMux, r *http.Request) []string {
+// AllowedMethods lists the methods for which mux has a pattern of the request's
+// path.
+func AllowedMethods(mux *http.ServeMux, r *http.Request) []string {
 	var allowed []string
 	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
 		probe := *r

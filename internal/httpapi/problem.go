@@ -121,44 +121,59 @@ func NewProblem(err error, requestID string) Problem {
 	return p
 }
 
-// WriteError answers with err. Its private cause goes to the access log only.
-// After the first byte of an answer it is too late for a status: the connection
-// is then cut, so that the client cannot take a part for the whole.
+// WriteError answers with err as a problem document.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
-	x := exchangeOf(r.Context())
-	x.err = err
-	if x.started() {
-		panic(http.ErrAbortHandler)
-	}
-	p := NewProblem(err, x.id)
-	h := w.Header()
-	// What was meant for a success does not hold for a refusal.
-	for _, name := range []string{"Content-Disposition", "Last-Modified", "Location", "ETag"} {
-		h.Del(name)
-	}
-	switch p.Status {
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		seconds := publicError(err).RetryAfterSeconds
-		if seconds <= 0 {
-			seconds = defaultRetryAfter
-		}
-		h.Set("Retry-After", strconv.Itoa(seconds))
-	case http.StatusUnauthorized:
-		if h.Get("WWW-Authenticate") == "" {
-			h.Set("WWW-Authenticate", `Bearer realm="remuda"`)
-		}
-	}
+	p := NewProblem(err, RequestID(r.Context()))
 	var body bytes.Buffer
 	enc := json.NewEncoder(&body)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(p); err != nil { // strings and numbers only; cannot fail
 		panic(err)
 	}
-	h.Set("Content-Type", "application/problem+json")
-	h.Set("Content-Length", strconv.Itoa(body.Len()))
-	w.WriteHeader(p.Status)
-	_, _ = w.Write(body.Bytes()) // a client that went away is not an error of ours
+	if h := w.Header(); p.Status == http.StatusUnauthorized && h.Get("WWW-Authenticate") == "" && !exchangeOf(r.Context()).started() {
+		h.Set("WWW-Authenticate", `Bearer realm="remuda"`)
+	}
+	WriteRefusal(w, r, err, Refusal{Status: p.Status, ContentType: "application/problem+json", Body: body.Bytes()})
 }
+
+// Refusal is an error in the form of an edge.
+type Refusal struct {
+	Status      int
+	ContentType string
+	Body        []byte
+}
+
+// WriteRefusal answers with err in an edge's own form. The private cause goes to
+// the access log only. After the first byte of an answer it is too late for a
+// status: the connection is then cut, so that the client cannot take a part for the
+// whole.
+func WriteRefusal(w http.ResponseWriter, r *http.Request, err error, refusal Refusal) {
+	x := exchangeOf(r.Context())
+	x.err = err
+	if x.started() {
+		panic(http.ErrAbortHandler)
+	}
+	h := w.Header()
+	// What was meant for a success does not hold for a refusal.
+	for _, name := range []string{"Content-Disposition", "Last-Modified", "Location", "ETag"} {
+		h.Del(name)
+	}
+	if refusal.Status == http.StatusTooManyRequests || refusal.Status == http.StatusServiceUnavailable {
+		seconds := publicError(err).RetryAfterSeconds
+		if seconds <= 0 {
+			seconds = defaultRetryAfter
+		}
+		h.Set("Retry-After", strconv.Itoa(seconds))
+	}
+	h.Set("Content-Type", refusal.ContentType)
+	h.Set("Content-Length", strconv.Itoa(len(refusal.Body)))
+	w.WriteHeader(refusal.Status)
+	_, _ = w.Write(refusal.Body) // a client that went away is not an error of ours
+}
+
+// PublicError is the Error in err's chain, or one that says no more than may be
+// said about an error of unknown origin, for edges with a form of their own.
+func PublicError(err error) *remuda.Error { return publicError(err) }
 
 func tooLarge(limit int64) *remuda.Error {
 	return &remuda.Error{

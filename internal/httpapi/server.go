@@ -27,6 +27,17 @@ type Options struct {
 	// TrustedOrigins are browser origins ("https://host") that may send changing
 	// requests from other sites.
 	TrustedOrigins []string
+	// Refuse answers for what never reaches a handler: a request from another
+	// site, a path that is not clean, a panic. nil is WriteError.
+	Refuse func(w http.ResponseWriter, r *http.Request, err error)
+}
+
+func (o Options) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if o.Refuse != nil {
+		o.Refuse(w, r, err)
+		return
+	}
+	WriteError(w, r, err)
 }
 
 // Limits of the server that are the same for every edge.

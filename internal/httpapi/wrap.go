@@ -37,13 +37,13 @@ func Wrap(h http.Handler, o Options) (http.Handler, error) {
 		if r.ContentLength != 0 {
 			_ = x.rc.SetReadDeadline(start.Add(readTimeout)) // ended by BodyRead
 		}
-		defer func() { finish(x, r, log, start, recover()) }()
+		defer func() { finish(x, r, o, log, start, recover()) }()
 		if err := guard.Check(r); err != nil {
-			WriteError(x, r, &remuda.Error{Code: remuda.CodeForbidden, Message: "the request comes from another site", Cause: err.Error(), Remedy: "send it from the server's own origin, or add the origin to the trusted ones"})
+			o.refuse(x, r, &remuda.Error{Code: remuda.CodeForbidden, Message: "the request comes from another site", Cause: err.Error(), Remedy: "send it from the server's own origin, or add the origin to the trusted ones"})
 			return
 		}
 		if err := checkCleanPath(r); err != nil {
-			WriteError(x, r, err)
+			o.refuse(x, r, err)
 			return
 		}
 		h.ServeHTTP(x, r)
@@ -51,13 +51,13 @@ func Wrap(h http.Handler, o Options) (http.Handler, error) {
 }
 
 // finish logs the exchange once and turns a panic into a problem.
-func finish(x *exchange, r *http.Request, log *slog.Logger, start time.Time, panicked any) {
+func finish(x *exchange, r *http.Request, o Options, log *slog.Logger, start time.Time, panicked any) {
 	aborted := panicked == any(http.ErrAbortHandler)
 	if panicked != nil && !aborted {
 		log.LogAttrs(r.Context(), slog.LevelError, "handler panicked", slog.String("request_id", x.id), slog.Any("panic", panicked), slog.String("stack", string(debug.Stack())))
 		aborted = x.started()
 		if !aborted {
-			WriteError(x, r, remuda.Internal("serving the request", fmt.Errorf("panic: %v", panicked)))
+			o.refuse(x, r, remuda.Internal("serving the request", fmt.Errorf("panic: %v", panicked)))
 		}
 	}
 	level := slog.LevelInfo
