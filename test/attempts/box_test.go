@@ -134,9 +134,10 @@ type outcome struct {
 
 type execution struct {
 	harness.Execution
-	Warm           *bool `json:"warm"`
-	OutputBytes    int64 `json:"output_bytes"`
-	OutputCutBytes int64 `json:"output_cut_bytes"`
+	Warm           *bool  `json:"warm"`
+	ColdReason     string `json:"cold_reason"`
+	OutputBytes    int64  `json:"output_bytes"`
+	OutputCutBytes int64  `json:"output_cut_bytes"`
 }
 
 // wasWarm reports whether the instance had been started before it was asked for.
