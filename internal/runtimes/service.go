@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"reflect"
 	"sync"
 	"time"
 
+	"github.com/remuda-run/remuda/internal/audit"
 	"github.com/remuda-run/remuda/internal/authz"
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/pool"
@@ -321,6 +323,9 @@ func clone(rt remuda.Runtime) remuda.Runtime {
 }
 
 func entry(p remuda.Principal, owner remuda.OrganizationID, id remuda.RuntimeID, at time.Time, details map[string]string) remuda.AuditEntry {
+	if p.Comment != "" {
+		maps.Copy(details, audit.Details("comment", p.Comment)) // cut to what an entry may hold
+	}
 	return remuda.AuditEntry{
 		Organization: owner, User: p.User, Action: string(authz.RuntimeWrite), Object: string(id),
 		Outcome: remuda.OutcomeOK, RequestID: p.RequestID, At: at, Details: details,

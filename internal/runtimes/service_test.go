@@ -140,7 +140,7 @@ func TestEveryWrongFieldIsNamed(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	_, err := h.CreateRuntime(t.Context(), deployer, remuda.Definition{
-		Name: "a b", Description: strings.Repeat("x", 5000), Language: "cobol", Environment: "moon",
+		Name: " a", Description: strings.Repeat("x", 5000), Language: "cobol", Environment: "moon",
 		Resources:   remuda.Resources{CPU: 9, MemoryMB: 1, DiskMB: -1, Pids: 1},
 		ExecTimeout: 25 * time.Hour, Pool: remuda.PoolBounds{MinCached: 3, MaxCached: 1},
 		Env: map[string]string{"1A": "x", "LD_PRELOAD": "x", "PYTHONHOME": "x", "REMUDA_TOKEN": "x", "OK": "a\x00b"},
@@ -191,7 +191,7 @@ func TestFieldMessages(t *testing.T) {
 		{"no class of isolation", func(d *remuda.Definition) { d.Isolation = "vm" }, "isolation", "process, gvisor"},
 		{"egress without a form", func(d *remuda.Definition) { d.Egress.Names = []string{"A.example"} }, "egress.names[0]", "lower case"},
 		{"egress to the machine", func(d *remuda.Definition) { d.Egress.CIDRs = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} }, "egress.cidrs[0]", "never reached"},
-		{"too long", func(d *remuda.Definition) { d.Name = strings.Repeat("a", 64) }, "name", "1 to 63"},
+		{"too long", func(d *remuda.Definition) { d.Name = strings.Repeat("a", 251) }, "name", "1 to 250"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
