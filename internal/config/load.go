@@ -148,7 +148,7 @@ func (l *loader) readFile(name string) error {
 		place := fmt.Sprintf("%s:%d", name, key.Line)
 		switch _, known := l.settings[key.Value]; {
 		case !known:
-			l.fail(place, "%s", unknown("setting", key.Value, l.keys))
+			l.fail(place, "%s", Unknown("setting", key.Value, l.keys))
 		case seen[key.Value]:
 			l.fail(place, "%q is set twice", key.Value)
 		default:
@@ -192,7 +192,8 @@ func (l *loader) fileValue(key string, value *yaml.Node, place string) {
 	l.set(key, value.Value, OriginFile, place)
 }
 
-func unknown(what, got string, names []string) string {
+// Unknown says that a name is none of those that are known, and names the nearest.
+func Unknown(what, got string, names []string) string {
 	if near := nearest(got, names); near != "" {
 		return fmt.Sprintf("unknown %s %q; did you mean %q?", what, got, near)
 	}
@@ -223,7 +224,7 @@ func (l *loader) readEnviron(environ []string) {
 		}
 		key, known := byName[name]
 		if !known {
-			l.fail("environment", "%s", unknown("variable", name, names))
+			l.fail("environment", "%s", Unknown("variable", name, names))
 			continue
 		}
 		l.set(key, raw, OriginEnv, name)
