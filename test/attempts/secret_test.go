@@ -13,12 +13,20 @@ import (
 
 // secretLeft runs with a secret and looks for it where it should not stay.
 func secretLeft(c *cell) {
-	secret := fmt.Sprintf("s3cr3t-%d-%d", c.house.next(), time.Now().UnixNano())
+	word := fmt.Sprintf("s3cr3t-%d-%d-", c.house.next(), time.Now().UnixNano())
+	secret := word + "given"
 	b := c.open("python", roomy)
 	o := b.run(harness.JSON{
 		"script": "import os\nprint(len(os.environ['SECRET']), len(given))\nheld = [os.environ['SECRET'] + str(i) for i in range(100)]",
 		"env":    map[string]string{"SECRET": secret}, "parameters": harness.JSON{"given": secret}, "stdin": secret,
 	}).ok().says(fmt.Sprint(len(secret)))
+	// What a script says itself is kept in the database, and in no process but the server.
+	for range 20 {
+		b.run(harness.JSON{
+			"script": fmt.Sprintf("said = '%ssaid'\nprint(open('file').read())\nsaid", word),
+			"files":  []harness.JSON{{"path": "file", "content": word + "said"}},
+		}).ok().says(word + "said")
+	}
 	eventually(c, "the next instance is warm", func() bool { return c.house.idle(c, c.house.runtimes[b.by.name+"/"+b.runtime]) > 0 })
 	if strings.Contains(c.house.server.Log(), secret) {
 		c.escape("the server's log has it")
@@ -32,7 +40,7 @@ func secretLeft(c *cell) {
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		looked, holders = 0, nil
 		for _, pid := range descendants(c.house.server.Pid()) {
-			found, ok := memoryHas(pid, secret)
+			found, ok := memoryHas(pid, word)
 			if ok {
 				looked++
 			}
@@ -45,10 +53,6 @@ func secretLeft(c *cell) {
 		}
 	}
 	for _, pid := range holders {
-		if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); strings.HasPrefix(string(line), "remuda-init") {
-			c.weak("a keeper that serves the instances of this runtime still has it in freed memory, as the server may; no interpreter has")
-			continue
-		}
 		c.escape("the memory of a process has it: %s", describe(pid))
 	}
 	if looked < 2 {
@@ -59,9 +63,10 @@ func secretLeft(c *cell) {
 		c.escape("%v have it", found)
 	}
 	c.Logf("looked into %d processes and %d files", looked, files)
-	if !c.isWeak {
-		c.holds(true, "absent: log, answer, database, keepers, launchers, waiting interpreters")
+	if found, _ := memoryHas(c.house.server.Pid(), word); found {
+		c.Log("the server itself has it in freed memory")
 	}
+	c.holds(true, "absent: log, answer, database, keepers, launchers, waiting interpreters")
 }
 
 // describe tells what a process is.

@@ -357,14 +357,11 @@ func TestRunThatIsNotTaken(t *testing.T) {
 		t.Run(string(language)+" taken", func(t *testing.T) {
 			t.Parallel()
 			s := ready(t, language)
-			begun, sleep := "print('begun', flush=True)\nimport time", "time.sleep(60)"
-			switch language {
-			case remuda.LanguageBash:
-				begun, sleep = "echo begun", "while :; do :; done"
-			case remuda.LanguageNode:
-				begun, sleep = "console.log('begun')", "await new Promise(r => setTimeout(r, 60000))"
-			}
-			e := protocol.Execute{ID: remuda.NewID("ex"), Script: begun + "\n" + sleep}
+			e := protocol.Execute{ID: remuda.NewID("ex"), Script: map[remuda.Language]string{
+				remuda.LanguagePython: "print('begun', flush=True)\nimport time\ntime.sleep(60)",
+				remuda.LanguageBash:   "echo begun\nwhile :; do :; done",
+				remuda.LanguageNode:   "console.log('begun')\nawait new Promise(r => setTimeout(r, 60000))",
+			}[language]}
 			s.send(protocol.TypeExecute, e)
 			got, err := s.tryCollect(e.ID, func(int64, []byte) { _ = syscall.Kill(s.interpreter(), syscall.SIGKILL) })
 			if err != nil || got.State != "error" || !got.Dead || got.stdout != "begun\n" {

@@ -63,6 +63,9 @@ func (k *keeper) bury(child *keeper) {
 		_ = child.files.root.Close()
 	}
 	_ = unix.Close(child.epoll)
+	if t.forgetAt.IsZero() {
+		t.forgetAt = time.Now().Add(forgetAfter)
+	}
 }
 
 // fork asks the template for an instance.

@@ -77,6 +77,7 @@ func (k *keeper) loop() error {
 		}
 		if k.template != nil {
 			k.stir()
+			k.template.forget()
 		}
 		k.flush()
 		if k.setup != nil && k.setup.ready && !k.primed {

@@ -38,6 +38,7 @@ type template struct {
 	users    []int            // free places of children's users, the one unused for longest first
 	prepared bool             // forks can be asked for
 	over     bool             // no more forks; the program ends with its last child
+	forgetAt time.Time        // when to wipe what children have left in our memory; zero: there is nothing
 }
 
 // Every child has three users of the template's range: 0, 1000 and nobody.
@@ -133,6 +134,9 @@ func (t *template) earliest(first time.Time) time.Time {
 	if len(t.stirred) > 0 {
 		return time.Unix(1, 0)
 	}
+	if !t.forgetAt.IsZero() && (first.IsZero() || t.forgetAt.Before(first)) {
+		first = t.forgetAt
+	}
 	for child := range t.timed {
 		for _, at := range child.deadlines() {
 			if !at.IsZero() && (first.IsZero() || at.Before(first)) {
@@ -227,7 +231,7 @@ func (k *keeper) templateHeard(kind byte, payload []byte) error {
 			return err
 		}
 		child := t.waiting[0]
-		t.waiting = t.waiting[1:]
+		t.waiting[0], t.waiting = nil, t.waiting[1:] // nothing may keep it longer than it lives
 		k.forked(child, pid)
 	default:
 		return fmt.Errorf("%w: type %d out of turn", channel.ErrGarbage, kind)

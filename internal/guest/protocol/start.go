@@ -7,7 +7,7 @@ import (
 
 // How an engine starts a keeper. The binary is executed from a sealed memfd in
 // fresh user, mount, pid, net, ipc, uts and cgroup namespaces, as uid and gid 0
-// of its user namespace with every capability there, with nothing but GOMAXPROCS in its environment, with
+// of its user namespace with every capability there, with nothing but KeeperEnv in its environment, with
 // argv [KeeperArg0], /dev/null as stdin and stdout, and a pipe or /dev/null as
 // stderr (for a panic's last words only). It does nothing before Setup, so that
 // the engine can admit it to its cgroup and protect it from the OOM killer (its
@@ -55,3 +55,8 @@ const FirstConnection = 30 * time.Second
 // namespace comes later, when the server has put the child into its cgroup.
 const ForkFlags = syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET |
 	syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS | syscall.CLONE_PARENT | 0x11 // SIGCHLD
+
+// KeeperEnv is the environment of a keeper. One thread of Go code at a time is all
+// that it needs. A template's keeper serves many instances: what it has freed is
+// overwritten when it is collected, which it does soon after the end of each.
+func KeeperEnv() []string { return []string{"GOMAXPROCS=1", "GODEBUG=clobberfree=1"} }

@@ -114,9 +114,8 @@ func start(null int, req request, fds []int) (pid, pidfd int, err error) {
 	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: req.Base, Size: req.Size}}
 	pidfd = -1
 	attr := &syscall.ProcAttr{
-		Dir: "/",
-		// One thread of Go code at a time is all that a keeper needs.
-		Env:   []string{"GOMAXPROCS=1"},
+		Dir:   "/",
+		Env:   protocol.KeeperEnv(),
 		Files: []uintptr{uintptr(null), uintptr(null), uintptr(fds[0]), uintptr(fds[1]), uintptr(fds[2])},
 		Sys: &syscall.SysProcAttr{
 			Cloneflags: Namespaces | unix.CLONE_PARENT,
