@@ -17,8 +17,9 @@ type Request struct {
 	Refresh bool
 }
 
-// Progress hears what becomes of a build while it goes on. Its methods are called
-// by one goroutine and have to return soon.
+// Progress hears what becomes of a build while it goes on. Its methods are never
+// called at the same time and have to return soon; bytes are theirs only until
+// then.
 type Progress interface {
 	// Log takes a piece of the installer's own words, with its line ends.
 	Log(line []byte)
@@ -46,6 +47,10 @@ type Settings struct {
 	// BuildResources bound the sandbox of a build; the zero value is
 	// DefaultBuildResources.
 	BuildResources remuda.Resources
+	// InternalHosts lists hosts ("host" or "host:port") of the server's own network
+	// that an index may lead to. The hosts of the indexes themselves need not be
+	// listed.
+	InternalHosts []string
 	// LockTTL is how long an equal request gets the lock that was resolved
 	// before; 0 is DefaultLockTTL, negative is not at all.
 	LockTTL time.Duration

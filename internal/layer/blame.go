@@ -1,0 +1,140 @@
+package layer
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+// blame is the error of a build that failed for one package's sake.
+type blame struct {
+	name  string // "" when nobody says which
+	cause *remuda.Error
+}
+
+// Error implements error.
+func (b *blame) Error() string { return b.cause.Error() }
+
+// Unwrap lets the cause be found.
+func (b *blame) Unwrap() error { return b.cause }
+
+// BlamedPackage is the name of the package that made a build fail, "" when the
+// installer does not say.
+func BlamedPackage(err error) string {
+	if b, ok := errors.AsType[*blame](err); ok {
+		return b.name
+	}
+	return ""
+}
+
+// hints are what installers print when one package is the reason, the most telling
+// first. The first group is the package.
+var hints = []struct {
+	pattern *regexp.Regexp
+	message string // for the package
+}{
+	{regexp.MustCompile(`(?m)^ERROR: THESE PACKAGES DO NOT MATCH THE HASHES.*\n\s+([A-Za-z0-9][A-Za-z0-9._-]*?)(?:==\S+)?(?: from|\s).*$`), "its file has another hash than was promised"},
+	{regexp.MustCompile(`(?m)^ERROR: (?:Could not find a version that satisfies the requirement|No matching distribution found for) ([A-Za-z0-9][A-Za-z0-9._-]*)`), "no index has a version of it that fits this interpreter"},
+	{regexp.MustCompile(`(?m)^ERROR: Ignored the following versions that require a different python version:.*$`), "it needs another Python"},
+	{regexp.MustCompile(`(?m)^\s*ERROR: Failed building wheel for ([A-Za-z0-9][A-Za-z0-9._-]*)`), "its own build script failed"},
+	{regexp.MustCompile(`(?m)^ERROR: Cannot install ([A-Za-z0-9][A-Za-z0-9._-]*).* because these package versions have conflicting dependencies`), "what it needs contradicts what others need"},
+	{regexp.MustCompile(`(?m)^ERROR: ([A-Za-z0-9][A-Za-z0-9._-]*) has an invalid wheel`), "its wheel is broken"},
+	{regexp.MustCompile(`(?m)^ERROR: Wheel '([A-Za-z0-9][A-Za-z0-9._-]*)' .* is invalid`), "its wheel is broken"},
+	{regexp.MustCompile(`(?m)^npm (?:error|ERR!) (?:404|notarget|code E\w+).* '?((?:@[a-z0-9~][a-z0-9._~-]*/)?[A-Za-z0-9_~][A-Za-z0-9._~-]*)@\S+`), "the registry has no version of it that was asked for"},
+	{regexp.MustCompile(`(?m)^npm (?:error|ERR!) path /workspace/\S*node_modules/((?:@[a-z0-9~][a-z0-9._~-]*/)?[A-Za-z0-9_~][A-Za-z0-9._~-]*)\s*$`), "its own install script failed"},
+	{regexp.MustCompile(`(?m)^npm (?:error|ERR!).*Integrity verification failed.*?((?:@[a-z0-9~][a-z0-9._~-]*/)?[A-Za-z0-9_~][A-Za-z0-9._~-]*)@`), "its file has another hash than was promised"},
+	{regexp.MustCompile(`(?m)^E: Unable to locate package (\S+)`), "no archive has it"},
+	{regexp.MustCompile(`(?m)^E: Version '[^']*' for '([^']+)' was not found`), "no archive has the version that was asked for"},
+	{regexp.MustCompile(`(?m)^E: Package '([^']+)' has no installation candidate`), "no archive has it"},
+	{regexp.MustCompile(`(?m)^\s*(\S+) : (?:Depends|PreDepends):`), "what it needs is not to be had"},
+}
+
+// subprocess is what pip prints when a package's own script has failed; the
+// package is the last that it began to collect.
+var (
+	subprocess = regexp.MustCompile(`(?m)^\s*error: (?:subprocess-exited-with-error|metadata-generation-failed)|^\s*ERROR: Command errored out`)
+	collecting = regexp.MustCompile(`(?m)^\s*(?:Collecting|Building wheels? for collected packages:|Downloading|Preparing metadata.*?) ([A-Za-z0-9][A-Za-z0-9._-]*)`)
+	generating = regexp.MustCompile(`(?m)^╰─> See above for output\.|^╰─> ([A-Za-z0-9][A-Za-z0-9._-]*)\s*$`)
+)
+
+// explain makes an error of an installer that has failed.
+func (s *sandbox) explain(doing string) error {
+	tail, notes := s.words.end()
+	name, why := diagnose(tail)
+	if denied := s.session.Denied(); len(denied) > 0 && (name == "" || contains(denied, name)) {
+		return &blame{name: denied[0], cause: &remuda.Error{
+			Code: remuda.CodeForbidden, Message: fmt.Sprintf("package %s is not allowed on this site", denied[0]), Cause: "it is not in the setting packages.allow",
+			Remedy: "ask the site's administrator to allow it, with all that it needs",
+		}}
+	}
+	e := &remuda.Error{Code: remuda.CodeInvalid, Remedy: "read the build's log, correct the list of packages, and build again"}
+	if name != "" {
+		e.Message = fmt.Sprintf("package %s cannot be installed: %s", name, why)
+	} else {
+		e.Message = "the packages cannot be installed: " + doing + " failed"
+	}
+	if last := lastWord(tail); last != "" {
+		e.Cause = last
+	}
+	if len(notes) > 0 {
+		e.Cause = strings.TrimPrefix(notes[len(notes)-1], "index: ")
+	}
+	return &blame{name: name, cause: e}
+}
+
+func contains(list []string, name string) bool {
+	for _, one := range list {
+		if one == name || CanonicalName(remuda.ManagerPip, name) == one {
+			return true
+		}
+	}
+	return false
+}
+
+// diagnose finds the package that an installer's last words blame, and why.
+func diagnose(tail string) (name, why string) {
+	for _, h := range hints {
+		all := h.pattern.FindAllStringSubmatch(tail, -1)
+		if len(all) == 0 {
+			continue
+		}
+		last := all[len(all)-1]
+		if len(last) > 1 && last[1] != "" && len(last[1]) <= maxWord {
+			return last[1], h.message
+		}
+	}
+	at := subprocess.FindAllStringIndex(tail, -1)
+	if len(at) == 0 {
+		return "", ""
+	}
+	if m := generating.FindAllStringSubmatch(tail, -1); len(m) > 0 {
+		if last := m[len(m)-1]; last[1] != "" {
+			return last[1], "its own build script failed"
+		}
+	}
+	before := collecting.FindAllStringSubmatch(tail[:at[0][0]], -1)
+	if len(before) == 0 {
+		return "", ""
+	}
+	return before[len(before)-1][1], "its own build script failed"
+}
+
+// lastWord is the last line that says something.
+func lastWord(tail string) string {
+	lines := strings.Split(strings.TrimSpace(tail), "\n")
+	for n := len(lines) - 1; n >= 0 && n > len(lines)-50; n-- {
+		line := strings.TrimSpace(lines[n])
+		if line == "" || strings.HasPrefix(line, "hint:") || strings.HasPrefix(line, "note:") || strings.HasPrefix(line, "npm error A complete log") {
+			continue
+		}
+		const most = 300
+		if len(line) > most {
+			line = line[:most] + "..."
+		}
+		return strings.ToValidUTF8(line, "?")
+	}
+	return ""
+}
