@@ -50,7 +50,7 @@ func (e *Engine) Create(ctx context.Context, spec engine.Spec) (engine.Instance,
 			e.templates.want(asked, in.Version, driver)
 			t = e.templates.await(ctx, asked)
 		} else {
-			defer e.templates.want(asked, in.Version, driver) // once this one is there
+			defer e.templates.wantAgain(asked, in.Version, driver) // once this one is there
 		}
 		spec.Version = in.Version
 	}
@@ -136,7 +136,14 @@ const forkTime = keeper.HelloTime
 
 // fork does it with a fork of a template. What that has begun remains on error.
 func (i *Instance) fork(ctx context.Context, t *template, begun time.Time) error {
-	b, err := t.fork(ctx, i.spec.Background)
+	var b *blank
+	var err error
+	if i.spec.Background {
+		b, err = t.fork(ctx, true)
+	} else {
+		t.stock.fill()
+		b, err = t.stock.take(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -170,7 +177,7 @@ func (i *Instance) become(ctx context.Context, b *blank, driver guest.Program, b
 	}
 	created := time.Since(begun)
 	if err := i.sendSetup(driver, quota); err != nil {
-		return err
+		return i.explain(err)
 	}
 	// While the interpreter starts.
 	if err := i.name(); err != nil {

@@ -29,8 +29,8 @@ type Options struct {
 	// CgroupParent is the cgroup below which the engine makes its own; "" is the
 	// root of the hierarchy.
 	CgroupParent string
-	// Blanks is how many blanks are kept in stock; 0 is DefaultBlanks, negative
-	// is none.
+	// Blanks is how many blanks are kept in stock, and at most how many forks of a
+	// template; 0 is DefaultBlanks, negative is none.
 	Blanks int
 	// Network are the site's settings of the network of sandboxes; the zero value
 	// is egress.DefaultSettings with its rules.

@@ -30,6 +30,8 @@ type template struct {
 	cancel  context.CancelFunc // ends it, or its making
 	settled chan struct{}      // closed when it is ready or will never be
 
+	stock *stock // of forks that wait to become instances
+
 	mu    sync.Mutex
 	seen  time.Time // when the interpreter was last found to be what it was
 	blank *blank    // nil until it is ready
@@ -49,6 +51,11 @@ const templateSeen = 2 * time.Second
 // templatesAtOnce bounds them on a node; the one unused for longest goes.
 const templatesAtOnce = 64
 
+// forksAhead is how many forks of a template wait in their cgroups for somebody
+// who waits for an instance: making one is half of what that takes. The first
+// such instance begins the stock.
+const forksAhead = 2
+
 // Room in a template's cgroup beside what its interpreter may have: its keeper
 // holds output for all its instances, and children are born there.
 const (
@@ -63,6 +70,7 @@ type templates struct {
 
 	mu      sync.Mutex
 	byKey   map[remuda.GenerationKey]*template
+	asked   map[remuda.GenerationKey]bool // somebody has waited for an instance
 	refused map[remuda.GenerationKey]bool // never again
 	failed  map[remuda.GenerationKey]int  // how many gave no forks
 	closed  bool
@@ -70,7 +78,7 @@ type templates struct {
 }
 
 func newTemplates(e *Engine) *templates {
-	return &templates{engine: e, byKey: map[remuda.GenerationKey]*template{}, refused: map[remuda.GenerationKey]bool{}, failed: map[remuda.GenerationKey]int{}}
+	return &templates{engine: e, byKey: map[remuda.GenerationKey]*template{}, asked: map[remuda.GenerationKey]bool{}, refused: map[remuda.GenerationKey]bool{}, failed: map[remuda.GenerationKey]int{}}
 }
 
 // host is the interpreter that a language's template is: a Python instance is a
@@ -119,6 +127,19 @@ func (t *template) serves(spec engine.Spec) bool {
 		maps.Equal(spec.Env, t.spec.Env) && slices.Equal(spec.Preload, t.spec.Preload) && slices.Equal(spec.Layers, t.spec.Layers)
 }
 
+// wantAgain is want after an instance that somebody has waited for: from the
+// second on. A template costs two starts, and what is used once would pay for
+// three.
+func (ts *templates) wantAgain(spec engine.Spec, version string, driver guest.Program) {
+	ts.mu.Lock()
+	again := ts.asked[spec.Generation]
+	ts.asked[spec.Generation] = true
+	ts.mu.Unlock()
+	if again {
+		ts.want(spec, version, driver)
+	}
+}
+
 // want begins to make the generation's template, unless there is one or cannot
 // be one.
 func (ts *templates) want(spec engine.Spec, version string, driver guest.Program) {
@@ -135,6 +156,7 @@ func (ts *templates) want(spec engine.Spec, version string, driver guest.Program
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &template{engine: ts.engine, key: spec.Generation, spec: spec, version: version, driver: driver, cancel: cancel, settled: make(chan struct{})}
+	t.stock = newStock(min(forksAhead, ts.engine.stock.size), ts.engine.log, func(ctx context.Context) (*blank, error) { return t.fork(ctx, false) }, func() int { return 0 })
 	ts.byKey[t.key] = t
 	ts.running.Go(func() { ts.live(ctx, t) })
 }
@@ -204,14 +226,34 @@ func (ts *templates) live(ctx context.Context, t *template) {
 	}
 	t.mu.Unlock()
 	settle()
-	if err := b.proc.Wait(); err != nil { // its instances may outlive its use for long
-		ts.engine.log.Error("a template's end could not be awaited", "pid", b.proc.pid, "error", err)
-	}
-	t.end()
+	t.last(ctx)
 	clearing, cancel := context.WithTimeout(context.Background(), keeper.CleanupTime)
 	defer cancel()
 	if err := b.clear(clearing); err != nil {
 		ts.engine.log.Error("a template was not removed entirely", "runtime", t.key.Runtime, "error", err)
+	}
+}
+
+// last waits until nothing of a template runs. Its instances may outlive its use
+// for long.
+func (t *template) last(ctx context.Context) {
+	b, log := t.blank, t.engine.log
+	over := make(chan struct{})
+	var err error
+	go func() {
+		defer close(over)
+		err = b.proc.Wait()
+	}()
+	select {
+	case <-ctx.Done():
+	case <-over:
+	}
+	t.end()
+	if err := t.stock.close(); err != nil {
+		log.Error("a fork that was not used could not be removed", "runtime", t.key.Runtime, "error", err)
+	}
+	if <-over; err != nil {
+		log.Error("a template's end could not be awaited", "pid", b.proc.pid, "error", err)
 	}
 }
 
@@ -306,6 +348,7 @@ func (ts *templates) retire(key remuda.GenerationKey) {
 	ts.mu.Lock()
 	t := ts.byKey[key]
 	delete(ts.byKey, key)
+	delete(ts.asked, key)
 	delete(ts.refused, key)
 	delete(ts.failed, key)
 	ts.mu.Unlock()

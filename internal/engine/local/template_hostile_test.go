@@ -43,7 +43,9 @@ func listenTo(e *Engine) *words {
 // be none.
 func settle(t *testing.T, e *Engine, spec engine.Spec) (refused bool) {
 	t.Helper()
-	create(t, e, spec)
+	first := spec
+	first.Background = true // it is made at once
+	create(t, e, first)
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		e.templates.mu.Lock()
 		refused := e.templates.refused[spec.Generation]
@@ -238,7 +240,7 @@ posix.read = read
 // TestTemplateTakenOver has a module run code in a template that serves. Only its
 // own generation may suffer, and instances are started without it then.
 func TestTemplateTakenOver(t *testing.T) {
-	e := open(t, Options{})
+	e := open(t, Options{Blanks: -1}) // turns are counted: no forks ahead
 	listenTo(e)
 	innocent := upTemplate(t, e, templateSpec())
 	bystander := create(t, e, innocent)
@@ -343,7 +345,7 @@ func TestTemplateSpies(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("the numbers of its calls are those of amd64")
 	}
-	e := open(t, Options{})
+	e := open(t, Options{Blanks: -1}) // turns are counted: no forks ahead
 	module := placeModule(t, e, spies)
 	spec := upTemplate(t, e, templateSpec(module))
 	first := create(t, e, spec)

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -23,12 +24,22 @@ func templateSpec(preload ...string) engine.Spec {
 // upTemplate makes the generation's template and waits for it.
 func upTemplate(t *testing.T, e *Engine, spec engine.Spec) engine.Spec {
 	t.Helper()
-	inst, err := e.Create(t.Context(), spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := inst.Destroy(t.Context()); err != nil {
-		t.Fatal(err)
+	for range 2 { // what is used once gets none
+		e.templates.mu.Lock()
+		wanted := e.templates.byKey[spec.Generation] != nil
+		e.templates.mu.Unlock()
+		if wanted {
+			t.Fatal("a template is made for one use")
+		}
+		again := spec
+		again.ID = remuda.NewInstanceID()
+		inst, err := e.Create(t.Context(), again)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := inst.Destroy(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	waitTemplate(t, e, spec)
 	return spec
@@ -109,6 +120,7 @@ func (f *forking) Create(ctx context.Context, spec engine.Spec) (engine.Instance
 		key := remuda.GenerationKey{Runtime: remuda.NewRuntimeID(), Number: 1}
 		first := spec
 		first.ID, first.Generation = remuda.NewInstanceID(), key
+		first.Background = true // the template is made at once
 		inst, err := f.Engine.Create(ctx, first)
 		if err != nil {
 			return nil, err
@@ -131,4 +143,38 @@ func TestConformanceOfForks(t *testing.T) {
 	enginetest.Run(t, func(t *testing.T) engine.Engine {
 		return &forking{Engine: open(t, Options{}), t: t, keys: map[string]remuda.GenerationKey{}}
 	})
+}
+
+// A fork that dies while it waits for somebody is not given to anybody.
+func TestForksAhead(t *testing.T) {
+	e := open(t, Options{})
+	spec := upTemplate(t, e, templateSpec())
+	create(t, e, spec) // begins the stock
+	tmpl := e.templates.of(t.Context(), spec)
+	for deadline := time.Now().Add(time.Minute); len(tmpl.stock.ready) < forksAhead; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no forks are made ahead")
+		}
+	}
+	dead := <-tmpl.stock.ready
+	if err := errors.Join(dead.proc.Kill(), dead.proc.Wait()); err != nil {
+		t.Fatal(err)
+	}
+	tmpl.stock.ready <- dead
+	seen := map[int]bool{dead.proc.pid: true}
+	for range 3 * forksAhead {
+		spec.ID = remuda.NewInstanceID()
+		inst, err := e.Create(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := inst.(*Instance).blank
+		if !b.forked || seen[b.proc.pid] {
+			t.Errorf("process %d: forked %v, given before %v", b.proc.pid, b.forked, seen[b.proc.pid])
+		}
+		seen[b.proc.pid] = true
+		if res := execute(t, inst, "6 * 7"); res.Value == nil || res.Value.Text != "42" {
+			t.Errorf("it does not serve: %+v", res)
+		}
+	}
 }

@@ -1,7 +1,8 @@
-package local
+package archtest
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"testing"
 )
@@ -10,8 +11,8 @@ import (
 func TestOneKernelVersion(t *testing.T) {
 	t.Parallel()
 	const want = "Linux 5.14 or later"
-	for _, file := range []string{"check.go", "launch/main.go", "../../../README.md"} {
-		text, err := os.ReadFile(file)
+	for _, file := range []string{"internal/engine/local/check.go", "internal/engine/local/launch/main.go", "README.md"} {
+		text, err := os.ReadFile(filepath.Join(root, file))
 		if err != nil {
 			t.Fatal(err)
 		}
