@@ -34,7 +34,7 @@ const aptConf = `Dir::State "/workspace/apt/state";
 Dir::State::status "/workspace/apt/status";
 Dir::Cache "/workspace/apt/cache";
 Dir::Etc "/workspace/apt/etc";
-Dir::Etc::parts "-";
+Dir::Etc::parts "apt.conf.d";
 Dir::Log "/workspace/apt/log";
 APT::Sandbox::User "";
 APT::Install-Recommends "false";

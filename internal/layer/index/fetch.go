@@ -134,7 +134,8 @@ func (g *Gateway) page(ctx context.Context, u *url.URL, accept string) (body []b
 	if err != nil {
 		return nil, nil, err
 	}
-	defer func() { _ = resp.Body.Close() }()
+	stream := resp.Body
+	defer func() { _ = stream.Close() }()
 	switch {
 	case resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone:
 		return nil, nil, errAbsent

@@ -2,6 +2,7 @@ package index
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/remuda-run/remuda/internal/remuda"
 )
@@ -36,8 +37,17 @@ func (v *lockView) shows(f file) bool {
 		if f.hash != "" {
 			return slices.Contains(l.Hashes, f.hash)
 		}
-		return l.Version == f.version
+		return sameVersion(f, l.Version)
 	})
+}
+
+// sameVersion compares a locked version with that of a file. The names of Debian's
+// files leave the epoch out.
+func sameVersion(f file, locked string) bool {
+	if _, rest, ok := strings.Cut(locked, ":"); ok && f.manager == remuda.ManagerApt && rest == f.version {
+		return true
+	}
+	return locked == f.version
 }
 
 // holds reports whether the lock has this hash for a package.

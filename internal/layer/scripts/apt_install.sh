@@ -2,7 +2,7 @@
 cd /workspace || exit 96
 umask 022
 command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || exit 97
-mkdir -p apt/state/lists/partial apt/cache/archives/partial apt/etc/preferences.d apt/etc/trusted.gpg.d apt/log debs root tree/usr
+mkdir -p apt/state/lists/partial apt/cache/archives/partial apt/etc/apt.conf.d apt/etc/preferences.d apt/etc/trusted.gpg.d apt/log debs root tree/usr
 apt-get update >/dev/null || exit 1
 while read -r name version sum; do
   (cd debs && apt-get download "$name=$version") || exit 1

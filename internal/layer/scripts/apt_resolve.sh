@@ -3,7 +3,7 @@
 cd /workspace || exit 96
 umask 022
 command -v apt-get >/dev/null && command -v apt-cache >/dev/null || exit 97
-mkdir -p apt/state/lists/partial apt/cache/archives/partial apt/etc/preferences.d apt/etc/trusted.gpg.d apt/log
+mkdir -p apt/state/lists/partial apt/cache/archives/partial apt/etc/apt.conf.d apt/etc/preferences.d apt/etc/trusted.gpg.d apt/log
 apt-get update || exit 1
 mapfile -t asked < asked.txt
 apt-get install -y --reinstall --allow-downgrades --print-uris "${asked[@]}" > uris.txt || { cat uris.txt; exit 1; }
