@@ -170,6 +170,51 @@ func (e OutputRecordStream) Valid() bool {
 	}
 }
 
+// Defines values for PackageManager.
+const (
+	PackageManagerApt PackageManager = "apt"
+	PackageManagerNpm PackageManager = "npm"
+	PackageManagerPip PackageManager = "pip"
+)
+
+// Valid indicates whether the value is a known member of the PackageManager enum.
+func (e PackageManager) Valid() bool {
+	switch e {
+	case PackageManagerApt:
+		return true
+	case PackageManagerNpm:
+		return true
+	case PackageManagerPip:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PackageStatusStatus.
+const (
+	PackageStatusStatusInstalled    PackageStatusStatus = "installed"
+	PackageStatusStatusInstalling   PackageStatusStatus = "installing"
+	PackageStatusStatusNotInstalled PackageStatusStatus = "not_installed"
+	PackageStatusStatusUnknown      PackageStatusStatus = "unknown"
+)
+
+// Valid indicates whether the value is a known member of the PackageStatusStatus enum.
+func (e PackageStatusStatus) Valid() bool {
+	switch e {
+	case PackageStatusStatusInstalled:
+		return true
+	case PackageStatusStatusInstalling:
+		return true
+	case PackageStatusStatusNotInstalled:
+		return true
+	case PackageStatusStatusUnknown:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ProblemCode.
 const (
 	ProblemCodeCanceled         ProblemCode = "canceled"
@@ -278,6 +323,30 @@ func (e RunspaceState) Valid() bool {
 	}
 }
 
+// Defines values for RuntimeStatus.
+const (
+	RuntimeStatusBusy    RuntimeStatus = "busy"
+	RuntimeStatusError   RuntimeStatus = "error"
+	RuntimeStatusReady   RuntimeStatus = "ready"
+	RuntimeStatusUnknown RuntimeStatus = "unknown"
+)
+
+// Valid indicates whether the value is a known member of the RuntimeStatus enum.
+func (e RuntimeStatus) Valid() bool {
+	switch e {
+	case RuntimeStatusBusy:
+		return true
+	case RuntimeStatusError:
+		return true
+	case RuntimeStatusReady:
+		return true
+	case RuntimeStatusUnknown:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Scope.
 const (
 	ScopeRead  Scope = "read"
@@ -294,6 +363,55 @@ func (e Scope) Valid() bool {
 	default:
 		return false
 	}
+}
+
+// Defines values for VersionPolicy.
+const (
+	VersionPolicyCompatible VersionPolicy = "compatible"
+	VersionPolicyExact      VersionPolicy = "exact"
+)
+
+// Valid indicates whether the value is a known member of the VersionPolicy enum.
+func (e VersionPolicy) Valid() bool {
+	switch e {
+	case VersionPolicyCompatible:
+		return true
+	case VersionPolicyExact:
+		return true
+	default:
+		return false
+	}
+}
+
+// Build The making of one generation.
+type Build struct {
+	EndedAt    *time.Time `json:"ended_at"`
+	Generation int        `json:"generation"`
+	Layer      *string    `json:"layer"`
+
+	// Lock Everything that was resolved, what the packages need included.
+	Lock     []LockedPackage `json:"lock"`
+	Packages []PackageStatus `json:"packages"`
+
+	// Reason Why it is in error.
+	Reason    *string   `json:"reason"`
+	StartedAt time.Time `json:"started_at"`
+
+	// Status `ready`: the current generation serves. `busy`: it is being built. `error`: it could not be
+	// built. While it is busy or in error, the newest ready one serves, if there is one. `unknown`:
+	// nothing is known of its build.
+	Status RuntimeStatus `json:"status"`
+
+	// Version Version of the interpreter.
+	Version string `json:"version"`
+}
+
+// BuildList defines model for BuildList.
+type BuildList struct {
+	Items []Build `json:"items"`
+
+	// Next Give as `cursor` to go on; null at the end.
+	Next *string `json:"next"`
 }
 
 // Egress What may be reached from an instance. Empty lists are nothing, which is the default.
@@ -495,6 +613,16 @@ type Identity struct {
 	Subject *string `json:"subject,omitempty"`
 }
 
+// Instances How many instances there are now, of all its generations.
+type Instances struct {
+	// Active In use.
+	Active int `json:"active"`
+
+	// Ready Warm, never used, and waiting.
+	Ready    int `json:"ready"`
+	Starting int `json:"starting"`
+}
+
 // Interpreter defines model for Interpreter.
 type Interpreter struct {
 	Language Language `json:"language"`
@@ -519,6 +647,15 @@ type KilledBy string
 
 // Language defines model for Language.
 type Language string
+
+// LockedPackage A package with all that it needs is what an index resolved it to.
+type LockedPackage struct {
+	// Hashes Of its files, one of which has to match.
+	Hashes  []string       `json:"hashes"`
+	Manager PackageManager `json:"manager"`
+	Name    string         `json:"name"`
+	Version string         `json:"version"`
+}
 
 // Member defines model for Member.
 type Member struct {
@@ -595,6 +732,41 @@ type OutputRecord struct {
 
 // OutputRecordStream defines model for OutputRecord.Stream.
 type OutputRecordStream string
+
+// Package defines model for Package.
+type Package struct {
+	Description *string `json:"description,omitempty"`
+
+	// Manager The language's own when absent: pip for python, npm for node, apt for bash. apt is for every language.
+	Manager *PackageManager `json:"manager,omitempty"`
+	Name    string          `json:"name"`
+
+	// Version One exact version; absent, empty or `latest` is the newest.
+	Version *string `json:"version,omitempty"`
+}
+
+// PackageManager defines model for PackageManager.
+type PackageManager string
+
+// PackageStatus defines model for PackageStatus.
+type PackageStatus struct {
+	Description string         `json:"description"`
+	Manager     PackageManager `json:"manager"`
+
+	// Message Why it is not installed.
+	Message *string `json:"message"`
+	Name    string  `json:"name"`
+
+	// Resolved The version that is installed.
+	Resolved *string             `json:"resolved"`
+	Status   PackageStatusStatus `json:"status"`
+
+	// Version As it was asked for.
+	Version string `json:"version"`
+}
+
+// PackageStatusStatus defines model for PackageStatus.Status.
+type PackageStatusStatus string
 
 // Policy What a site administrator lets an organization do, beyond what the site's own settings forbid
 // everybody. Empty lists and 0 add nothing to those.
@@ -812,11 +984,23 @@ type Runtime struct {
 	Global bool   `json:"global"`
 	Id     string `json:"id"`
 
+	// Instances How many instances there are now, of all its generations.
+	Instances Instances `json:"instances"`
+
 	// Isolation The class of fence around an instance: `process` is namespaces, cgroups and a system call
 	// filter of the machine's own kernel, `gvisor` a kernel of its own in user space.
 	Isolation Isolation `json:"isolation"`
 	Language  Language  `json:"language"`
-	Name      string    `json:"name"`
+
+	// Layer Name of the layer of packages of the current generation, by what it was installed from.
+	Layer *string `json:"layer"`
+	Name  string  `json:"name"`
+
+	// Others Kept and given back, without a meaning.
+	Others string `json:"others"`
+
+	// Packages What is installed, and what became of it in the build of the current generation.
+	Packages []PackageStatus `json:"packages"`
 
 	// Pool How many warm, never-used instances are kept.
 	Pool Pool `json:"pool"`
@@ -824,12 +1008,31 @@ type Runtime struct {
 	// Preload Modules that the generation's template imports. Where there can be no template, scripts import them as usual.
 	Preload []string `json:"preload"`
 
+	// Reason Why the current generation could not be built.
+	Reason *string `json:"reason"`
+
 	// Resources Limits of one instance. All are always on.
 	Resources Resources `json:"resources"`
-	UpdatedAt time.Time `json:"updated_at"`
 
-	// Version Version of the interpreter; empty is the machine's default.
+	// ServingGeneration Number of the generation that instances are made of: the newest that became ready, null while none has.
+	ServingGeneration *int `json:"serving_generation"`
+
+	// Status `ready`: the current generation serves. `busy`: it is being built. `error`: it could not be
+	// built. While it is busy or in error, the newest ready one serves, if there is one. `unknown`:
+	// nothing is known of its build.
+	Status    RuntimeStatus `json:"status"`
+	UpdatedAt time.Time     `json:"updated_at"`
+
+	// Version Version of the interpreter that was asked for; empty is the machine's default.
 	Version string `json:"version"`
+
+	// VersionPolicy `exact` is the version itself, or the newest that continues it after a dot (3.11 is 3.11.2).
+	// `compatible` takes, where there is none such, the nearest interpreter of the same major version
+	// at or above the minor version.
+	VersionPolicy VersionPolicy `json:"version_policy"`
+
+	// VersionResolved Version of the interpreter that `version` was found to mean.
+	VersionResolved string `json:"version_resolved"`
 }
 
 // RuntimeCreate defines model for RuntimeCreate.
@@ -853,8 +1056,14 @@ type RuntimeCreate struct {
 	Language  Language   `json:"language"`
 
 	// Name Unique in the organization.
-	Name string      `json:"name"`
-	Pool *PoolUpdate `json:"pool,omitempty"`
+	Name string `json:"name"`
+
+	// Others Kept and given back, without a meaning.
+	Others *string `json:"others,omitempty"`
+
+	// Packages What instances have installed. The runtime is busy until it is.
+	Packages []Package   `json:"packages,omitempty"`
+	Pool     *PoolUpdate `json:"pool,omitempty"`
 
 	// Preload Modules to import before an instance is handed out, such as json or xml.dom; python only. What they do at import is shared by all instances that are forked from it.
 	Preload   []string         `json:"preload,omitempty"`
@@ -862,6 +1071,9 @@ type RuntimeCreate struct {
 
 	// Version Version of the interpreter, such as 3.11; none is the machine's default.
 	Version *string `json:"version,omitempty"`
+
+	// VersionPolicy `exact` when absent.
+	VersionPolicy *VersionPolicy `json:"version_policy,omitempty"`
 }
 
 // RuntimeList defines model for RuntimeList.
@@ -869,6 +1081,17 @@ type RuntimeList struct {
 	Items []Runtime `json:"items"`
 	Next  *string   `json:"next"`
 }
+
+// RuntimeRebuild defines model for RuntimeRebuild.
+type RuntimeRebuild struct {
+	// Refresh Ask the package index again.
+	Refresh *bool `json:"refresh,omitempty"`
+}
+
+// RuntimeStatus `ready`: the current generation serves. `busy`: it is being built. `error`: it could not be
+// built. While it is busy or in error, the newest ready one serves, if there is one. `unknown`:
+// nothing is known of its build.
+type RuntimeStatus string
 
 // RuntimeUpdate defines model for RuntimeUpdate.
 type RuntimeUpdate struct {
@@ -888,13 +1111,20 @@ type RuntimeUpdate struct {
 	Language  *Language  `json:"language,omitempty"`
 
 	// Name Unique in the organization.
-	Name *string     `json:"name,omitempty"`
-	Pool *PoolUpdate `json:"pool,omitempty"`
+	Name   *string `json:"name,omitempty"`
+	Others *string `json:"others,omitempty"`
+
+	// Packages Replaces the whole list.
+	Packages *[]Package  `json:"packages,omitempty"`
+	Pool     *PoolUpdate `json:"pool,omitempty"`
 
 	// Preload Modules to import before an instance is handed out, such as json or xml.dom; python only. What they do at import is shared by all instances that are forked from it.
 	Preload   *[]string        `json:"preload,omitempty"`
 	Resources *ResourcesUpdate `json:"resources,omitempty"`
 	Version   *string          `json:"version,omitempty"`
+
+	// VersionPolicy `exact` again when only the version changes.
+	VersionPolicy *VersionPolicy `json:"version_policy,omitempty"`
 }
 
 // Scope defines model for Scope.
@@ -1013,6 +1243,11 @@ type Value struct {
 	Text string `json:"text"`
 }
 
+// VersionPolicy `exact` is the version itself, or the newest that continues it after a dot (3.11 is 3.11.2).
+// `compatible` takes, where there is none such, the nearest interpreter of the same major version
+// at or above the minor version.
+type VersionPolicy string
+
 // Whoami defines model for Whoami.
 type Whoami struct {
 	// Organization Id of the organization that the credentials act in.
@@ -1036,6 +1271,9 @@ type Cursor = string
 
 // ExecutionID defines model for ExecutionID.
 type ExecutionID = string
+
+// Generation defines model for Generation.
+type Generation = int
 
 // Limit defines model for Limit.
 type Limit = int
@@ -1184,6 +1422,45 @@ type ListRuntimesParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// DeleteRuntimeParams defines parameters for DeleteRuntime.
+type DeleteRuntimeParams struct {
+	// RefuseIfBusy Refuse it while anything runs on it.
+	RefuseIfBusy *bool `form:"refuse_if_busy,omitempty" json:"refuse_if_busy,omitempty"`
+
+	// Drain How long what runs may go on, in seconds or as a duration; 0 to 300 seconds.
+	Drain *string `form:"drain,omitempty" json:"drain,omitempty"`
+}
+
+// GetRuntimeParams defines parameters for GetRuntime.
+type GetRuntimeParams struct {
+	// Wait How long to wait for the end, in seconds or as a duration; 0 to 300 seconds.
+	Wait *Wait `form:"wait,omitempty" json:"wait,omitempty"`
+}
+
+// ListBuildsParams defines parameters for ListBuilds.
+type ListBuildsParams struct {
+	// Limit Items in the page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// GetBuildLogParams defines parameters for GetBuildLog.
+type GetBuildLogParams struct {
+	// After Only records with a greater number.
+	After *int64 `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit At most about so many bytes of data in the page (JSON only); one record is always given.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Wait How long to wait for the end, in seconds or as a duration; 0 to 300 seconds.
+	Wait *Wait `form:"wait,omitempty" json:"wait,omitempty"`
+
+	// LastEventID Number of the last event that was received; for text/event-stream only.
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
+}
+
 // ListTokensParams defines parameters for ListTokens.
 type ListTokensParams struct {
 	// Limit Items in the page.
@@ -1237,6 +1514,9 @@ type CreateRuntimeJSONRequestBody = RuntimeCreate
 
 // UpdateRuntimeJSONRequestBody defines body for UpdateRuntime for application/json ContentType.
 type UpdateRuntimeJSONRequestBody = RuntimeUpdate
+
+// RebuildRuntimeJSONRequestBody defines body for RebuildRuntime for application/json ContentType.
+type RebuildRuntimeJSONRequestBody = RuntimeRebuild
 
 // CreateTokenJSONRequestBody defines body for CreateToken for application/json ContentType.
 type CreateTokenJSONRequestBody = TokenCreate

@@ -149,8 +149,10 @@ func decode[Out any](resp *http.Response) (Out, error) {
 }
 
 // remove does a DELETE, whose answer has no body.
-func (c *Client) remove(ctx context.Context, path string) error {
-	r, err := c.request(ctx, http.MethodDelete, path, nil, nil)
+func (c *Client) remove(ctx context.Context, path string) error { return c.removeWith(ctx, path, nil) }
+
+func (c *Client) removeWith(ctx context.Context, path string, query url.Values) error {
+	r, err := c.request(ctx, http.MethodDelete, path, query, nil)
 	if err != nil {
 		return err
 	}

@@ -28,13 +28,13 @@ func FuzzStream(f *testing.F) {
 			t.Fatal(err)
 		}
 		after, last := int64(0), int64(0)
-		_, err = c.followOnce(context.Background(), "ex_1", &after, func(r OutputRecord) error {
+		_, err = followOnce[Execution](context.Background(), c, "/v1/executions/ex_1/output", &after, func(r OutputRecord) error {
 			if r.Seq != last+1 {
 				t.Errorf("record %d after %d", r.Seq, last)
 			}
 			last = r.Seq
 			return nil
-		})
+		}, func(string, []byte) error { return nil })
 		if after != last {
 			t.Errorf("stands at %d after record %d", after, last)
 		}

@@ -63,6 +63,11 @@ func (c *Client) CancelExecution(ctx context.Context, id string) (Execution, err
 // GetOutput returns the records after a number, at most about limit bytes (0 is
 // the server's default). With wait > 0 it waits for a record or the end.
 func (c *Client) GetOutput(ctx context.Context, id string, after int64, limit int, wait time.Duration) (OutputPage, error) {
+	return call[OutputPage](ctx, c, http.MethodGet, at("executions", id, "output"), pageOfOutput(after, limit, wait), nil)
+}
+
+// pageOfOutput is the query of a page of records.
+func pageOfOutput(after int64, limit int, wait time.Duration) url.Values {
 	q := url.Values{"after": {strconv.FormatInt(after, 10)}}
 	if limit > 0 {
 		q.Set("limit", strconv.Itoa(limit))
@@ -70,5 +75,5 @@ func (c *Client) GetOutput(ctx context.Context, id string, after int64, limit in
 	if wait > 0 {
 		q.Set("wait", min(wait, maxWait).String())
 	}
-	return call[OutputPage](ctx, c, http.MethodGet, at("executions", id, "output"), q, nil)
+	return q
 }

@@ -52,26 +52,33 @@ var errStopped = errors.New("the reader has seen enough")
 // Follow gives each record after a number to sink, as Output does, and returns
 // the execution once it has ended. An error of sink ends it.
 func (c *Client) Follow(ctx context.Context, id string, after int64, sink func(OutputRecord) error) (Execution, error) {
+	return follow[Execution](ctx, c, at("executions", id, "output"), after, sink, func(string, []byte) error { return nil })
+}
+
+// follow reads a stream of records that ends with an object. other gets the events
+// that are neither.
+func follow[End any](ctx context.Context, c *Client, path string, after int64, sink func(OutputRecord) error, other func(name string, data []byte) error) (End, error) {
+	var none End
 	pause, attempts := firstPause, 0
 	for {
 		before := after
-		ex, err := c.followOnce(ctx, id, &after, sink)
+		end, err := followOnce[End](ctx, c, path, &after, sink, other)
 		switch {
 		case err == nil:
-			return ex, nil
+			return end, nil
 		case ctx.Err() != nil:
-			return Execution{}, ctx.Err()
+			return none, ctx.Err()
 		case !lost(err):
-			return Execution{}, err
+			return none, err
 		case after > before:
 			pause, attempts = firstPause, 0
 			continue // there was progress: go on at once
 		}
 		if attempts++; attempts >= maxAttempts {
-			return Execution{}, fmt.Errorf("output of %s after record %d: no connection after %d attempts: %w", id, after, attempts, err)
+			return none, fmt.Errorf("%s after record %d: no connection after %d attempts: %w", path, after, attempts, err)
 		}
 		if err := sleep(ctx, max(pause, retryAfter(err))); err != nil {
-			return Execution{}, err
+			return none, err
 		}
 		pause = min(2*pause, maxPause)
 	}
@@ -114,20 +121,20 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // followOnce reads one connection's worth of events. after moves with every
 // record that sink has taken.
-func (c *Client) followOnce(ctx context.Context, id string, after *int64, sink func(OutputRecord) error) (Execution, error) {
+func followOnce[End any](ctx context.Context, c *Client, path string, after *int64, sink func(OutputRecord) error, other func(string, []byte) error) (end End, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	query := url.Values{"after": {strconv.FormatInt(*after, 10)}}
-	r, err := c.request(ctx, http.MethodGet, at("executions", id, "output"), query, nil)
+	r, err := c.request(ctx, http.MethodGet, path, query, nil)
 	if err != nil {
-		return Execution{}, &sinkError{err}
+		return end, &sinkError{err}
 	}
 	r.Header.Set("Accept", "text/event-stream")
 	watch := time.AfterFunc(quiet, cancel)
 	defer watch.Stop()
 	resp, err := c.send(r)
 	if err != nil {
-		return Execution{}, err
+		return end, err
 	}
 	defer resp.Body.Close()
 	events := eventReader{r: bufio.NewReaderSize(resp.Body, 32<<10)}
@@ -135,33 +142,46 @@ func (c *Client) followOnce(ctx context.Context, id string, after *int64, sink f
 		watch.Reset(quiet)
 		name, data, err := events.next()
 		if err != nil {
-			return Execution{}, err
+			return end, err
 		}
+		watch.Stop() // the sink may take its time
 		switch name {
+		case "":
 		case "end":
-			var ex Execution
-			if err := json.Unmarshal(data, &ex); err != nil {
-				return Execution{}, fmt.Errorf("decode the end of the output: %w", err)
+			if err := json.Unmarshal(data, &end); err != nil {
+				return end, fmt.Errorf("decode the end of a stream: %w", err)
 			}
-			return ex, nil
+			return end, nil
 		case "output":
-			var rec api.OutputRecord
-			if err := json.Unmarshal(data, &rec); err != nil {
-				return Execution{}, fmt.Errorf("decode a record: %w", err)
+			err = deliver(data, after, sink)
+		default:
+			if err := other(name, data); err != nil {
+				return end, &sinkError{err}
 			}
-			if rec.Seq <= *after {
-				continue // had it already
-			}
-			if rec.Seq != *after+1 {
-				return Execution{}, fmt.Errorf("record %d came after record %d", rec.Seq, *after)
-			}
-			watch.Stop() // the sink may take its time
-			if err := sink(rec); err != nil {
-				return Execution{}, &sinkError{err}
-			}
-			*after = rec.Seq
+		}
+		if err != nil {
+			return end, err
 		}
 	}
+}
+
+// deliver gives a record to sink, unless it had it already.
+func deliver(data []byte, after *int64, sink func(OutputRecord) error) error {
+	var rec api.OutputRecord
+	if err := json.Unmarshal(data, &rec); err != nil {
+		return fmt.Errorf("decode a record: %w", err)
+	}
+	if rec.Seq <= *after {
+		return nil
+	}
+	if rec.Seq != *after+1 {
+		return fmt.Errorf("record %d came after record %d", rec.Seq, *after)
+	}
+	if err := sink(rec); err != nil {
+		return &sinkError{err}
+	}
+	*after = rec.Seq
+	return nil
 }
 
 // eventReader reads server-sent events.

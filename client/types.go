@@ -4,6 +4,10 @@ import "github.com/remuda-run/remuda/api"
 
 // Wire types of the API, as api/openapi.yaml describes them field by field.
 type (
+	// Build is the schema Build.
+	Build = api.Build
+	// BuildList is the schema BuildList.
+	BuildList = api.BuildList
 	// Egress is the schema Egress.
 	Egress = api.Egress
 	// EgressList is the schema EgressList.
@@ -30,6 +34,8 @@ type (
 	Health = api.Health
 	// Identity is the schema Identity.
 	Identity = api.Identity
+	// Instances is the schema Instances.
+	Instances = api.Instances
 	// Interpreter is the schema Interpreter.
 	Interpreter = api.Interpreter
 	// InterpreterList is the schema InterpreterList.
@@ -40,6 +46,8 @@ type (
 	KilledBy = api.KilledBy
 	// Language is the schema Language.
 	Language = api.Language
+	// LockedPackage is the schema LockedPackage.
+	LockedPackage = api.LockedPackage
 	// Member is the schema Member.
 	Member = api.Member
 	// MemberList is the schema MemberList.
@@ -56,6 +64,12 @@ type (
 	OutputPage = api.OutputPage
 	// OutputRecord is the schema OutputRecord.
 	OutputRecord = api.OutputRecord
+	// Package is the schema Package.
+	Package = api.Package
+	// PackageManager is the schema PackageManager.
+	PackageManager = api.PackageManager
+	// PackageStatus is the schema PackageStatus.
+	PackageStatus = api.PackageStatus
 	// Policy is the schema Policy.
 	Policy = api.Policy
 	// PolicyUpdate is the schema PolicyUpdate.
@@ -86,6 +100,10 @@ type (
 	RuntimeCreate = api.RuntimeCreate
 	// RuntimeList is the schema RuntimeList.
 	RuntimeList = api.RuntimeList
+	// RuntimeRebuild is the schema RuntimeRebuild.
+	RuntimeRebuild = api.RuntimeRebuild
+	// RuntimeStatus is the schema RuntimeStatus.
+	RuntimeStatus = api.RuntimeStatus
 	// RuntimeUpdate is the schema RuntimeUpdate.
 	RuntimeUpdate = api.RuntimeUpdate
 	// Scope is the schema Scope.
@@ -112,6 +130,8 @@ type (
 	UserUpdate = api.UserUpdate
 	// Value is the schema Value.
 	Value = api.Value
+	// VersionPolicy is the schema VersionPolicy.
+	VersionPolicy = api.VersionPolicy
 	// Whoami is the schema Whoami.
 	Whoami = api.Whoami
 )

@@ -15,6 +15,9 @@ const (
 	RuntimeRead  Action = "runtime.read"
 	RuntimeWrite Action = "runtime.write" // create, change, delete
 
+	BuildRead Action = "build.read" // logs too
+	BuildRun  Action = "build.run"  // build again
+
 	RunspaceRead  Action = "runspace.read"
 	RunspaceWrite Action = "runspace.write" // create, delete
 
@@ -78,6 +81,8 @@ type Rule struct {
 var rules = []Rule{
 	{RuntimeRead, remuda.RoleMonitor, false, ReachShared},
 	{RuntimeWrite, remuda.RoleDeployer, true, ReachShared},
+	{BuildRead, remuda.RoleMonitor, false, ReachShared},
+	{BuildRun, remuda.RoleDeployer, true, ReachShared},
 	{RunspaceRead, remuda.RoleMonitor, false, ReachOwn},
 	{RunspaceWrite, remuda.RoleOperator, true, ReachOwn},
 	{ExecutionRead, remuda.RoleMonitor, false, ReachOwn},

@@ -28,6 +28,8 @@ type expectation struct {
 var expectations = []expectation{
 	{action: authz.RuntimeRead, roles: "adom", global: "read"},
 	{action: authz.RuntimeWrite, roles: "ad", writes: true, global: "write"},
+	{action: authz.BuildRead, roles: "adom", global: "read"},
+	{action: authz.BuildRun, roles: "ad", writes: true, global: "write"},
 	{action: authz.RunspaceRead, roles: "adom"},
 	{action: authz.RunspaceWrite, roles: "ado", writes: true},
 	{action: authz.ExecutionRead, roles: "adom"},

@@ -13,7 +13,10 @@ const MaxWait = 5 * time.Minute
 
 // ParseWait reads the wait parameter: seconds ("30", "0.5") or a Go duration
 // ("1m30s"), from 0 to MaxWait. "" is 0.
-func ParseWait(s string) (time.Duration, error) {
+func ParseWait(s string) (time.Duration, error) { return ParseDuration("wait", s) }
+
+// ParseDuration reads a parameter that has the form of wait.
+func ParseDuration(name, s string) (time.Duration, error) {
 	if s == "" {
 		return 0, nil
 	}
@@ -22,7 +25,7 @@ func ParseWait(s string) (time.Duration, error) {
 		d, err = time.ParseDuration(s + "s")
 	}
 	if err != nil || d < 0 || d > MaxWait {
-		return 0, remuda.Invalid(remuda.FieldError{Field: "wait", Message: "must be seconds or a duration such as 30, 500ms or 1m30s, from 0 to 300 seconds"})
+		return 0, remuda.Invalid(remuda.FieldError{Field: name, Message: "must be seconds or a duration such as 30, 500ms or 1m30s, from 0 to 300 seconds"})
 	}
 	return d, nil
 }

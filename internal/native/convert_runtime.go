@@ -15,6 +15,7 @@ func definition(b api.RuntimeCreate) (remuda.Definition, error) {
 		Name: b.Name, Description: value(b.Description), Language: remuda.Language(b.Language), Version: value(b.Version),
 		Environment: value(b.Environment), ExecTimeout: time.Duration(value(b.ExecTimeoutS)) * time.Second, Env: b.Env,
 		Resources: resources(b.Resources), Preload: b.Preload, Isolation: remuda.Isolation(value(b.Isolation)),
+		VersionPolicy: remuda.VersionPolicy(value(b.VersionPolicy)), Packages: packages(b.Packages), Others: value(b.Others),
 	}
 	if p := b.Pool; p != nil {
 		d.Pool = remuda.PoolBounds{MinCached: value(p.MinCached), MaxCached: value(p.MaxCached)}
@@ -26,6 +27,16 @@ func definition(b api.RuntimeCreate) (remuda.Definition, error) {
 		}
 	}
 	return d, nil
+}
+
+// packages is nil for none, as definitions have it.
+func packages(list []api.Package) []remuda.Package {
+	if len(list) == 0 {
+		return nil
+	}
+	return each(list, func(p api.Package) remuda.Package {
+		return remuda.Package{Name: p.Name, Version: value(p.Version), Description: value(p.Description), Manager: remuda.PackageManager(value(p.Manager))}
+	})
 }
 
 func resources(r *api.ResourcesUpdate) remuda.Resources {
@@ -64,10 +75,18 @@ func prefixes(field string, list []string) (out []netip.Prefix, wrong []remuda.F
 }
 
 func runtimePatch(b api.RuntimeUpdate) (remuda.RuntimePatch, error) {
-	patch := remuda.RuntimePatch{Name: b.Name, Description: b.Description, Version: b.Version, Environment: b.Environment, Preload: b.Preload}
+	patch := remuda.RuntimePatch{Name: b.Name, Description: b.Description, Version: b.Version, Environment: b.Environment, Preload: b.Preload, Others: b.Others}
 	if b.Language != nil {
 		language := remuda.Language(*b.Language)
 		patch.Language = &language
+	}
+	if b.VersionPolicy != nil {
+		policy := remuda.VersionPolicy(*b.VersionPolicy)
+		patch.VersionPolicy = &policy
+	}
+	if b.Packages != nil {
+		list := packages(*b.Packages)
+		patch.Packages = &list
 	}
 	if b.Isolation != nil {
 		isolation := remuda.Isolation(*b.Isolation)
@@ -102,10 +121,33 @@ func runtimeWire(rt remuda.Runtime) api.Runtime {
 		Resources:    api.Resources{Cpu: rt.Resources.CPU, MemoryMb: rt.Resources.MemoryMB, DiskMb: rt.Resources.DiskMB, Pids: rt.Resources.Pids},
 		ExecTimeoutS: rt.ExecTimeout.Seconds(), Pool: api.Pool{MinCached: rt.Pool.MinCached, MaxCached: rt.Pool.MaxCached}, Env: orEmpty(rt.Env),
 		Preload: orNone(rt.Preload), Isolation: api.Isolation(rt.Isolation), Egress: egressWire(rt.Egress),
-		Generation: rt.Generation, Global: rt.Organization == remuda.GlobalOrganization, CreatedAt: instant(rt.CreatedAt), UpdatedAt: instant(rt.UpdatedAt),
+		Packages: each(rt.Build.Packages, packageWire), Others: rt.Others, VersionPolicy: api.VersionPolicy(rt.VersionPolicy),
+		Generation: rt.Generation, ServingGeneration: optional(rt.Serving), Status: api.RuntimeStatus(rt.Build.Status), Reason: text(rt.Build.Reason),
+		VersionResolved: rt.Build.Version, Layer: text(rt.Build.Layer),
+		Instances: api.Instances{Ready: rt.Instances.Ready, Starting: rt.Instances.Starting, Active: rt.Instances.Active},
+		Global:    rt.Organization == remuda.GlobalOrganization, CreatedAt: instant(rt.CreatedAt), UpdatedAt: instant(rt.UpdatedAt),
 	}
 }
 
 func egressWire(e remuda.Egress) api.EgressList {
 	return api.EgressList{Cidrs: each(e.CIDRs, netip.Prefix.String), Names: orNone(e.Names)}
+}
+
+func packageWire(p remuda.PackageStatus) api.PackageStatus {
+	return api.PackageStatus{
+		Name: p.Name, Version: p.Version, Description: p.Description, Manager: api.PackageManager(p.Manager),
+		Status: api.PackageStatusStatus(p.State), Resolved: text(p.Resolved), Message: text(p.Message),
+	}
+}
+
+func buildWire(b remuda.Build) api.Build {
+	return api.Build{
+		Generation: b.Key.Number, Status: api.RuntimeStatus(b.Status), Reason: text(b.Reason), Version: b.Version,
+		Packages: each(b.Packages, packageWire), Lock: each(b.Lock.Packages, lockedWire), Layer: text(b.Layer),
+		StartedAt: instant(b.StartedAt), EndedAt: instantOrNull(&b.EndedAt),
+	}
+}
+
+func lockedWire(l remuda.Locked) api.LockedPackage {
+	return api.LockedPackage{Manager: api.PackageManager(l.Manager), Name: l.Name, Version: l.Version, Hashes: orNone(l.Hashes)}
 }

@@ -148,8 +148,8 @@ func (s *stage) UpdateUser(_ context.Context, _ remuda.Principal, ref string, pa
 }
 
 func python() remuda.Runtime {
-	return remuda.Runtime{ID: "rt_1", Organization: remuda.GlobalOrganization, Generation: 3, CreatedAt: day, UpdatedAt: day, Definition: remuda.Definition{
-		Name: "python", Language: remuda.LanguagePython, Environment: "host", Isolation: remuda.IsolationProcess, Resources: remuda.Resources{CPU: 0.5, MemoryMB: 128, DiskMB: 64, Pids: 32},
+	return remuda.Runtime{ID: "rt_1", Organization: remuda.GlobalOrganization, Generation: 3, Serving: 3, CreatedAt: day, UpdatedAt: day, Build: remuda.Build{Status: remuda.RuntimeReady, Version: "3.11.2"}, Definition: remuda.Definition{
+		Name: "python", Language: remuda.LanguagePython, Environment: "host", VersionPolicy: remuda.VersionExact, Isolation: remuda.IsolationProcess, Resources: remuda.Resources{CPU: 0.5, MemoryMB: 128, DiskMB: 64, Pids: 32},
 		ExecTimeout: 30 * time.Second, Pool: remuda.PoolBounds{MinCached: 1, MaxCached: 2},
 	}}
 }
@@ -173,8 +173,46 @@ func (s *stage) UpdateRuntime(_ context.Context, _ remuda.Principal, ref string,
 	return python(), s.note(ref, patch)
 }
 
-func (s *stage) DeleteRuntime(_ context.Context, _ remuda.Principal, ref string) error {
-	return s.note(ref)
+func (s *stage) DeleteRuntime(_ context.Context, _ remuda.Principal, ref string, how remuda.Deletion) error {
+	return s.note(ref, how)
+}
+
+func (s *stage) WaitRuntime(_ context.Context, _ remuda.Principal, ref string, d time.Duration) (remuda.Runtime, error) {
+	return python(), s.note(ref, d)
+}
+
+// build is one that goes on, or has failed.
+func (s *stage) build() remuda.Build {
+	b := remuda.Build{
+		Key: remuda.GenerationKey{Runtime: "rt_1", Number: 4}, Status: remuda.RuntimeBusy, Version: "3.11.2", StartedAt: day,
+		Packages: []remuda.PackageStatus{{Package: remuda.Package{Name: "numpy", Version: "latest", Manager: remuda.ManagerPip}, State: remuda.PackageInstalling, Resolved: "2.3"}},
+	}
+	if s.final {
+		b.Status, b.Reason, b.EndedAt = remuda.RuntimeError, "no such package", day
+		b.Packages[0].State, b.Packages[0].Message = remuda.PackageNotInstalled, "gone"
+		b.Lock.Packages = []remuda.Locked{{Manager: remuda.ManagerPip, Name: "numpy", Version: "2.3", Hashes: []string{"sha256:1"}}}
+	}
+	return b
+}
+
+func (s *stage) RebuildRuntime(_ context.Context, _ remuda.Principal, ref string, refresh bool) (remuda.Runtime, error) {
+	rt := python()
+	rt.Serving, rt.Build = 3, s.build()
+	return rt, s.note(ref, refresh)
+}
+
+func (s *stage) ListBuilds(_ context.Context, _ remuda.Principal, ref string, page remuda.Page) ([]remuda.Build, string, error) {
+	return []remuda.Build{s.build()}, "more", s.note(ref, page)
+}
+
+func (s *stage) GetBuild(_ context.Context, _ remuda.Principal, ref string, number int) (remuda.Build, error) {
+	return s.build(), s.note(ref, number)
+}
+
+func (s *stage) BuildLog(_ context.Context, _ remuda.Principal, ref string, number int, after int64, maxBytes int, wait time.Duration) (remuda.OutputPage, remuda.Build, error) {
+	page := remuda.OutputPage{Records: []remuda.OutputRecord{{Seq: after + 1, Stream: remuda.StreamStdout, Data: []byte("Collecting numpy\n")}}, Next: after + 1}
+	page.Ended = s.final && after > 0
+	return page, s.build(), s.note(ref, number, after, maxBytes, wait)
 }
 
 func (s *stage) RuntimeVersions(_ context.Context, _ remuda.Principal, l remuda.Language) ([]engine.Interpreter, error) {

@@ -33,7 +33,16 @@ func (e *edge) listRuntimes(c *call) error {
 }
 
 func (e *edge) getRuntime(c *call) error {
-	rt, err := e.Runtimes.GetRuntime(c.ctx(), c.p, c.r.PathValue("runtime"))
+	wait, err := httpapi.ParseWait(c.query.Get("wait"))
+	if err != nil {
+		return err
+	}
+	var rt remuda.Runtime
+	if ref := c.r.PathValue("runtime"); wait > 0 {
+		rt, err = e.Runtimes.WaitRuntime(c.ctx(), c.p, ref, wait)
+	} else {
+		rt, err = e.Runtimes.GetRuntime(c.ctx(), c.p, ref)
+	}
 	if err != nil {
 		return err
 	}
@@ -57,7 +66,12 @@ func (e *edge) updateRuntime(c *call) error {
 }
 
 func (e *edge) deleteRuntime(c *call) error {
-	if err := e.Runtimes.DeleteRuntime(c.ctx(), c.p, c.r.PathValue("runtime")); err != nil {
+	drain, err := httpapi.ParseDuration("drain", c.query.Get("drain"))
+	if err != nil {
+		return err
+	}
+	how := remuda.Deletion{RefuseIfBusy: c.query.Get("refuse_if_busy") == "true", Drain: drain}
+	if err := e.Runtimes.DeleteRuntime(c.ctx(), c.p, c.r.PathValue("runtime"), how); err != nil {
 		return err
 	}
 	return c.noContent()

@@ -32,6 +32,10 @@ var routes = []route{
 	{"GET /v1/runtimes/{runtime}", "getRuntime", (*edge).getRuntime},
 	{"PATCH /v1/runtimes/{runtime}", "updateRuntime", (*edge).updateRuntime},
 	{"DELETE /v1/runtimes/{runtime}", "deleteRuntime", (*edge).deleteRuntime},
+	{"POST /v1/runtimes/{runtime}/rebuild", "rebuildRuntime", (*edge).rebuildRuntime},
+	{"GET /v1/runtimes/{runtime}/builds", "listBuilds", (*edge).listBuilds},
+	{"GET /v1/runtimes/{runtime}/builds/{generation}", "getBuild", (*edge).getBuild},
+	{"GET /v1/runtimes/{runtime}/builds/{generation}/log", "getBuildLog", (*edge).getBuildLog},
 	{"GET /v1/versions", "listVersions", (*edge).listVersions},
 
 	{"POST /v1/tokens", "createToken", (*edge).createToken},

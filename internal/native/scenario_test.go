@@ -232,7 +232,13 @@ func TestRuntimesRunspacesAccounts(t *testing.T) {
 		{name: "change to no range", request: "PATCH /v1/runtimes/python", body: `{"egress":{"cidrs":["all"]}}`, status: 400, want: []string{`"field":"egress.cidrs[0]"`}},
 		{name: "change to no class", request: "PATCH /v1/runtimes/python", body: `{"isolation":"none"}`, status: 400, want: []string{`"field":"isolation"`}},
 		{name: "change nothing", request: "PATCH /v1/runtimes/python", body: `{}`, status: 400, want: []string{"at least 1 of the fields"}},
-		{name: "delete", request: "DELETE /v1/runtimes/python", status: 204},
+		{name: "delete", request: "DELETE /v1/runtimes/python", status: 204, asked: []any{"python", remuda.Deletion{}}},
+		{name: "delete if idle", request: "DELETE /v1/runtimes/python?refuse_if_busy=true", status: 204, asked: []any{"python", remuda.Deletion{RefuseIfBusy: true}}},
+		{name: "delete and drain", request: "DELETE /v1/runtimes/python?drain=30s", status: 204, asked: []any{"python", remuda.Deletion{Drain: 30 * time.Second}}},
+		{name: "drain too long", request: "DELETE /v1/runtimes/python?drain=6m", status: 400, want: []string{`"field":"drain"`}},
+		{name: "refuse perhaps", request: "DELETE /v1/runtimes/python?refuse_if_busy=perhaps", status: 400, want: []string{`"field":"refuse_if_busy"`}},
+		{name: "delete a busy one", stage: fail(remuda.CodeConflict), request: "DELETE /v1/runtimes/python?refuse_if_busy=true", status: 409},
+		{name: "wait for a runtime", request: "GET /v1/runtimes/python?wait=2s", status: 200, asked: []any{"python", 2 * time.Second}},
 		{name: "versions", request: "GET /v1/versions", status: 200, want: []string{`"language":"python"`, `"language":"node"`, `"language":"bash"`}},
 		{name: "versions of one", request: "GET /v1/versions?language=node", status: 200, never: []string{`"python"`}},
 		{name: "versions of none", request: "GET /v1/versions?language=perl", status: 400},
@@ -274,7 +280,7 @@ func TestEveryServiceErrorIsDocumented(t *testing.T) {
 	t.Parallel()
 	bodies := map[string]string{
 		"createExecution": `{"runtime":"p","script":"x"}`, "createRunspaceExecution": `{"script":"x"}`, "createRunspace": `{"runtime":"p"}`,
-		"createRuntime": `{"name":"p","language":"bash"}`, "updateRuntime": `{"name":"p"}`, "createToken": `{"name":"x"}`, "createOrganization": `{"name":"x"}`,
+		"createRuntime": `{"name":"p","language":"bash"}`, "updateRuntime": `{"name":"p"}`, "rebuildRuntime": `{}`, "createToken": `{"name":"x"}`, "createOrganization": `{"name":"x"}`,
 		"updateOrganization": `{"policy":{"max_instances":1}}`,
 		"putMember":          `{"role":"monitor"}`, "createUser": `{"name":"x","password":"y"}`, "updateUser": `{"disabled":true}`,
 	}

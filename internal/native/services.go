@@ -76,8 +76,23 @@ type Runtimes interface {
 	// UpdateRuntime makes a new generation when it returns; no warm instance of
 	// the old one is handed out afterwards.
 	UpdateRuntime(ctx context.Context, p remuda.Principal, ref string, patch remuda.RuntimePatch) (remuda.Runtime, error)
-	DeleteRuntime(ctx context.Context, p remuda.Principal, ref string) error
+	DeleteRuntime(ctx context.Context, p remuda.Principal, ref string, how remuda.Deletion) error
+	// WaitRuntime returns when no build of it goes on, or after d.
+	WaitRuntime(ctx context.Context, p remuda.Principal, ref string, d time.Duration) (remuda.Runtime, error)
+	Builds
 	RuntimeVersions(ctx context.Context, p remuda.Principal, language remuda.Language) ([]engine.Interpreter, error)
+}
+
+// Builds are the making of a runtime's generations.
+type Builds interface {
+	// RebuildRuntime makes a new generation of the same definition.
+	RebuildRuntime(ctx context.Context, p remuda.Principal, ref string, refresh bool) (remuda.Runtime, error)
+	ListBuilds(ctx context.Context, p remuda.Principal, ref string, page remuda.Page) ([]remuda.Build, string, error)
+	GetBuild(ctx context.Context, p remuda.Principal, ref string, number int) (remuda.Build, error)
+	// BuildLog returns records with Seq > after, at most maxBytes of data, and the
+	// build as it is together with them. With wait it blocks until there is
+	// something new or the build has ended.
+	BuildLog(ctx context.Context, p remuda.Principal, ref string, number int, after int64, maxBytes int, wait time.Duration) (remuda.OutputPage, remuda.Build, error)
 }
 
 // Runspaces are leases on instances.

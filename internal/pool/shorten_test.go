@@ -116,7 +116,7 @@ func TestLayersAndUse(t *testing.T) {
 		if got := warmInst.(*fake.Instance).Spec().Layers; len(got) != 1 || got[0] != layer {
 			t.Errorf("layers of a warm instance: %v", got)
 		}
-		if got := p.Count("rt_a"); got != (Count{Ready: 1, Active: 1}) {
+		if got := p.Count("rt_a"); got != (remuda.InstanceCounts{Ready: 1, Active: 1}) {
 			t.Errorf("count: %+v", got)
 		}
 		p.Retire("rt_a")

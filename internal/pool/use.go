@@ -7,18 +7,11 @@ import (
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
-// Count is what there is of a runtime, of all its generations together.
-type Count struct {
-	Ready    int // warm, and waiting
-	Starting int
-	Active   int // held
-}
-
 // Count counts the instances of a runtime.
-func (p *Pool) Count(runtime remuda.RuntimeID) Count {
+func (p *Pool) Count(runtime remuda.RuntimeID) remuda.InstanceCounts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var c Count
+	var c remuda.InstanceCounts
 	for key, h := range p.all {
 		if key.Runtime == runtime {
 			c.Ready += len(h.ready)

@@ -137,9 +137,19 @@ type Runtime struct {
 	Serving int
 	// Build is that of the current generation; its status is the runtime's. It is
 	// not stored with the runtime.
-	Build     Build
+	Build Build
+	// Instances are how many there were when the runtime was looked at.
+	Instances InstanceCounts
 	CreatedAt time.Time
 	UpdatedAt time.Time
+}
+
+// InstanceCounts are how many instances there are of a runtime, of all its
+// generations together.
+type InstanceCounts struct {
+	Ready    int // warm, and waiting
+	Starting int
+	Active   int // held
 }
 
 // Key names the current generation.
@@ -174,4 +184,14 @@ type RuntimePatch struct {
 	Egress        *Egress
 	Packages      *[]Package
 	Others        *string
+}
+
+// Deletion says what a deletion does with what runs on the runtime. The zero value
+// refuses while runspaces are open and lets one-shot executions go on to their end.
+type Deletion struct {
+	// RefuseIfBusy refuses while anything runs on it.
+	RefuseIfBusy bool
+	// Drain is how long what runs may go on; after that it is ended. Nothing new
+	// begins meanwhile. 0 does not drain.
+	Drain time.Duration
 }

@@ -53,6 +53,13 @@ func (s Settings) check(d remuda.Definition, known []engine.Interpreter) []remud
 	if checkLanguage(d.Language) == "" && checkEnvironment(d.Environment) == "" {
 		c.text("version", checkVersion(d, known))
 	}
+	if d.VersionPolicy != remuda.VersionExact && d.VersionPolicy != remuda.VersionCompatible {
+		c.text("version_policy", "must be one of "+list([]remuda.VersionPolicy{remuda.VersionExact, remuda.VersionCompatible}))
+	}
+	c.packages(d, s.Layers != nil)
+	if len(d.Others) > maxOthers || !utf8.ValidString(d.Others) {
+		c.text("others", fmt.Sprintf("must be valid UTF-8 of at most %d bytes", maxOthers))
+	}
 	if cpu := d.Resources.CPU; math.IsNaN(cpu) || cpu < minCPU || cpu > s.MaxCPU {
 		c.text("resources.cpu", fmt.Sprintf("must be between %g and %g cores", minCPU, s.MaxCPU))
 	}
@@ -135,29 +142,4 @@ func checkEnvironment(e string) string {
 		return ""
 	}
 	return fmt.Sprintf("must be %q; other environments are not supported yet", remuda.EnvironmentHost)
-}
-
-func checkVersion(d remuda.Definition, known []engine.Interpreter) string {
-	if len(known) == 0 {
-		return fmt.Sprintf("no %s interpreter was found in the environment %q; install one on the machine", d.Language, d.Environment)
-	}
-	if d.Version == "" || resolveVersion(d.Version, known) != "" {
-		return ""
-	}
-	versions := make([]string, 0, len(known))
-	for _, in := range known {
-		versions = append(versions, in.Version)
-	}
-	return fmt.Sprintf("was not found; known versions of %s: %s", d.Language, strings.Join(versions, ", "))
-}
-
-// resolveVersion is the known version that want names: itself, or the newest
-// that continues it after a dot ("3" or "3.11" for 3.11.2). "" when there is none.
-func resolveVersion(want string, known []engine.Interpreter) string {
-	for _, in := range known { // newest first
-		if in.Version == want || strings.HasPrefix(in.Version, want+".") {
-			return in.Version
-		}
-	}
-	return ""
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/remuda-run/remuda/internal/egress"
+	"github.com/remuda-run/remuda/internal/layer"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
@@ -26,6 +27,19 @@ type Settings struct {
 	Available func(remuda.Isolation) error
 	// Policies says what an organization may do; nil is anything.
 	Policies Policies
+	// Layers makes packages into layers; nil is that this server installs none.
+	Layers Layers
+	// ParallelBuilds bounds the builds that go on at the same time; default 2.
+	ParallelBuilds int
+	// BuildTimeout bounds one build as a whole. Default 35 min.
+	BuildTimeout time.Duration
+	// LockTTL is how long an equal build takes what was resolved before; negative
+	// is never. Default layer.DefaultLockTTL.
+	LockTTL time.Duration
+	// CollectEvery is how often unused layers are looked for. Default 1 min.
+	CollectEvery time.Duration
+	// MaxDrain bounds how long a deletion waits for what runs. Default 5 min.
+	MaxDrain time.Duration
 	// BuiltinPool are the bounds of the built-in runtimes. Default: none kept
 	// when nobody asks, up to two after demand.
 	BuiltinPool remuda.PoolBounds
@@ -55,6 +69,21 @@ func (s Settings) withDefaults() Settings {
 	if s.MaxCached <= 0 {
 		s.MaxCached = 256
 	}
+	if s.ParallelBuilds <= 0 {
+		s.ParallelBuilds = 2
+	}
+	if s.BuildTimeout <= 0 {
+		s.BuildTimeout = 35 * time.Minute
+	}
+	if s.LockTTL == 0 {
+		s.LockTTL = layer.DefaultLockTTL
+	}
+	if s.CollectEvery <= 0 {
+		s.CollectEvery = time.Minute
+	}
+	if s.MaxDrain <= 0 {
+		s.MaxDrain = 5 * time.Minute
+	}
 	if s.BuiltinPool == (remuda.PoolBounds{}) {
 		s.BuiltinPool = remuda.PoolBounds{MaxCached: 2}
 	}
@@ -79,7 +108,7 @@ const (
 )
 
 // WithDefaults fills the fields of a new definition that were left zero: the
-// environment host, isolation process, one core, 512 MiB of memory, 256 MiB of disk, 128 processes,
+// environment host, version policy exact, isolation process, one core, 512 MiB of memory, 256 MiB of disk, 128 processes,
 // 60 seconds, and a pool maximum that is at least its minimum. A pool of 0 to 0
 // stays: it keeps nothing warm.
 func WithDefaults(d remuda.Definition) remuda.Definition {
@@ -98,6 +127,9 @@ func WithDefaults(d remuda.Definition) remuda.Definition {
 	}
 	if d.Resources.Pids == 0 {
 		d.Resources.Pids = DefaultPids
+	}
+	if d.VersionPolicy == "" {
+		d.VersionPolicy = remuda.VersionExact
 	}
 	if d.Isolation == "" {
 		d.Isolation = remuda.IsolationProcess

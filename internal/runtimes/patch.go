@@ -10,10 +10,15 @@ import (
 // apply returns d with the fields of patch that are set. A new language without
 // a version takes the default version: the old one is another language's.
 func apply(d remuda.Definition, patch remuda.RuntimePatch) remuda.Definition {
+	language := d.Language
 	d = d.Clone()
 	if patch.Language != nil && *patch.Language != d.Language {
 		d.Version = ""
 	}
+	if patch.Version != nil && *patch.Version != d.Version {
+		d.VersionPolicy = remuda.VersionExact
+	}
+	set(&d.VersionPolicy, patch.VersionPolicy)
 	set(&d.Name, patch.Name)
 	set(&d.Description, patch.Description)
 	set(&d.Language, patch.Language)
@@ -35,6 +40,12 @@ func apply(d remuda.Definition, patch remuda.RuntimePatch) remuda.Definition {
 	if patch.Egress != nil {
 		d.Egress = patch.Egress.Clone()
 	}
+	if patch.Packages != nil {
+		d.Packages = slices.Clone(*patch.Packages)
+	} else if patch.Language != nil && *patch.Language != language {
+		d.Packages = slices.DeleteFunc(d.Packages, func(p remuda.Package) bool { return p.Manager != remuda.ManagerApt })
+	}
+	set(&d.Others, patch.Others)
 	if patch.Env != nil {
 		d.Env = maps.Clone(patch.Env)
 	}

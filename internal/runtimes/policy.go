@@ -72,14 +72,22 @@ func (s Settings) checkPolicy(owner remuda.OrganizationID, d remuda.Definition) 
 	return append(c.fields, egress.Check(d.Egress, egress.Site{Rules: s.Network}, rules...)...)
 }
 
-// Usable is Resolve for whoever is to make an instance: it refuses a runtime
-// whose class of isolation the principal's organization may not use now, and puts
-// that organization's network rules into the definition.
+// Usable is Resolve for whoever is to make an instance. Its definition is that of
+// the generation that serves, with the network rules of the principal's
+// organization. It refuses a runtime of which nothing is ready, one that is being
+// deleted, and one whose class of isolation that organization may not use now.
 func (s *Service) Usable(p remuda.Principal, ref string) (remuda.Runtime, error) {
-	rt, err := s.Resolve(p, ref)
+	rec, err := s.resolve(p, ref)
 	if err != nil {
 		return remuda.Runtime{}, err
 	}
+	if rec.deleting {
+		return remuda.Runtime{}, errDeleting(rec)
+	}
+	if rec.Serving == 0 {
+		return remuda.Runtime{}, errNotReady(rec)
+	}
+	rt := rec.serves
 	if why := s.set.permits(p.Organization, rt.Isolation); why != "" {
 		return remuda.Runtime{}, &remuda.Error{
 			Code: remuda.CodeForbidden, Message: fmt.Sprintf("runtime %q cannot be used", rt.Name), Cause: "its isolation " + why,
@@ -90,6 +98,30 @@ func (s *Service) Usable(p remuda.Principal, ref string) (remuda.Runtime, error)
 	return rt, nil
 }
 
+// errNotReady says why nothing of a runtime can run yet.
+func errNotReady(rec *record) error {
+	e := &remuda.Error{
+		Code: remuda.CodeUnavailable, Message: fmt.Sprintf("runtime %q cannot be used yet", rec.Name),
+		Cause:             fmt.Sprintf("the packages of generation %d are being installed, and no generation before it was ready", rec.Generation),
+		Remedy:            "wait until its status is ready, then send the request again",
+		RetryAfterSeconds: 2,
+	}
+	if rec.Build.Status == remuda.RuntimeError {
+		e.Cause = fmt.Sprintf("generation %d could not be built: %s", rec.Generation, shorten(rec.Build.Reason))
+		e.Remedy = fmt.Sprintf("read the log of build %d, change the runtime's packages, or build it again", rec.Generation)
+		e.RetryAfterSeconds = 0
+	}
+	return e
+}
+
+// errDeleting refuses what comes while a runtime is being deleted.
+func errDeleting(rec *record) error {
+	return &remuda.Error{
+		Code: remuda.CodeConflict, Message: fmt.Sprintf("runtime %q is being deleted", rec.Name), Cause: "what runs on it is waited for",
+		Remedy: "use another runtime",
+	}
+}
+
 // PolicyChanged puts the present network rules of an organization in force, for
 // the warm instances of its runtimes and for whatever it holds. When it returns
 // they are.
@@ -98,8 +130,10 @@ func (s *Service) PolicyChanged(org remuda.OrganizationID) {
 	defer s.changes.Unlock()
 	rules := s.set.rules(org)
 	var gone []*pool.Retirement
-	for _, rt := range s.catalog.owned(org) {
-		gone = append(gone, s.pool.SetRules(rt, rules))
+	for _, rec := range s.catalog.all() {
+		if rec.Organization == org {
+			gone = append(gone, s.pool.SetRules(rec.ID, rules))
+		}
 	}
 	s.pool.Confine(org, rules)
 	for _, r := range gone {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"reflect"
 	"sync"
 	"time"
 
@@ -28,16 +27,31 @@ type Versions interface {
 	Versions(ctx context.Context, environment string, language remuda.Language) ([]engine.Interpreter, error)
 }
 
-// Pool hands out instances of current generations.
+// Pool hands out instances of the generations that serve.
 type Pool interface {
-	SetGeneration(key remuda.GenerationKey, def remuda.Definition) *pool.Retirement
+	SetGeneration(key remuda.GenerationKey, def remuda.Definition, layers ...engine.Layer) *pool.Retirement
 	Retire(runtime remuda.RuntimeID) *pool.Retirement
-	SetRules(runtime remuda.RuntimeID, within []remuda.EgressRules) *pool.Retirement
-	Confine(org remuda.OrganizationID, within []remuda.EgressRules)
+	Fences
+	Use
 }
 
-// Service is the runtimes of every organization. Make it with New and call
-// Start before the first request.
+// Fences narrows the network of what a pool has handed out.
+type Fences interface {
+	SetRules(runtime remuda.RuntimeID, within []remuda.EgressRules) *pool.Retirement
+	Confine(org remuda.OrganizationID, within []remuda.EgressRules)
+	Shorten(runtime remuda.RuntimeID, to remuda.Egress)
+}
+
+// Use tells what there is of a runtime.
+type Use interface {
+	Held(runtime remuda.RuntimeID) int
+	AwaitUnheld(ctx context.Context, runtime remuda.RuntimeID) error
+	Count(runtime remuda.RuntimeID) remuda.InstanceCounts
+	Living() []remuda.GenerationKey
+}
+
+// Service is the runtimes of every organization. Make it with New, call Start
+// before the first request, and run it with Run.
 type Service struct {
 	store    Store
 	versions Versions
@@ -45,6 +59,9 @@ type Service struct {
 	log      *slog.Logger
 	set      Settings
 	catalog  *catalog
+	builder  *builder
+	shelf    *shelf
+	tenants  []Tenant
 	// changes puts changes of definitions in one order for the store, the
 	// catalog and the pool alike. They are rare.
 	changes sync.Mutex
@@ -52,43 +69,39 @@ type Service struct {
 
 // New returns the service.
 func New(st Store, versions Versions, p Pool, log *slog.Logger, set Settings) *Service {
-	return &Service{store: st, versions: versions, pool: p, log: log, set: set.withDefaults(), catalog: newCatalog()}
+	set = set.withDefaults()
+	return &Service{
+		store: st, versions: versions, pool: p, log: log, set: set, catalog: newCatalog(),
+		builder: newBuilder(set.ParallelBuilds), shelf: newShelf(set.Layers, set.LockTTL),
+	}
 }
 
-// CreateRuntime defines a runtime in the principal's organization.
+// CreateRuntime defines a runtime in the principal's organization. One whose
+// packages have to be installed first is busy when it returns.
 func (s *Service) CreateRuntime(ctx context.Context, p remuda.Principal, d remuda.Definition) (remuda.Runtime, error) {
 	if err := authz.Check(p, authz.RuntimeWrite, p.Organization); err != nil {
 		return remuda.Runtime{}, err
 	}
-	d, err := s.valid(ctx, p.Organization, WithDefaults(d))
+	d = WithDefaults(d)
+	version, err := s.valid(ctx, p.Organization, d, nil)
 	if err != nil {
 		return remuda.Runtime{}, err
 	}
 	s.changes.Lock()
 	defer s.changes.Unlock()
-	return s.create(ctx, p, p.Organization, d)
+	return s.create(ctx, p, p.Organization, d, version)
 }
 
 // create records a valid definition and makes it known. Needs changes.
-func (s *Service) create(ctx context.Context, p remuda.Principal, owner remuda.OrganizationID, d remuda.Definition) (remuda.Runtime, error) {
+func (s *Service) create(ctx context.Context, p remuda.Principal, owner remuda.OrganizationID, d remuda.Definition, version string) (remuda.Runtime, error) {
 	now := remuda.Now()
-	rt := remuda.Runtime{ID: remuda.NewRuntimeID(), Organization: owner, Definition: d, Generation: 1, CreatedAt: now, UpdatedAt: now}
-	err := s.store.Write(ctx, func(tx *store.Tx) error {
-		if err := tx.InsertRuntime(ctx, rt); err != nil {
-			return err
-		}
-		if err := tx.InsertGeneration(ctx, owner, key(rt), rt.Definition, now); err != nil {
-			return err
-		}
-		return tx.AppendAudit(ctx, entry(p, owner, rt.ID, now, map[string]string{"change": "create", "name": rt.Name}))
-	})
+	rt := remuda.Runtime{ID: remuda.NewRuntimeID(), Organization: owner, Definition: d, CreatedAt: now, UpdatedAt: now}
+	rec, _, err := s.advance(ctx, nil, step{by: p, next: rt, version: version, details: map[string]string{"change": "create"}})
 	if err != nil {
 		return remuda.Runtime{}, err
 	}
-	s.catalog.put(rt)
-	s.pool.SetGeneration(key(rt), s.within(rt.Organization, rt.Definition))
 	s.log.Info("runtime created", "runtime", rt.ID, "name", rt.Name, "organization", owner, "request", p.RequestID)
-	return clone(rt), nil
+	return s.shown(rec), nil
 }
 
 // ListRuntimes lists the principal's own and the global runtimes, newest first.
@@ -100,221 +113,175 @@ func (s *Service) ListRuntimes(ctx context.Context, p remuda.Principal, name str
 		list, next, err = tx.Runtimes(ctx, []remuda.OrganizationID{p.Organization, remuda.GlobalOrganization}, name, page)
 		return err
 	})
+	for i := range list {
+		if rec := s.catalog.get(list[i].ID); rec != nil { // it has the build too
+			list[i] = s.shown(rec)
+		}
+	}
 	return list, next, err
 }
 
 // GetRuntime returns a runtime by id or name.
 func (s *Service) GetRuntime(_ context.Context, p remuda.Principal, ref string) (remuda.Runtime, error) {
-	rt, err := s.Resolve(p, ref)
+	rec, err := s.resolve(p, ref)
 	if err != nil {
 		return remuda.Runtime{}, err
 	}
-	return clone(rt), nil
+	return s.shown(rec), nil
+}
+
+// WaitRuntime is GetRuntime that returns when no build of the runtime goes on, or
+// after d.
+func (s *Service) WaitRuntime(ctx context.Context, p remuda.Principal, ref string, d time.Duration) (remuda.Runtime, error) {
+	rec, err := s.resolve(p, ref)
+	if err != nil {
+		return remuda.Runtime{}, err
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for rec.Build.Status == remuda.RuntimeBusy {
+		select {
+		case <-rec.changed:
+		case <-timer.C:
+			return s.shown(rec), nil
+		case <-ctx.Done():
+			return remuda.Runtime{}, remuda.Errorf(remuda.CodeCanceled, "wait for the build, which goes on: %w", ctx.Err())
+		}
+		if rec = s.catalog.get(rec.ID); rec == nil {
+			return remuda.Runtime{}, remuda.NotFound("runtime", ref)
+		}
+	}
+	return s.shown(rec), nil
+}
+
+// shown is a runtime as it is given to others, with its build and its instances as
+// they are now.
+func (s *Service) shown(rec *record) remuda.Runtime {
+	rt := clone(rec.Runtime)
+	rt.Instances = s.pool.Count(rt.ID)
+	if j := s.builder.of(rt.ID); j != nil && rt.Build.Status == remuda.RuntimeBusy {
+		if b := j.log.snapshot(); b.Key == rt.Build.Key {
+			rt.Build = b
+		}
+	}
+	return rt
 }
 
 // Resolve is GetRuntime for the services that run things: it costs a look into
 // memory, and the maps of its result must not be changed.
 func (s *Service) Resolve(p remuda.Principal, ref string) (remuda.Runtime, error) {
-	rt, ok := s.catalog.find(p.Organization, ref)
-	if !ok {
+	rec, err := s.resolve(p, ref)
+	if err != nil {
+		return remuda.Runtime{}, err
+	}
+	return rec.Runtime, nil
+}
+
+func (s *Service) resolve(p remuda.Principal, ref string) (*record, error) {
+	rec := s.catalog.find(p.Organization, ref)
+	if rec == nil {
 		// Without the right to read, the absent and the foreign look alike too.
 		if err := authz.Check(p, authz.RuntimeRead, p.Organization); err != nil {
-			return remuda.Runtime{}, err
+			return nil, err
 		}
-		return remuda.Runtime{}, remuda.NotFound("runtime", ref)
+		return nil, remuda.NotFound("runtime", ref)
 	}
-	if err := authz.Check(p, authz.RuntimeRead, rt.Organization); err != nil {
-		return remuda.Runtime{}, err
+	if err := authz.Check(p, authz.RuntimeRead, rec.Organization); err != nil {
+		return nil, err
 	}
-	return rt, nil
+	return rec, nil
 }
 
-// UpdateRuntime changes a runtime. Anything but a new description makes the next
-// generation; when it returns no instance of the generation before is handed out
-// and its warm instances are gone.
+// UpdateRuntime changes a runtime. Anything but a new description or others makes
+// the next generation. When it returns, the new policy is in force: no instance of
+// a generation before it is handed out, its warm ones are gone, and what is held
+// reaches nothing any more that the list of destinations has lost. Packages that
+// have to be installed first are not waited for: until they are, what was
+// installed before serves, with the new policy.
 func (s *Service) UpdateRuntime(ctx context.Context, p remuda.Principal, ref string, patch remuda.RuntimePatch) (remuda.Runtime, error) {
-	rt, retired, err := s.update(ctx, p, ref, patch)
+	rec, retired, err := s.update(ctx, p, ref, patch)
 	if err != nil {
 		return remuda.Runtime{}, err
 	}
-	if err := retired.Wait(ctx); err != nil {
-		// The change is made and takes effect; only the clean-up is still going on.
-		s.log.Warn("did not wait for the old generation's warm instances", "runtime", rt.ID, "error", err)
-	}
-	return clone(rt), nil
+	s.settle(ctx, rec, retired)
+	return s.shown(rec), nil
 }
 
-func (s *Service) update(ctx context.Context, p remuda.Principal, ref string, patch remuda.RuntimePatch) (remuda.Runtime, *pool.Retirement, error) {
+func (s *Service) update(ctx context.Context, p remuda.Principal, ref string, patch remuda.RuntimePatch) (*record, *pool.Retirement, error) {
 	s.changes.Lock()
 	defer s.changes.Unlock()
-	old, err := s.own(p, ref)
+	old, err := s.own(p, authz.RuntimeWrite, ref)
 	if err != nil {
-		return remuda.Runtime{}, nil, err
+		return nil, nil, err
 	}
-	d, err := s.valid(ctx, old.Organization, apply(old.Definition, patch))
+	d := apply(old.Definition, patch)
+	version, err := s.valid(ctx, old.Organization, d, old)
 	if err != nil {
-		return remuda.Runtime{}, nil, err
+		return nil, nil, err
 	}
-	rebuild, changed := differs(old.Definition, d)
-	if !changed {
-		return old, &pool.Retirement{}, nil
+	next := old.Runtime
+	next.Definition, next.UpdatedAt = d, remuda.Now()
+	if sameInstances(old.Definition, d) {
+		if old.Description == d.Description && old.Others == d.Others {
+			return old, &pool.Retirement{}, nil
+		}
+		return s.relabel(ctx, p, old, next)
 	}
-	rt := old
-	rt.Definition, rt.UpdatedAt = d, remuda.Now()
-	if rebuild {
-		rt.Generation++
+	rec, retired, err := s.advance(ctx, old, step{by: p, next: next, version: version, details: map[string]string{"change": "update"}})
+	if err != nil {
+		return nil, nil, err
 	}
-	err = s.store.Write(ctx, func(tx *store.Tx) error {
-		if err := tx.UpdateRuntime(ctx, rt); err != nil {
+	s.log.Info("runtime changed", "runtime", rec.ID, "generation", rec.Generation, "serving", rec.Serving, "request", p.RequestID)
+	return rec, retired, nil
+}
+
+// relabel records a change that makes no generation. Needs changes.
+func (s *Service) relabel(ctx context.Context, p remuda.Principal, old *record, next remuda.Runtime) (*record, *pool.Retirement, error) {
+	err := s.store.Write(ctx, func(tx *store.Tx) error {
+		if err := tx.UpdateRuntime(ctx, next); err != nil {
 			return err
 		}
-		if rebuild {
-			if err := tx.InsertGeneration(ctx, rt.Organization, key(rt), rt.Definition, rt.UpdatedAt); err != nil {
-				return err
-			}
-		}
-		details := map[string]string{"change": "update", "name": rt.Name, "generation": fmt.Sprint(rt.Generation)}
-		return tx.AppendAudit(ctx, entry(p, rt.Organization, rt.ID, rt.UpdatedAt, details))
+		details := map[string]string{"change": "update", "name": next.Name, "generation": fmt.Sprint(next.Generation)}
+		return tx.AppendAudit(ctx, entry(p, next.Organization, next.ID, next.UpdatedAt, details))
 	})
 	if err != nil {
-		return remuda.Runtime{}, nil, err
+		return nil, nil, err
 	}
-	s.catalog.put(rt)
-	s.log.Info("runtime changed", "runtime", rt.ID, "generation", rt.Generation, "request", p.RequestID)
-	return rt, s.pool.SetGeneration(key(rt), s.within(rt.Organization, rt.Definition)), nil
+	rec := *old
+	rec.Runtime = next
+	s.refer(&rec)
+	s.catalog.put(&rec)
+	return &rec, &pool.Retirement{}, nil
 }
 
-// DeleteRuntime removes a runtime that no open runspace uses. One-shot
-// executions that have begun go on to their end.
-func (s *Service) DeleteRuntime(ctx context.Context, p remuda.Principal, ref string) error {
-	retired, err := s.remove(ctx, p, ref)
-	if err != nil {
-		return err
-	}
-	if err := retired.Wait(ctx); err != nil {
-		s.log.Warn("did not wait for the removed runtime's warm instances", "runtime", ref, "error", err)
-	}
-	return nil
-}
-
-func (s *Service) remove(ctx context.Context, p remuda.Principal, ref string) (*pool.Retirement, error) {
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	rt, err := s.own(p, ref)
+// own resolves ref and checks that p may do a to it.
+func (s *Service) own(p remuda.Principal, a authz.Action, ref string) (*record, error) {
+	rec, err := s.resolve(p, ref)
 	if err != nil {
 		return nil, err
 	}
-	err = s.store.Write(ctx, func(tx *store.Tx) error {
-		if err := refuseWhileUsed(ctx, tx, rt); err != nil {
-			return err
-		}
-		if err := tx.DeleteRuntime(ctx, rt.Organization, rt.ID); err != nil {
-			return err
-		}
-		return tx.AppendAudit(ctx, entry(p, rt.Organization, rt.ID, remuda.Now(), map[string]string{"change": "delete", "name": rt.Name}))
-	})
-	if err != nil {
+	if err := authz.Check(p, a, rec.Organization); err != nil {
 		return nil, err
 	}
-	s.catalog.remove(rt.ID)
-	s.log.Info("runtime deleted", "runtime", rt.ID, "name", rt.Name, "request", p.RequestID)
-	return s.pool.Retire(rt.ID), nil
+	if rec.deleting {
+		return nil, errDeleting(rec)
+	}
+	return rec, nil
 }
 
-// refuseWhileUsed is a conflict when open runspaces use the runtime. Runspaces
-// are inserted in a transaction that looks for their runtime, so none can slip
-// in between this and the removal.
-func refuseWhileUsed(ctx context.Context, tx *store.Tx, rt remuda.Runtime) error {
-	open, err := tx.UnfinishedRunspaces(ctx)
-	if err != nil {
-		return err
-	}
-	used := 0
-	for _, rs := range open {
-		if rs.Runtime == rt.ID {
-			used++
-		}
-	}
-	if used == 0 {
-		return nil
-	}
-	noun := "runspaces use"
-	if used == 1 {
-		noun = "runspace uses"
-	}
-	return &remuda.Error{
-		Code: remuda.CodeConflict, Message: fmt.Sprintf("runtime %q cannot be deleted", rt.Name),
-		Cause: fmt.Sprintf("%d open %s it", used, noun), Remedy: "delete these runspaces first, or wait until they are closed",
-	}
-}
-
-// RuntimeVersions lists the interpreters that the machine has for a language.
-func (s *Service) RuntimeVersions(ctx context.Context, p remuda.Principal, language remuda.Language) ([]engine.Interpreter, error) {
-	if err := authz.Check(p, authz.RuntimeRead, remuda.GlobalOrganization); err != nil {
-		return nil, err
-	}
-	if message := checkLanguage(language); message != "" {
-		return nil, remuda.Invalid(remuda.FieldError{Field: "language", Message: message})
-	}
-	return s.versions.Versions(ctx, remuda.EnvironmentHost, language)
-}
-
-// own resolves ref and checks that p may change it.
-func (s *Service) own(p remuda.Principal, ref string) (remuda.Runtime, error) {
-	rt, err := s.Resolve(p, ref)
-	if err != nil {
-		return remuda.Runtime{}, err
-	}
-	return rt, authz.Check(p, authz.RuntimeWrite, rt.Organization)
-}
-
-// valid returns d with its version resolved, or an error that names every wrong
-// field.
-func (s *Service) valid(ctx context.Context, owner remuda.OrganizationID, d remuda.Definition) (remuda.Definition, error) {
+// valid returns the interpreter that a definition means, or an error that names
+// every wrong field. old is what the definition is a change of, or nil.
+func (s *Service) valid(ctx context.Context, owner remuda.OrganizationID, d remuda.Definition, old *record) (version string, err error) {
 	var known []engine.Interpreter
 	if checkLanguage(d.Language) == "" && checkEnvironment(d.Environment) == "" {
-		var err error
 		if known, err = s.versions.Versions(ctx, d.Environment, d.Language); err != nil {
-			return d, err
+			return "", err
 		}
 	}
 	if wrong := append(s.set.check(d, known), s.set.checkPolicy(owner, d)...); len(wrong) > 0 {
-		return d, remuda.Invalid(wrong...)
+		return "", remuda.Invalid(wrong...)
 	}
-	if d.Version != "" {
-		d.Version = resolveVersion(d.Version, known)
-	}
-	return d, nil
-}
-
-// differs compares two definitions. rebuild says that instances of one are not
-// instances of the other.
-func differs(a, b remuda.Definition) (rebuild, changed bool) {
-	described := a.Description != b.Description
-	a.Description, b.Description = "", ""
-	rebuild = !reflect.DeepEqual(withoutEmpty(a), withoutEmpty(b))
-	return rebuild, rebuild || described
-}
-
-// withoutEmpty makes what is empty nil: the two mean the same.
-func withoutEmpty(d remuda.Definition) remuda.Definition {
-	if len(d.Env) == 0 {
-		d.Env = nil
-	}
-	if len(d.Preload) == 0 {
-		d.Preload = nil
-	}
-	if len(d.Egress.CIDRs) == 0 {
-		d.Egress.CIDRs = nil
-	}
-	if len(d.Egress.Names) == 0 {
-		d.Egress.Names = nil
-	}
-	return d
-}
-
-func key(rt remuda.Runtime) remuda.GenerationKey {
-	return remuda.GenerationKey{Runtime: rt.ID, Number: rt.Generation}
+	return interpreter(d, old, known), nil
 }
 
 func clone(rt remuda.Runtime) remuda.Runtime {

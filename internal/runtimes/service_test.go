@@ -118,11 +118,11 @@ func TestCreateFillsInDefaults(t *testing.T) {
 	h := open(t)
 	rt := h.create(t, remuda.Definition{Name: "r", Language: remuda.LanguagePython, Version: "2.0", Pool: remuda.PoolBounds{MinCached: 2}})
 	want := remuda.Definition{
-		Name: "r", Language: remuda.LanguagePython, Version: "2.0.1", Environment: "host",
+		Name: "r", Language: remuda.LanguagePython, Version: "2.0", Environment: "host",
 		Resources: remuda.Resources{CPU: 1, MemoryMB: 512, DiskMB: 256, Pids: 128}, ExecTimeout: time.Minute,
 		Pool: remuda.PoolBounds{MinCached: 2, MaxCached: 2},
 	}
-	if rt.Generation != 1 || rt.Organization != ours || rt.Resources != want.Resources || rt.Version != want.Version ||
+	if rt.Generation != 1 || rt.Serving != 1 || rt.Build.Version != "2.0.1" || rt.Build.Status != remuda.RuntimeReady || rt.Organization != ours || rt.Resources != want.Resources || rt.Version != want.Version ||
 		rt.Environment != want.Environment || rt.ExecTimeout != want.ExecTimeout || rt.Pool != want.Pool {
 		t.Errorf("created %+v, want %+v", rt, want)
 	}
@@ -228,10 +228,10 @@ func TestNamesAndOrganizations(t *testing.T) {
 	if _, err := h.UpdateRuntime(t.Context(), stranger, string(own.ID), remuda.RuntimePatch{MemoryMB: &memory}); remuda.CodeOf(err) != remuda.CodeNotFound {
 		t.Errorf("change of a foreign runtime: %v, want not_found", err)
 	}
-	if err := h.DeleteRuntime(t.Context(), stranger, string(own.ID)); remuda.CodeOf(err) != remuda.CodeNotFound {
+	if err := h.DeleteRuntime(t.Context(), stranger, string(own.ID), remuda.Deletion{}); remuda.CodeOf(err) != remuda.CodeNotFound {
 		t.Errorf("delete of a foreign runtime: %v, want not_found", err)
 	}
-	if err := h.DeleteRuntime(t.Context(), stranger, string(global.ID)); remuda.CodeOf(err) != remuda.CodeForbidden {
+	if err := h.DeleteRuntime(t.Context(), stranger, string(global.ID), remuda.Deletion{}); remuda.CodeOf(err) != remuda.CodeForbidden {
 		t.Errorf("delete of a global runtime: %v, want forbidden", err)
 	}
 	if _, err := h.CreateRuntime(t.Context(), principal(ours, remuda.RoleOperator), remuda.Definition{Name: "x", Language: "bash"}); remuda.CodeOf(err) != remuda.CodeForbidden {
@@ -377,14 +377,14 @@ func TestDeleteIsRefusedWhileUsed(t *testing.T) {
 		}
 	}
 	write(func(tx *store.Tx) error { return tx.InsertRunspace(t.Context(), row) })
-	err := h.DeleteRuntime(t.Context(), deployer, "r")
+	err := h.DeleteRuntime(t.Context(), deployer, "r", remuda.Deletion{})
 	var e *remuda.Error
 	if !errors.As(err, &e) || e.Code != remuda.CodeConflict || !strings.Contains(e.Cause, "1 open runspace uses it") || e.Remedy == "" {
 		t.Fatalf("delete of a used runtime: %v, want a conflict that counts", err)
 	}
 	row.State = remuda.RunspaceClosed
 	write(func(tx *store.Tx) error { return tx.UpdateRunspace(t.Context(), row) })
-	if err := h.DeleteRuntime(t.Context(), deployer, "r"); err != nil {
+	if err := h.DeleteRuntime(t.Context(), deployer, "r", remuda.Deletion{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := h.GetRuntime(t.Context(), deployer, "r"); remuda.CodeOf(err) != remuda.CodeNotFound {

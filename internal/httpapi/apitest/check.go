@@ -263,6 +263,9 @@ func (e *events) event(text string) {
 		}
 	}
 	schemas := map[string]string{"output": "OutputRecord", "end": "Execution"}
+	if e.x.op != nil && e.x.op.OperationID == "getBuildLog" {
+		schemas = map[string]string{"output": "OutputRecord", "build": "Build", "end": "Build"}
+	}
 	switch {
 	case name == "" && data == "": // a heartbeat
 	case schemas[name] == "":
