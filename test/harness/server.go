@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/remuda-run/remuda/internal/engine/enginetest/leftover"
 )
 
 // Server is a `remuda serve` that belongs to one test, as that test or one of
@@ -65,6 +67,9 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
+// sweep removes what test binaries that were killed have left, once for each of ours.
+var sweep = sync.OnceFunc(leftover.Sweep)
+
 // Start starts a server on a free loopback port with an empty data directory,
 // waits until it is ready and logs in. The test's end stops it.
 func Start(t testing.TB, args ...string) *Server {
@@ -72,6 +77,7 @@ func Start(t testing.TB, args ...string) *Server {
 	if os.Getuid() != 0 {
 		t.Fatal("this test makes real sandboxes and must be run as root")
 	}
+	sweep()
 	s := &Server{t: t, process: &process{
 		Data:     filepath.Join(t.TempDir(), "data"),
 		password: rand.Text(),

@@ -71,25 +71,21 @@ func loops(t *testing.T, e engine.Engine) {
 }
 
 // loopTime returns a time limit within which a script surely comes to its loop,
-// and how often the polite one may be too slow for the grace that follows: on a
-// machine where the like of it takes but a small part of the grace, not even once.
+// and how often the polite one is tried: the machine may become too slow for the
+// grace that follows, and not even the like of it just before can tell.
 func loopTime(t *testing.T, e engine.Engine, r remuda.Resources) (timeout time.Duration, tries int) {
 	t.Helper()
-	const grace = 300 * time.Millisecond // of an interrupted script
 	started := time.Now()
 	b := create(t, e, remuda.LanguagePython, r)
 	b.run(loopOnce).wants(remuda.ExecutionError, remuda.KilledByNothing).says("spinning")
-	took := time.Since(started)
-	if took > grace/2 {
-		tries = 4
-	}
-	return max(500*time.Millisecond, 8*took), tries + 1
+	return max(500*time.Millisecond, 8*time.Since(started)), 8
 }
 
-// overran checks that the limit was not anticipated, and hardly exceeded.
+// overran checks that the limit was not anticipated, and that it ended the script:
+// how soon is up to the machine, which others load too.
 func (o outcome) overran(timeout time.Duration) {
 	o.t.Helper()
-	if o.Usage.Wall != 0 && (o.Usage.Wall < timeout || o.Usage.Wall > 3*timeout) {
+	if o.Usage.Wall != 0 && (o.Usage.Wall < timeout || o.Usage.Wall > timeout+patience/2) {
 		o.t.Errorf("with a limit of %s it ran for %s", timeout, o.Usage.Wall)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/engine/enginetest/leftover"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
@@ -37,7 +38,10 @@ func placeModule(t *testing.T, e *Engine, source string) string {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	name := "remuda_test_" + randomHex(8)
+	name, err := leftover.Module(randomHex(8))
+	if err != nil {
+		t.Fatal(err)
+	}
 	path := filepath.Join(dir, name+".py")
 	if err := os.WriteFile(path, []byte(source), 0o644); err != nil {
 		t.Fatal(err)

@@ -89,7 +89,7 @@ func TestNarrow(t *testing.T) {
 			if err := inst.Narrow(t.Context(), remuda.Resources{CPU: 0.05}); err != nil {
 				t.Fatal(err)
 			}
-			if got, held := share(), throttled(t, inst)-before; got > 0.1 || held < 3 {
+			if got, held := share(), throttled(t, inst)-before; got > 0.1 || held < 1 {
 				t.Errorf("its share of a processor was %.2f of 0.05, and the kernel held it %d times", got, held)
 			}
 		})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/engine/enginetest"
+	"github.com/remuda-run/remuda/internal/engine/enginetest/leftover"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
@@ -24,6 +25,7 @@ func TestMain(m *testing.M) {
 		fmt.Println(serveForKilling(dir))
 		os.Exit(1)
 	}
+	leftover.Sweep()
 	os.Exit(m.Run())
 }
 
