@@ -20,6 +20,7 @@ import (
 	"github.com/remuda-run/remuda/internal/remuda"
 	"github.com/remuda-run/remuda/internal/runspaces"
 	"github.com/remuda-run/remuda/internal/runtimes"
+	"github.com/remuda-run/remuda/internal/scripts"
 	"github.com/remuda-run/remuda/internal/store"
 	"github.com/remuda-run/remuda/internal/telemetry"
 )
@@ -61,6 +62,7 @@ type services struct {
 	runtimes      *runtimes.Service
 	runspaces     *runspaces.Service
 	executions    *executions.Service
+	scripts       *scripts.Service
 	trimmer       *trimmer
 }
 
@@ -79,6 +81,7 @@ func buildServices(c config.Config, st *store.Store, eng engine.Engine, log *slo
 	s.runspaces = runspaces.New(st, s.runtimes, s.pool, log.With("part", "runspaces"), s.metrics, runspaces.Settings{IdleTimeout: idle})
 	s.executions = executions.New(st, s.runtimes, s.runspaces, s.pool, log.With("part", "executions"), s.metrics,
 		executions.Settings{OutputLimit: int64(c.OutputLimitMB) << 20})
+	s.scripts = scripts.New(st, s.runtimes, s.executions, log.With("part", "scripts"))
 	return s
 }
 

@@ -5,7 +5,7 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/remuda-run/remuda/internal/native"
+	"github.com/remuda-run/remuda/internal/organizations"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
@@ -52,13 +52,13 @@ func (t *trimmer) Run(ctx context.Context) error {
 
 // trimmed is an authenticator that asks for it after every password.
 type trimmed struct {
-	native.Authenticator
+	*organizations.Service
 
 	trimmer *trimmer
 }
 
-// AuthenticateBasic implements native.Authenticator.
+// AuthenticateBasic implements native.Authenticator and strategy.Logins.
 func (a trimmed) AuthenticateBasic(ctx context.Context, user, password, organization string) (remuda.Principal, error) {
 	defer a.trimmer.soon()
-	return a.Authenticator.AuthenticateBasic(ctx, user, password, organization)
+	return a.Service.AuthenticateBasic(ctx, user, password, organization)
 }

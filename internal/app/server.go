@@ -122,11 +122,15 @@ func (s *server) start(ctx context.Context) error {
 }
 
 func (s *server) listen(ctx context.Context) error {
-	handler, err := native.Handler(s.services.native(), httpapi.Options{
+	options := httpapi.Options{
 		Logger: s.Logger.With("part", "http"), Ready: s.ready, Metrics: s.services.metrics.Handler(),
 		MetricsOpen: s.Config.MetricsOpen, Version: s.Version, TrustedOrigins: s.Config.TrustedOrigins,
 		Stopping: s.drained,
-	})
+	}
+	handler, err := native.Handler(s.services.native(), options)
+	if err == nil {
+		handler, err = s.withDoors(handler, options)
+	}
 	if err != nil {
 		return remuda.Internal("building the HTTP handler", err)
 	}

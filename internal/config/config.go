@@ -48,6 +48,11 @@ type Config struct {
 	MetricsOpen         bool          `koanf:"metrics_open" group:"server" help:"serve /metrics without a token; allowed on a loopback address only"`
 	TrustedOrigins      []string      `koanf:"trusted_origins" group:"server" help:"browser origins (https://host) that may send changing requests from other sites, separated by commas"`
 
+	CompatStrategyEnabled        bool          `koanf:"compat_strategy_enabled" group:"server" help:"serve the API of MicroStrategy and Strategy"`
+	CompatStrategyPrefix         string        `koanf:"compat_strategy_prefix" group:"server" help:"path under which that API is served"`
+	CompatStrategyVersions       string        `koanf:"compat_strategy_versions" group:"server" help:"what a version of Python stands for there that the machine does not have: compatible (the nearest of the same major version that is not older) or exact (it is refused)"`
+	CompatStrategySessionTimeout time.Duration `koanf:"compat_strategy_session_timeout" group:"server" help:"how long a session there lives without being used"`
+
 	OutputLimitMB      int      `koanf:"output_limit_mb" group:"engine" help:"MiB of standard output and standard error kept of one execution"`
 	NetworkRange       string   `koanf:"network_range" group:"engine" help:"IPv4 range between sandboxes and the machine, which nothing else that the machine talks to may lie in"`
 	NetworkRange6      string   `koanf:"network_range6" group:"engine" help:"the same for IPv6"`
@@ -76,6 +81,11 @@ func Default() Config {
 		NetworkConnections:  1024,
 		NetworkMbit:         1000,
 		OutputLimitMB:       10,
+
+		CompatStrategyEnabled:        true,
+		CompatStrategyPrefix:         "/MicroStrategyLibrary",
+		CompatStrategyVersions:       "compatible",
+		CompatStrategySessionTimeout: 30 * time.Minute,
 	}
 }
 

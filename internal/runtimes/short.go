@@ -1,19 +1,22 @@
 package runtimes
 
 import (
+	"context"
 	"strings"
 
 	"github.com/remuda-run/remuda/internal/authz"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
-// ResolveShort is Resolve for a short id (remuda.ShortID).
+// ResolveShort is GetRuntime for a short id (remuda.ShortID).
 func (s *Service) ResolveShort(p remuda.Principal, short string) (remuda.Runtime, error) {
 	if err := authz.Check(p, authz.RuntimeRead, p.Organization); err != nil {
 		return remuda.Runtime{}, err
 	}
 	if id, ok := s.catalog.byShort(p.Organization, short); ok {
-		return s.Resolve(p, string(id))
+		if rec, err := s.resolve(p, string(id)); err == nil {
+			return s.shown(rec), nil
+		}
 	}
 	return remuda.Runtime{}, remuda.NotFound("runtime", short)
 }
@@ -48,4 +51,14 @@ func (c *catalog) byShort(org remuda.OrganizationID, short string) (remuda.Runti
 		}
 	}
 	return "", false
+}
+
+// VersionNames is RuntimeVersions without where the interpreters are, newest first.
+func (s *Service) VersionNames(ctx context.Context, p remuda.Principal, language remuda.Language) ([]string, error) {
+	known, err := s.RuntimeVersions(ctx, p, language)
+	names := make([]string, 0, len(known))
+	for _, in := range known {
+		names = append(names, in.Version)
+	}
+	return names, err
 }

@@ -1,0 +1,135 @@
+package strategy
+
+import (
+	"net/http"
+
+	"github.com/remuda-run/remuda/internal/remuda"
+)
+
+func (e *edge) createScript(c *call) error {
+	var req scriptRequest
+	if err := c.read(scriptLimit, &req); err != nil {
+		return err
+	}
+	c.comment(req.ChangeJournal.text())
+	patch, err := e.scriptPatch(c, req)
+	if err != nil {
+		return err
+	}
+	sc, err := e.Scripts.CreateScript(c.ctx(), c.p, newScript(patch))
+	if err != nil {
+		return taken(err)
+	}
+	return c.created(remuda.ShortID(sc.ID), func() (any, error) {
+		owner, err := e.owner(c, sc)
+		return scriptToWire(sc, owner, c.p), err
+	})
+}
+
+// scriptPatch reads a request; the runtime that it names must be there.
+func (e *edge) scriptPatch(c *call, req scriptRequest) (remuda.ScriptPatch, error) {
+	patch, err := scriptPatch(req)
+	if err != nil || req.ScriptRuntimeID == nil {
+		return patch, err
+	}
+	runtime, err := e.runtimeOf(c, *req.ScriptRuntimeID)
+	patch.Runtime = &runtime
+	return patch, err
+}
+
+// runtimeOf is the runtime that a script names; "" for the default one.
+func (e *edge) runtimeOf(c *call, id string) (remuda.RuntimeID, error) {
+	if id = upper(id); id == "" || id == defaultRuntime {
+		return "", nil
+	}
+	rt, err := e.find(c, id)
+	return rt.ID, err
+}
+
+func (e *edge) listScripts(c *call) error {
+	ids, err := c.list("ids")
+	if err != nil {
+		return err
+	}
+	list, err := e.Scripts.GetScripts(c.ctx(), c.p, ids)
+	if err != nil {
+		return err
+	}
+	out := scriptListWire{TotalItems: len(list), Result: []scriptItemWire{}}
+	for _, sc := range list {
+		out.Result = append(out.Result, scriptToItem(sc, c.p))
+	}
+	return c.reply(http.StatusOK, out)
+}
+
+func (e *edge) getScript(c *call) error {
+	sc, err := e.Scripts.GetScript(c.ctx(), c.p, c.id())
+	if err != nil {
+		return err
+	}
+	owner, err := e.owner(c, sc)
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, scriptToWire(sc, owner, c.p))
+}
+
+// owner names a script's owner; without a name if that is no member any more.
+func (e *edge) owner(c *call, sc remuda.Script) (ownerWire, error) {
+	owner := ownerWire{ID: remuda.ShortID(sc.Owner)}
+	if sc.Owner == c.p.User {
+		owner.Name = c.p.UserName
+		return owner, nil
+	}
+	members, err := e.Organizations.ListMembers(c.ctx(), c.p, string(c.p.Organization))
+	for _, m := range members {
+		if m.User == sc.Owner {
+			owner.Name = m.UserName
+		}
+	}
+	return owner, err
+}
+
+func (e *edge) updateScript(c *call) error {
+	var req scriptRequest
+	if err := c.read(scriptLimit, &req); err != nil {
+		return err
+	}
+	c.comment(req.ChangeJournal.text())
+	patch, err := e.scriptPatch(c, req)
+	if err != nil {
+		return err
+	}
+	if _, err := e.Scripts.UpdateScript(c.ctx(), c.p, c.id(), patch); err != nil {
+		return taken(err)
+	}
+	return c.noContent()
+}
+
+func (e *edge) deleteScript(c *call) error {
+	c.comment(c.r.URL.Query().Get("userComments"))
+	if err := e.Scripts.DeleteScript(c.ctx(), c.p, c.id()); err != nil {
+		return err
+	}
+	return c.noContent()
+}
+
+func (e *edge) getAnswers(c *call) error {
+	_, answers, err := e.Scripts.Answers(c.ctx(), c.p, c.id())
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, answersToWire(answers))
+}
+
+func (e *edge) putAnswers(c *call) error {
+	var req answersWire
+	if err := c.read(bodyLimit, &req); err != nil {
+		return err
+	}
+	answers, err := e.Scripts.PutAnswers(c.ctx(), c.p, c.id(), variableValues(req.Answers))
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, answersToWire(answers))
+}
