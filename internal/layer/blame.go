@@ -43,6 +43,8 @@ var hints = []struct {
 	{regexp.MustCompile(`(?m)^ERROR: Cannot install ([A-Za-z0-9][A-Za-z0-9._-]*).* because these package versions have conflicting dependencies`), "what it needs contradicts what others need"},
 	{regexp.MustCompile(`(?m)^ERROR: ([A-Za-z0-9][A-Za-z0-9._-]*) has an invalid wheel`), "its wheel is broken"},
 	{regexp.MustCompile(`(?m)^ERROR: Wheel '([A-Za-z0-9][A-Za-z0-9._-]*)' .* is invalid`), "its wheel is broken"},
+	{regexp.MustCompile(`(?m)^ERROR: For req: ([A-Za-z0-9][A-Za-z0-9._-]*?)(?:==\S+)?\. The wheel .* has a file .* trying to install outside`), "its wheel has files that lead out of the place where it is installed"},
+	{regexp.MustCompile(`(?m)^ERROR: The (?:tar|zip) file \(\S*/([A-Za-z0-9][A-Za-z0-9._-]*?)-[0-9][^/]*\) has a file .* trying to install outside`), "it has files that lead out of the place where it is unpacked"},
 	{regexp.MustCompile(`(?m)^npm (?:error|ERR!) (?:404|notarget|code E\w+).* '?((?:@[a-z0-9~][a-z0-9._~-]*/)?[A-Za-z0-9_~][A-Za-z0-9._~-]*)@\S+`), "the registry has no version of it that was asked for"},
 	{regexp.MustCompile(`(?m)^npm (?:error|ERR!) path /workspace/\S*node_modules/((?:@[a-z0-9~][a-z0-9._~-]*/)?[A-Za-z0-9_~][A-Za-z0-9._~-]*)\s*$`), "its own install script failed"},
 	{regexp.MustCompile(`(?m)^npm (?:error|ERR!).*Integrity verification failed.*?((?:@[a-z0-9~][a-z0-9._~-]*/)?[A-Za-z0-9_~][A-Za-z0-9._~-]*)@`), "its file has another hash than was promised"},
@@ -52,13 +54,15 @@ var hints = []struct {
 	{regexp.MustCompile(`(?m)^\s*(\S+) : (?:Depends|PreDepends):`), "what it needs is not to be had"},
 }
 
-// subprocess is what pip prints when a package's own script has failed; the
-// package is the last that it began to collect.
+// What pip prints when a package's own script has failed: the package is named
+// after it, or is the last that was begun.
 var (
-	subprocess = regexp.MustCompile(`(?m)^\s*error: (?:subprocess-exited-with-error|metadata-generation-failed)|^\s*ERROR: Command errored out`)
-	collecting = regexp.MustCompile(`(?m)^\s*(?:Collecting|Building wheels? for collected packages:|Downloading|Preparing metadata.*?) ([A-Za-z0-9][A-Za-z0-9._-]*)`)
-	generating = regexp.MustCompile(`(?m)^╰─> See above for output\.|^╰─> ([A-Za-z0-9][A-Za-z0-9._-]*)\s*$`)
+	subprocess = regexp.MustCompile(`(?m)^\s*(?:error: subprocess-exited-with-error|ERROR: Command errored out)`)
+	begun      = regexp.MustCompile(`(?m)^\s*(?:Collecting|Building wheel for) ([A-Za-z0-9][A-Za-z0-9._-]*)`)
 )
+
+// full is what is printed when the disk of a build is full.
+var full = regexp.MustCompile(`(?i)no space left on device|ENOSPC|disk quota exceeded`)
 
 // explain makes an error of an installer that has failed.
 func (s *sandbox) explain(doing string) error {
@@ -68,6 +72,13 @@ func (s *sandbox) explain(doing string) error {
 		return &blame{name: denied[0], cause: &remuda.Error{
 			Code: remuda.CodeForbidden, Message: fmt.Sprintf("package %s is not allowed on this site", denied[0]), Cause: "it is not in the setting packages.allow",
 			Remedy: "ask the site's administrator to allow it, with all that it needs",
+		}}
+	}
+	if name == "" && full.MatchString(tail) {
+		disk := s.maker.resources().DiskMB
+		return &blame{cause: &remuda.Error{
+			Code: remuda.CodeInvalid, Message: fmt.Sprintf("the packages need more than the %d MiB of disk that a build has", disk), Cause: lastWord(tail),
+			Remedy: "ask for other packages, or raise packages.build_resources",
 		}}
 	}
 	e := &remuda.Error{Code: remuda.CodeInvalid, Remedy: "read the build's log, correct the list of packages, and build again"}
@@ -106,35 +117,36 @@ func diagnose(tail string) (name, why string) {
 			return last[1], h.message
 		}
 	}
-	at := subprocess.FindAllStringIndex(tail, -1)
-	if len(at) == 0 {
+	at := subprocess.FindStringIndex(tail)
+	if at == nil {
 		return "", ""
 	}
-	if m := generating.FindAllStringSubmatch(tail, -1); len(m) > 0 {
-		if last := m[len(m)-1]; last[1] != "" {
-			return last[1], "its own build script failed"
-		}
-	}
-	before := collecting.FindAllStringSubmatch(tail[:at[0][0]], -1)
+	before := begun.FindAllStringSubmatch(tail[:at[0]], -1)
 	if len(before) == 0 {
 		return "", ""
 	}
 	return before[len(before)-1][1], "its own build script failed"
 }
 
-// lastWord is the last line that says something.
+// telling begins the lines in which installers say what is wrong.
+var telling = regexp.MustCompile(`(?m)^(?:ERROR: |E: |npm (?:error|ERR!) (?:\d{3} |[^ ]{1,20} )?)(\S.{20,})$`)
+
+// lastWord is the line that says most: the last one of a package's own script, or of
+// the installer.
 func lastWord(tail string) string {
-	lines := strings.Split(strings.TrimSpace(tail), "\n")
-	for n := len(lines) - 1; n >= 0 && n > len(lines)-50; n-- {
-		line := strings.TrimSpace(lines[n])
-		if line == "" || strings.HasPrefix(line, "hint:") || strings.HasPrefix(line, "note:") || strings.HasPrefix(line, "npm error A complete log") {
-			continue
-		}
-		const most = 300
-		if len(line) > most {
-			line = line[:most] + "..."
-		}
-		return strings.ToValidUTF8(line, "?")
+	line := ""
+	if at := strings.LastIndex(tail, "[end of output]"); at >= 0 {
+		said := strings.TrimSpace(tail[:at])
+		line = strings.TrimSpace(said[strings.LastIndexByte(said, '\n')+1:])
+	} else if all := telling.FindAllStringSubmatch(tail, -1); len(all) > 0 {
+		line = all[0][1]
+	} else {
+		said := strings.TrimSpace(tail)
+		line = strings.TrimSpace(said[strings.LastIndexByte(said, '\n')+1:])
 	}
-	return ""
+	const most = 300
+	if len(line) > most {
+		line = line[:most] + "..."
+	}
+	return strings.ToValidUTF8(line, "?")
 }
