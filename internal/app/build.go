@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/remuda-run/remuda/internal/config"
 	"github.com/remuda-run/remuda/internal/egress"
@@ -14,6 +15,7 @@ import (
 	"github.com/remuda-run/remuda/internal/engine/local"
 	"github.com/remuda-run/remuda/internal/engine/oci"
 	"github.com/remuda-run/remuda/internal/executions"
+	"github.com/remuda-run/remuda/internal/layer"
 	"github.com/remuda-run/remuda/internal/native"
 	"github.com/remuda-run/remuda/internal/organizations"
 	"github.com/remuda-run/remuda/internal/pool"
@@ -30,13 +32,13 @@ const databaseFile = "remuda.db"
 
 // newServerEngine makes the engine of a server.
 func newServerEngine(ctx context.Context, c config.Config, log *slog.Logger) (engine.Engine, error) {
-	return newEngine(ctx, local.Options{DataDir: c.Data, CgroupParent: c.CgroupParent, Network: c.NetworkSettings(), Logger: log.With("part", "engine")})
+	return newEngine(ctx, local.Options{DataDir: c.Data, CgroupParent: c.CgroupParent, Network: c.NetworkSettings(), Interpreters: c.Interpreters, Logger: log.With("part", "engine")})
 }
 
 // newLocalEngine makes an engine for one execution: without a stock of blanks,
 // and with sandboxes that end with this process.
 func newLocalEngine(ctx context.Context, c config.Config, dir string, log *slog.Logger) (*classes.Engine, error) {
-	return newEngine(ctx, local.Options{DataDir: dir, CgroupParent: c.CgroupParent, Network: c.NetworkSettings(), Blanks: -1, Ephemeral: true, Logger: log.With("part", "engine")})
+	return newEngine(ctx, local.Options{DataDir: dir, CgroupParent: c.CgroupParent, Network: c.NetworkSettings(), Interpreters: c.Interpreters, Blanks: -1, Ephemeral: true, Logger: log.With("part", "engine")})
 }
 
 // ociDir is the directory of the class gvisor in an engine's data directory.
@@ -49,7 +51,7 @@ func newEngine(ctx context.Context, o local.Options) (*classes.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	gvisor := oci.New(oci.Options{DataDir: filepath.Join(o.DataDir, ociDir), CgroupParent: o.CgroupParent, Ephemeral: o.Ephemeral, Logger: o.Logger})
+	gvisor := oci.New(oci.Options{DataDir: filepath.Join(o.DataDir, ociDir), CgroupParent: o.CgroupParent, Interpreters: o.Interpreters, Ephemeral: o.Ephemeral, Logger: o.Logger})
 	return classes.New(process, gvisor), nil
 }
 
@@ -64,11 +66,16 @@ type services struct {
 	executions    *executions.Service
 	scripts       *scripts.Service
 	trimmer       *trimmer
+	layers        *layer.Maker
 }
 
-// buildServices wires the services over an open store and a recovered engine.
-func buildServices(c config.Config, st *store.Store, eng engine.Engine, log *slog.Logger) *services {
-	s := &services{store: st, metrics: telemetry.New(), trimmer: newTrimmer()}
+// buildServices wires the services over an open store and an engine.
+func buildServices(c config.Config, st *store.Store, eng engine.Engine, log *slog.Logger) (*services, error) {
+	layers, err := newLayers(c, eng, log)
+	if err != nil {
+		return nil, err
+	}
+	s := &services{store: st, metrics: telemetry.New(), trimmer: newTrimmer(), layers: layers}
 	s.organizations = organizations.New(st, log.With("part", "organizations"), nil)
 	s.pool = pool.New(eng, log.With("part", "pool"), s.metrics, poolSettings(c, s.organizations))
 	idle := c.RunspaceIdleTimeout
@@ -77,12 +84,14 @@ func buildServices(c config.Config, st *store.Store, eng engine.Engine, log *slo
 	}
 	s.runtimes = runtimes.New(st, eng, s.pool, log.With("part", "runtimes"), runtimes.Settings{
 		Isolations: c.Isolations(), Available: available(eng), Network: egress.Rules(c.Network()), Policies: s.organizations,
+		Layers: layers, ParallelBuilds: c.PackagesBuilds, BuildTimeout: 2*c.PackagesBuildTimeout + time.Minute, LockTTL: lockTTL(c),
 	})
 	s.runspaces = runspaces.New(st, s.runtimes, s.pool, log.With("part", "runspaces"), s.metrics, runspaces.Settings{IdleTimeout: idle})
 	s.executions = executions.New(st, s.runtimes, s.runspaces, s.pool, log.With("part", "executions"), s.metrics,
 		executions.Settings{OutputLimit: int64(c.OutputLimitMB) << 20})
+	s.runtimes.SetTenants(s.runspaces, s.executions)
 	s.scripts = scripts.New(st, s.runtimes, s.executions, log.With("part", "scripts"))
-	return s
+	return s, nil
 }
 
 // available is what an engine says of its classes of isolation; nil when it has
@@ -128,6 +137,9 @@ type recovered struct {
 // nothing may be called lost whose sandbox still runs.
 func (s *services) recover(ctx context.Context, eng engine.Engine) (r recovered, err error) {
 	if r.instances, err = eng.Recover(ctx); err != nil {
+		return r, err
+	}
+	if err := s.layers.Recover(ctx); err != nil {
 		return r, err
 	}
 	if r.executions, err = s.executions.Recover(ctx); err != nil {

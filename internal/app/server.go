@@ -103,7 +103,9 @@ func (s *server) start(ctx context.Context) error {
 		return err
 	}
 	s.closers.add(st.Close)
-	s.services = buildServices(c, st, eng, log)
+	if s.services, err = buildServices(c, st, eng, log); err != nil {
+		return err
+	}
 	found, err := s.services.recover(ctx, eng)
 	if err != nil {
 		return err
@@ -153,7 +155,7 @@ func (s *server) run(ctx context.Context) error {
 	parts, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var wg sync.WaitGroup
-	failed := make(chan error, 5)
+	failed := make(chan error, 6)
 	background := func(name string, run func(context.Context) error) {
 		wg.Go(func() {
 			if err := run(parts); err != nil {
@@ -162,6 +164,7 @@ func (s *server) run(ctx context.Context) error {
 		})
 	}
 	background("pool", s.services.pool.Run)
+	background("runtimes", s.services.runtimes.Run)
 	background("runspaces", s.services.runspaces.Run)
 	background("executions", s.services.executions.Run)
 	background("memory", s.services.trimmer.Run)

@@ -53,12 +53,27 @@ type Config struct {
 	CompatStrategyVersions       string        `koanf:"compat_strategy_versions" group:"server" help:"what a version of Python stands for there that the machine does not have: compatible (the nearest of the same major version that is not older) or exact (it is refused)"`
 	CompatStrategySessionTimeout time.Duration `koanf:"compat_strategy_session_timeout" group:"server" help:"how long a session there lives without being used"`
 
+	PackagesPipIndexURL    string        `koanf:"packages_pip_index_url" group:"server" secret:"true" env:"only" help:"Python package index (PEP 503) that runtimes install from; empty is what pip of this machine uses"`
+	PackagesNpmRegistryURL string        `koanf:"packages_npm_registry_url" group:"server" secret:"true" env:"only" help:"npm registry that runtimes install from; empty is what npm of this machine uses"`
+	PackagesAptDir         string        `koanf:"packages_apt_dir" group:"server" help:"directory with the sources and keys of apt that runtimes install from"`
+	PackagesAllow          []string      `koanf:"packages_allow" group:"server" help:"names and globs of packages that runtimes may install, and what these need, separated by commas; pip:numpy is one of pip alone; empty is all"`
+	PackagesWheelDir       string        `koanf:"packages_wheel_dir" group:"server" help:"directory of wheels and source archives that can be installed without an index"`
+	PackagesInternalHosts  []string      `koanf:"packages_internal_hosts" group:"server" help:"hosts (host or host:port) of the server's own network that an index may lead to, separated by commas"`
+	PackagesBuildTimeout   time.Duration `koanf:"packages_build_timeout" group:"server" help:"most time that one step of a build of packages may take"`
+	PackagesBuildCores     int           `koanf:"packages_build_cores" group:"server" help:"most cores that a build of packages may use"`
+	PackagesBuildMemoryMB  int           `koanf:"packages_build_memory_mb" group:"server" help:"MiB of memory that a build of packages may take"`
+	PackagesBuildDiskMB    int           `koanf:"packages_build_disk_mb" group:"server" help:"MiB of disk that a build of packages may take"`
+	PackagesBuilds         int           `koanf:"packages_builds" group:"server" help:"most builds of packages at the same time, others wait"`
+	PackagesLockTTL        time.Duration `koanf:"packages_lock_ttl" group:"server" help:"how long an equal runtime gets the packages that were resolved before, without asking the index; 0 is not at all"`
+
 	OutputLimitMB      int      `koanf:"output_limit_mb" group:"engine" help:"MiB of standard output and standard error kept of one execution"`
 	NetworkRange       string   `koanf:"network_range" group:"engine" help:"IPv4 range between sandboxes and the machine, which nothing else that the machine talks to may lie in"`
 	NetworkRange6      string   `koanf:"network_range6" group:"engine" help:"the same for IPv6"`
 	NetworkDNS         []string `koanf:"network_dns" group:"engine" help:"name servers (address or address:port) that are asked for the names that runtimes list, separated by commas; empty is those of /etc/resolv.conf"`
 	NetworkConnections int      `koanf:"network_connections" group:"engine" help:"most connections of one sandbox at the same time"`
 	NetworkMbit        int      `koanf:"network_mbit" group:"engine" help:"most megabits per second that one sandbox sends, and receives"`
+
+	Interpreters []string `koanf:"interpreters" group:"engine" help:"prefixes with further interpreters (such as /opt/python-3.12, with bin/python3.12), which sandboxes see read-only at the same place, separated by commas"`
 
 	CgroupParent string `koanf:"cgroup_parent" group:"engine" help:"cgroup under which the engine makes its own, which must hold no process; empty is the root of the hierarchy"`
 
@@ -81,6 +96,14 @@ func Default() Config {
 		NetworkConnections:  1024,
 		NetworkMbit:         1000,
 		OutputLimitMB:       10,
+
+		PackagesAptDir:        "/etc/apt",
+		PackagesBuildTimeout:  15 * time.Minute,
+		PackagesBuildCores:    2,
+		PackagesBuildMemoryMB: 2048,
+		PackagesBuildDiskMB:   4096,
+		PackagesBuilds:        2,
+		PackagesLockTTL:       24 * time.Hour,
 
 		CompatStrategyEnabled:        true,
 		CompatStrategyPrefix:         "/MicroStrategyLibrary",

@@ -50,6 +50,7 @@ func (l *loader) validate(c Config) []remuda.FieldError {
 		}
 	}
 	validateNetwork(c, check)
+	validatePackages(c, check)
 	validateCompat(c, check)
 	if c.URL != "" {
 		u, err := url.Parse(c.URL)

@@ -295,7 +295,10 @@ func (s *Service) ended(j *job, d remuda.Definition, result made, failure error)
 	j.log.close()
 	if failure == nil {
 		build.Status, build.Lock, build.Layer = remuda.RuntimeReady, result.lock, result.layer.ID
-		build.Packages = installed(d, result.lock)
+		build.Packages = carried(d, build.Packages)
+		for i := range build.Packages {
+			build.Packages[i].State, build.Packages[i].Message = remuda.PackageInstalled, ""
+		}
 		j.log.add(fmt.Appendf(nil, "generation %d is ready: layer %s\n", build.Key.Number, build.Layer))
 		return build
 	}

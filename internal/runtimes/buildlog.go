@@ -102,7 +102,7 @@ func (l *buildLog) Package(name string, state remuda.PackageState, resolved, mes
 	copy(packages, l.build.Packages)
 	for i := range packages {
 		p := &packages[i]
-		if canonical(p.Manager, p.Name) != canonical(p.Manager, name) || (p.State != state && !p.State.CanBecome(state)) {
+		if !samePackage(*p, p.Manager, name) || (p.State != state && !p.State.CanBecome(state)) {
 			continue
 		}
 		p.State = state

@@ -118,7 +118,7 @@ func (s *Service) first(old *record, st step) generation {
 	if from, ok := s.installedBefore(old, st); ok {
 		layers, there := s.shelf.find(st.next.Organization, from)
 		if there {
-			g.build.Lock, g.build.Layer, g.build.Packages, g.layers = from.Lock, from.Layer, installed(d, from.Lock), layers
+			g.build.Lock, g.build.Layer, g.build.Packages, g.layers = from.Lock, from.Layer, carried(d, from.Packages), layers
 			return g
 		}
 	}
@@ -233,15 +233,7 @@ func (s *Service) hand(newest generation, st step, goesOn *job) {
 		s.builder.end(st.next.ID)
 	case goesOn != nil:
 		goesOn.log.build.Key, goesOn.def = newest.build.Key, newest.def
-		carried := statuses(newest.def)
-		for i := range carried {
-			for _, p := range goesOn.log.build.Packages {
-				if p.Manager == carried[i].Manager && canonical(p.Manager, p.Name) == canonical(carried[i].Manager, carried[i].Name) {
-					carried[i].State, carried[i].Resolved, carried[i].Message = p.State, p.Resolved, p.Message
-				}
-			}
-		}
-		goesOn.log.build.Packages = carried
+		goesOn.log.build.Packages = carried(newest.def, goesOn.log.build.Packages)
 		goesOn.log.saved()
 		goesOn.log.dirty = true
 	default:

@@ -201,7 +201,7 @@ func (e *Engine) checkInterpreters(ctx context.Context) (string, error) {
 		}
 	}
 	if len(found) == 0 {
-		return "", fmt.Errorf("none in %s", strings.Join(interpreterDirs, " or "))
+		return "", fmt.Errorf("none in %s", strings.Join(e.versions.dirs, " or "))
 	}
 	return strings.Join(found, ", "), nil
 }

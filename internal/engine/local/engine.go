@@ -35,6 +35,9 @@ type Options struct {
 	// Network are the site's settings of the network of sandboxes; the zero value
 	// is egress.DefaultSettings with its rules.
 	Network egress.Settings
+	// Interpreters are prefixes (/opt/python-3.12) with further interpreters in
+	// their bin, which sandboxes see read-only at the same place.
+	Interpreters []string
 	// Ephemeral ends sandboxes with this process, whatever Spec.Linger says.
 	Ephemeral bool
 }
@@ -77,7 +80,7 @@ var _ engine.Engine = (*Engine)(nil)
 // New prepares an engine and takes its data directory. It starts no sandbox.
 // Errors name what is missing; Check says more.
 func New(_ context.Context, opts Options) (_ *Engine, err error) {
-	e := &Engine{opts: opts, log: opts.Logger, instances: map[remuda.InstanceID]*Instance{}, versions: newVersionCache()}
+	e := &Engine{opts: opts, log: opts.Logger, instances: map[remuda.InstanceID]*Instance{}, versions: newVersionCache(opts.Interpreters)}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
@@ -106,7 +109,7 @@ func (e *Engine) prepare() error {
 	if err != nil {
 		return unsupported("the first process of a sandbox is missing", err.Error(), "build with `make build`", err)
 	}
-	if e.launcher, err = launch.NewClient(binary, func() protocol.Root { return hostRoot(resolvConf(e.opts.Network)) }); err != nil {
+	if e.launcher, err = launch.NewClient(binary, func() protocol.Root { return hostRoot(resolvConf(e.opts.Network), e.opts.Interpreters) }); err != nil {
 		return unsupported("remuda-init cannot be executed from memory", err.Error(), "run `remuda doctor`", err)
 	}
 	if e.filter, err = seccomp.Program(); err != nil {

@@ -16,13 +16,14 @@ import (
 // interpreters, their drivers, and what of the machine a sandbox sees. A sandbox
 // finds the same there, whatever engine made it.
 type Host struct {
-	versions *versionCache
-	compiled *compiledDrivers
+	versions     *versionCache
+	interpreters []string
+	compiled     *compiledDrivers
 }
 
-// NewHost looks at nothing yet.
-func NewHost(log *slog.Logger) *Host {
-	return &Host{versions: newVersionCache(), compiled: newCompiledDrivers(log)}
+// NewHost looks at nothing yet. interpreters are as in Options.
+func NewHost(log *slog.Logger, interpreters []string) *Host {
+	return &Host{versions: newVersionCache(interpreters), interpreters: interpreters, compiled: newCompiledDrivers(log)}
 }
 
 // Versions is engine.Engine's.
@@ -53,7 +54,9 @@ func (h *Host) Driver(ctx context.Context, language remuda.Language, in engine.I
 }
 
 // Root is the read-only part of a sandbox's root: binds, links and files.
-func (h *Host) Root() protocol.Root { return hostRoot("# this sandbox has no network\n") }
+func (h *Host) Root() protocol.Root {
+	return hostRoot("# this sandbox has no network\n", h.interpreters)
+}
 
 // hostFilter is the system call filter of every sandbox.
 var hostFilter = sync.OnceValues(seccomp.Program)

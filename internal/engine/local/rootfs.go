@@ -31,7 +31,7 @@ var boundEtc = []string{
 // hostRoot is what the launcher prepares, once. Packages come and go: what
 // happens inside a bound directory shows in every sandbox at once, a directory
 // or file of /etc that is new or was replaced only after a restart of the server.
-func hostRoot(resolvConf string) protocol.Root {
+func hostRoot(resolvConf string, interpreters []string) protocol.Root {
 	files := syntheticEtc(resolvConf)
 	for _, language := range remuda.Languages() {
 		if language == remuda.LanguagePython {
@@ -41,13 +41,13 @@ func hostRoot(resolvConf string) protocol.Root {
 			files = append(files, protocol.Text{Path: driver.Path, Content: string(driver.Source)})
 		}
 	}
-	return protocol.Root{Binds: hostBinds(), Links: hostLinks(), Files: files, Devices: devices}
+	return protocol.Root{Binds: hostBinds(interpreters), Links: hostLinks(), Files: files, Devices: devices}
 }
 
 // hostBinds lists what is there now.
-func hostBinds() []protocol.Bind {
+func hostBinds(interpreters []string) []protocol.Bind {
 	var binds []protocol.Bind
-	for _, p := range boundDirs {
+	for _, p := range slices.Concat(boundDirs, interpreters) {
 		// A link would lead the bind elsewhere, such as to a home.
 		if st, err := os.Lstat(p); err == nil && st.IsDir() {
 			binds = append(binds, protocol.Bind{Source: p, Target: p, Optional: true})

@@ -37,6 +37,9 @@ var versionWord = regexp.MustCompile(`\d+\.\d+(\.\d+)?`)
 // versionCache remembers what files said, as long as they are the same files,
 // and what folders hold, as long as nothing is added or removed.
 type versionCache struct {
+	dirs  []string // where interpreters are looked for, in this order
+	shown []string // what of the machine sandboxes see
+
 	mu      sync.Mutex
 	known   map[fileKey]string
 	folders map[string]folder
@@ -53,8 +56,13 @@ type fileKey struct {
 	mtime    time.Time
 }
 
-func newVersionCache() *versionCache {
-	return &versionCache{known: map[fileKey]string{}, folders: map[string]folder{}}
+// newVersionCache looks below prefixes too, after the machine's own places.
+func newVersionCache(prefixes []string) *versionCache {
+	dirs := slices.Clone(interpreterDirs)
+	for _, prefix := range prefixes {
+		dirs = append(dirs, filepath.Join(prefix, "bin"))
+	}
+	return &versionCache{dirs: dirs, shown: slices.Concat(boundDirs, prefixes), known: map[fileKey]string{}, folders: map[string]folder{}}
 }
 
 // Versions implements engine.Engine.
@@ -71,14 +79,14 @@ func (c *versionCache) list(ctx context.Context, language remuda.Language) ([]en
 		return nil, remuda.Invalid(remuda.FieldError{Field: "language", Message: fmt.Sprintf("must be one of %v", remuda.Languages())})
 	}
 	var found []engine.Interpreter
-	for _, dir := range interpreterDirs {
+	for _, dir := range c.dirs {
 		names, err := c.candidates(dir, language)
 		if err != nil {
 			return nil, fmt.Errorf("look for interpreters: %w", err)
 		}
 		for _, name := range names {
 			path := filepath.Join(dir, name)
-			if !reachable(path) {
+			if !c.reachable(path) {
 				continue
 			}
 			version, err := c.ask(ctx, path)
@@ -131,12 +139,12 @@ func (c *versionCache) candidates(dir string, language remuda.Language) ([]strin
 
 // reachable reports whether a program is inside what sandboxes have, wherever
 // its links lead.
-func reachable(path string) bool {
+func (c *versionCache) reachable(path string) bool {
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return false
 	}
-	return slices.ContainsFunc(boundDirs, func(dir string) bool { return strings.HasPrefix(target, dir+"/") })
+	return slices.ContainsFunc(c.shown, func(dir string) bool { return strings.HasPrefix(target, dir+"/") })
 }
 
 // programKey is the key of a program's file.
@@ -196,7 +204,7 @@ func (c *versionCache) interpreter(ctx context.Context, language remuda.Language
 	}
 	if len(list) == 0 {
 		return engine.Interpreter{}, unsupported(fmt.Sprintf("this machine has no %s", language),
-			"no interpreter was found in "+strings.Join(interpreterDirs, " or "), "install it (Debian: apt install "+packages[language]+")", nil)
+			"no interpreter was found in "+strings.Join(c.dirs, " or "), "install it (Debian: apt install "+packages[language]+")", nil)
 	}
 	return engine.Interpreter{}, remuda.Invalid(remuda.FieldError{
 		Field: "version", Message: fmt.Sprintf("%q is not there; this machine has %s %s", version, language, strings.Join(known, ", ")),

@@ -26,6 +26,8 @@ type Options struct {
 	CgroupParent string
 	// Runsc is the path of the runtime; "" looks beside this program and in PATH.
 	Runsc string
+	// Interpreters are as in local.Options.
+	Interpreters []string
 	// Ephemeral ends sandboxes with this process, whatever Spec.Linger says.
 	Ephemeral bool
 }
@@ -59,7 +61,7 @@ func New(opts Options) *Engine {
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
-	e.host = local.NewHost(e.log)
+	e.host = local.NewHost(e.log, e.opts.Interpreters)
 	return e
 }
 
