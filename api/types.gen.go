@@ -1275,6 +1275,9 @@ type ExecutionID = string
 // Generation defines model for Generation.
 type Generation = int
 
+// IdempotencyKey defines model for IdempotencyKey.
+type IdempotencyKey = string
+
 // Limit defines model for Limit.
 type Limit = int
 
@@ -1351,6 +1354,12 @@ type ListExecutionsParams struct {
 type CreateExecutionParams struct {
 	// Wait How long to wait for the end, in seconds or as a duration; 0 to 300 seconds.
 	Wait *Wait `form:"wait,omitempty" json:"wait,omitempty"`
+
+	// IdempotencyKey Makes it safe to send a request again whose answer did not arrive. The first request of a user
+	// in an organization with this key starts an execution; each later one with the same body is
+	// answered with that execution, as it is then, and starts nothing. With another body it is a 409.
+	// What was refused is not remembered; what was started is, for 24 hours.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // GetExecutionParams defines parameters for GetExecution.
@@ -1408,6 +1417,12 @@ type GetRunspaceParams struct {
 type CreateRunspaceExecutionParams struct {
 	// Wait How long to wait for the end, in seconds or as a duration; 0 to 300 seconds.
 	Wait *Wait `form:"wait,omitempty" json:"wait,omitempty"`
+
+	// IdempotencyKey Makes it safe to send a request again whose answer did not arrive. The first request of a user
+	// in an organization with this key starts an execution; each later one with the same body is
+	// answered with that execution, as it is then, and starts nothing. With another body it is a 409.
+	// What was refused is not remembered; what was started is, for 24 hours.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListRuntimesParams defines parameters for ListRuntimes.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -112,6 +113,11 @@ func (c *Client) send(r *http.Request) (*http.Response, error) {
 
 // call does a JSON exchange; in may be nil.
 func call[Out any](ctx context.Context, c *Client, method, path string, query url.Values, in any) (Out, error) {
+	return callWith[Out](ctx, c, method, path, query, in, nil)
+}
+
+// callWith is call with more headers.
+func callWith[Out any](ctx context.Context, c *Client, method, path string, query url.Values, in any, header http.Header) (Out, error) {
 	var out Out
 	var body io.Reader
 	if in != nil {
@@ -128,6 +134,7 @@ func call[Out any](ctx context.Context, c *Client, method, path string, query ur
 	if in != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
+	maps.Copy(r.Header, header)
 	resp, err := c.send(r)
 	if err != nil {
 		return out, err

@@ -15,6 +15,14 @@ func (c *Client) CreateExecution(ctx context.Context, in ExecutionCreate, wait t
 	return call[Execution](ctx, c, http.MethodPost, "/v1/executions", waitQuery(wait), in)
 }
 
+// CreateExecutionOnce is CreateExecution that can be called again when its answer did
+// not arrive: calls with the same key and the same request are one execution. Make
+// a key for each request, of at most 200 letters, digits and other signs without
+// spaces.
+func (c *Client) CreateExecutionOnce(ctx context.Context, key string, in ExecutionCreate, wait time.Duration) (Execution, error) {
+	return callWith[Execution](ctx, c, http.MethodPost, "/v1/executions", waitQuery(wait), in, http.Header{"Idempotency-Key": {key}})
+}
+
 // CreateRunspaceExecution runs a script in a runspace; wait is as in
 // CreateExecution.
 func (c *Client) CreateRunspaceExecution(ctx context.Context, runspace string, in RunspaceExecutionCreate, wait time.Duration) (Execution, error) {

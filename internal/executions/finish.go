@@ -173,7 +173,7 @@ func (r *run) recordEnd(tx *store.Tx, row *remuda.Execution, rest []remuda.Outpu
 	row.Timings["total"] = time.Since(r.accepted)
 	micros(row.Timings)
 	if folded {
-		if err := tx.InsertExecution(ctx, *row); err != nil {
+		if err := r.insert(ctx, tx, *row); err != nil {
 			return err
 		}
 	} else if err := tx.UpdateExecution(ctx, *row); err != nil {
@@ -222,6 +222,7 @@ func (s *Service) drop(r *run) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.live, r.id)
+	s.dropKey(r)
 }
 
 // deathReason is why a runspace is dead after this execution.

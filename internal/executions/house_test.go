@@ -104,7 +104,13 @@ func build(t *testing.T, path string, set settings) *house {
 // open returns a house with two organizations and a runtime "r" in the first.
 func open(t *testing.T, set settings) *house {
 	t.Helper()
-	h := build(t, filepath.Join(t.TempDir(), "remuda.db"), set)
+	return openAt(t, filepath.Join(t.TempDir(), "remuda.db"), set)
+}
+
+// openAt is open with a database of the test's.
+func openAt(t *testing.T, path string, set settings) *house {
+	t.Helper()
+	h := build(t, path, set)
 	h.write(t, func(tx *store.Tx) error {
 		return errors.Join(
 			tx.InsertOrganization(t.Context(), remuda.Organization{ID: ours, Name: "ours", CreatedAt: time.Now()}),

@@ -64,6 +64,7 @@ func (s *Service) Run(ctx context.Context) error {
 			return nil
 		case <-orphans.C:
 			s.repair(ctx)
+			s.forgetKeys(ctx)
 		}
 	}
 }

@@ -29,7 +29,9 @@ type run struct {
 	submitted remuda.AuditEntry
 	got       engine.Instance // what the place gave
 	fresh     bool            // it is never used before
-	done      chan struct{}   // closed when the end is recorded, or never will be
+	// fingerprint of a request with an idempotency key, else "".
+	fingerprint string
+	done        chan struct{} // closed when the end is recorded, or never will be
 
 	mu      sync.Mutex
 	row     remuda.Execution
@@ -77,7 +79,7 @@ func (s *Service) begin(r *run) {
 	}
 	r.submitted = entry(r.p, r.id, details)
 	r.birth = &birth{store: s.store, write: func(tx *store.Tx) error {
-		if err := tx.InsertExecution(context.Background(), r.snapshot()); err != nil {
+		if err := r.insert(context.Background(), tx, r.snapshot()); err != nil {
 			return err
 		}
 		return tx.AppendAudit(context.Background(), r.submitted)

@@ -52,6 +52,7 @@ type Service struct {
 
 	mu       sync.Mutex
 	live     map[remuda.ExecutionID]*run
+	keys     map[keyScope]*keyed // of runs in live, and of requests on their way
 	draining bool
 	runs     sync.WaitGroup
 }
@@ -60,7 +61,7 @@ type Service struct {
 func New(st Store, rt Runtimes, rs Runspaces, p Pool, log *slog.Logger, metrics *telemetry.Metrics, set Settings) *Service {
 	return &Service{
 		store: st, runtimes: rt, runspaces: rs, pool: p, log: log, metrics: metrics,
-		set: set.withDefaults(), live: map[remuda.ExecutionID]*run{},
+		set: set.withDefaults(), live: map[remuda.ExecutionID]*run{}, keys: map[keyScope]*keyed{},
 	}
 }
 
@@ -72,20 +73,31 @@ func (s *Service) SubmitExecution(ctx context.Context, p remuda.Principal, req r
 	if err := authz.Check(p, authz.ExecutionRun, p.Organization); err != nil {
 		return remuda.Execution{}, err
 	}
+	if req.IdempotencyKey != "" {
+		return s.submitOnce(ctx, p, req, wait, accepted)
+	}
 	r := newRun(p, req, accepted)
-	if err := s.place(ctx, r); err != nil {
+	if err := s.launch(ctx, r); err != nil {
 		return remuda.Execution{}, err
+	}
+	return s.answer(ctx, r, wait)
+}
+
+// launch starts a run on a goroutine of its own.
+func (s *Service) launch(ctx context.Context, r *run) error {
+	if err := s.place(ctx, r); err != nil {
+		return err
 	}
 	if err := s.admit(r); err != nil {
 		r.place.release(runspaces.Outcome{})
-		return remuda.Execution{}, err
+		return err
 	}
 	s.begin(r)
 	go func() {
 		defer s.runs.Done()
 		s.run(r)
 	}()
-	return s.answer(ctx, r, wait)
+	return nil
 }
 
 // place checks the request and finds out where it runs.

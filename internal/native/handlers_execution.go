@@ -23,6 +23,7 @@ func (e *edge) createExecution(c *call) error {
 	if err != nil {
 		return err
 	}
+	req.IdempotencyKey = c.r.Header.Get("Idempotency-Key")
 	ex, err := e.Executions.SubmitExecution(c.ctx(), c.p, req, wait)
 	if err != nil {
 		return httpapi.Reference("runtime", err)
@@ -45,6 +46,7 @@ func (e *edge) createRunspaceExecution(c *call) error {
 	if err != nil {
 		return err
 	}
+	req.IdempotencyKey = c.r.Header.Get("Idempotency-Key")
 	req.Runspace = remuda.RunspaceID(c.r.PathValue("runspace"))
 	ex, err := e.Executions.SubmitExecution(c.ctx(), c.p, req, wait)
 	if err != nil {

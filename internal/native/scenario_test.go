@@ -88,6 +88,12 @@ func TestExecutions(t *testing.T) {
 				Files: []remuda.File{{Path: "in.csv", Content: []byte("é")}, {Path: "b/c", Content: []byte{}}},
 			}, 500 * time.Millisecond},
 		},
+		{
+			name: "idempotency key", request: "POST /v1/executions", body: `{"runtime":"python","script":"1+1"}`, header: []string{"Idempotency-Key", "9f1c-a"}, status: 202,
+			asked: []any{remuda.ExecutionRequest{Runtime: "python", Script: "1+1", IdempotencyKey: "9f1c-a"}, time.Duration(0)},
+		},
+		{name: "idempotency key that is none", request: "POST /v1/executions", body: `{"runtime":"python","script":"1+1"}`, header: []string{"Idempotency-Key", "a b"}, status: 400, want: []string{`"field":"Idempotency-Key"`}},
+		{name: "long idempotency key", request: "POST /v1/executions", body: `{"runtime":"python","script":"1+1"}`, header: []string{"Idempotency-Key", strings.Repeat("k", 201)}, status: 400, want: []string{`"field":"Idempotency-Key"`}},
 		{name: "empty script", request: "POST /v1/executions", body: `{"runtime":"python","script":""}`, status: 202, asked: []any{remuda.ExecutionRequest{Runtime: "python", Script: "\n"}, time.Duration(0)}},
 		{
 			name: "every wrong field", request: "POST /v1/executions?wait=1s", status: 400, asked: nil,

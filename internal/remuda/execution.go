@@ -49,6 +49,9 @@ type ExecutionRequest struct {
 	Egress *Egress
 	// Identity says for whom the script runs; the script sees it.
 	Identity *Identity
+	// IdempotencyKey makes a second request of the same user with the same key the
+	// same execution; "" is none.
+	IdempotencyKey string
 }
 
 // Narrows reports whether the execution asks for less than its runtime gives.

@@ -23,7 +23,7 @@ func apiRows() []row {
 		{id: "T08", attempt: "read a stream of events very slowly", expected: "the execution is not held up, nothing is lost", places: each(cold), try: slowReader},
 		{id: "T09", attempt: "cut a stream of events again and again", expected: "resumed by number, no byte lost", places: each(cold), try: cutReader},
 		{id: "T09", attempt: "send a thousand requests and hang up at once", expected: "the server goes on", places: atServerOnly(), try: hangUps},
-		{id: "T10", attempt: "send one request twice with the same idempotency key", expected: "one execution", places: atServerOnly(), try: func(c *cell) { c.cannot("the API has no idempotency keys yet") }},
+		{id: "T10", attempt: "send one request twice with the same idempotency key", expected: "one execution", places: atServerOnly(), try: sameKey},
 		{id: "T11", attempt: "edit, delete and move rows of the audit log", expected: "found by its chain of hashes", places: atServerOnly(), try: func(c *cell) {
 			c.cannot("tried by internal/store/storetest (audit.go) and test/script (audit.txtar), where the rows can be edited")
 		}},

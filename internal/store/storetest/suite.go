@@ -46,6 +46,7 @@ func Run(t *testing.T, b Backend) {
 		"Builds":            testBuilds,
 		"Runspaces":         testRunspaces,
 		"Executions":        testExecutions,
+		"IdempotencyKeys":   testIdempotencyKeys,
 		"Output":            testOutput,
 		"FinalStates":       testFinalStates,
 		"Scripts":           testScripts,
