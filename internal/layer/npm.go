@@ -104,7 +104,11 @@ func parsePackageLock(content []byte) ([]remuda.Locked, error) {
 		if at == "" || one.Bundled {
 			continue
 		}
-		name := at[strings.LastIndex("/"+at, "/node_modules/")+len("/node_modules/")-1:]
+		folder := strings.LastIndex("/"+at, "/node_modules/")
+		if folder < 0 {
+			return nil, fmt.Errorf("%.100q is in no node_modules", at)
+		}
+		name := at[folder+len("node_modules/"):]
 		_, direct := root.Dependencies[name]
 		l := remuda.Locked{Manager: remuda.ManagerNpm, Name: name, Version: one.Version, Asked: direct && at == "node_modules/"+name}
 		if one.Name != "" && one.Name != name {
