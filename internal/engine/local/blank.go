@@ -27,6 +27,7 @@ type blank struct {
 	era    int    // of the launcher, when this was begun
 	owner  int    // host uid and gid of its user 0
 	forked bool   // from a template, whose keeper, socket and uids it shares
+	from   *stock // that waits to be told to replace it; nil is none
 }
 
 // keeperOOMScore protects the keeper from the OOM killer: it has to live to say

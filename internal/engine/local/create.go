@@ -154,6 +154,7 @@ func (i *Instance) fork(ctx context.Context, t *template, begun time.Time) error
 
 // become does it with a given blank, which is the instance's from here on.
 func (i *Instance) become(ctx context.Context, b *blank, driver guest.Program, begun time.Time) error {
+	defer b.replace()
 	var err error
 	e := i.engine
 	quota := quotaOf(i.spec.Resources)

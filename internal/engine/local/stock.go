@@ -76,17 +76,18 @@ func (s *stock) run(ctx context.Context) {
 	}
 }
 
-// take returns a blank, from stock if there is one. Somebody waits for it, so
-// what it finds useless is destroyed meanwhile.
+// take returns a blank, from stock if there is one; replace has to follow.
+// Somebody waits for it, so what it finds useless is destroyed meanwhile.
 func (s *stock) take(ctx context.Context) (*blank, error) {
 	for {
 		select {
 		case b := <-s.ready:
-			s.wanted <- struct{}{} // has room: b's is free
 			alive := b.alive()
 			if alive && b.era == s.era() {
+				b.from = s
 				return b, nil
 			}
+			s.wanted <- struct{}{} // has room: b's is free
 			if !alive {
 				s.log.Warn("a blank had ended before its use", "pid", b.proc.pid)
 			}
@@ -94,6 +95,16 @@ func (s *stock) take(ctx context.Context) (*blank, error) {
 		default:
 			return s.make(ctx)
 		}
+	}
+}
+
+// replace lets another be made for a blank that was taken from stock. Whoever
+// took it has what it is for by then, and shares the processor with nobody until
+// then.
+func (b *blank) replace() {
+	if s := b.from; s != nil {
+		b.from = nil
+		s.wanted <- struct{}{} // has room: b's is free
 	}
 }
 

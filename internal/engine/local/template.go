@@ -267,6 +267,7 @@ func (t *template) start(ctx context.Context) (_ *blank, refused bool, err error
 	if err != nil {
 		return nil, false, err
 	}
+	b.replace()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.destroy(ctx))
