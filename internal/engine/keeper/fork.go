@@ -51,6 +51,15 @@ func Fork(ctx context.Context, c *net.UnixConn) (_ *Conn, pidfd, user int, err e
 	return k, with.fd, forked.User, nil
 }
 
+// Prepare lets the forked process, which is in its cgroup by now, build what is
+// the same for all instances of its template. Without it that comes with Setup.
+func (k *Conn) Prepare() error {
+	if err := k.send(protocol.TypePrepare, &protocol.Prepare{}); err != nil {
+		return fmt.Errorf("have a fork prepared: %w", err)
+	}
+	return nil
+}
+
 // waitForked reads the answers to Hello and Fork.
 func (k *Conn) waitForked() (protocol.Forked, error) {
 	var forked protocol.Forked

@@ -91,7 +91,7 @@ func TestLayers(t *testing.T) {
 			if err := cold.Destroy(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			waitTemplate(t, e, spec)
+			spec = upTemplate(t, e, spec)
 			spec.ID = remuda.NewInstanceID()
 			forked, err := e.Create(t.Context(), spec)
 			if err != nil {

@@ -419,5 +419,10 @@ func (t *template) fork(ctx context.Context, background bool) (_ *blank, err err
 	if err := b.group.Admit(b.proc.pid); err != nil {
 		return nil, err
 	}
+	if !background {
+		if err := b.conn.Prepare(); err != nil {
+			return nil, err
+		}
+	}
 	return b, b.group.Watch()
 }

@@ -167,11 +167,12 @@ def make(calls, syscall, errno):
 def born(parts, syscall, errno):
     """Makes the first process of an instance of this one, and its interpreter,
     in which it returns."""
-    knock, wait, fence, interpreter, first = parts[1:6]
+    knock, wait, ahead, fence, interpreter, first = parts[1:7]
     make(knock, syscall, errno)
-    if syscall(*wait[0][1]) != 1:
-        posix._exit(1)
-    make(fence, syscall, errno)
+    for (_, call), calls in zip(wait, (ahead, fence)):
+        if syscall(*call) != 1:
+            posix._exit(1)
+        make(calls, syscall, errno)
     pid = posix.fork()
     if pid == 0:
         make(interpreter, syscall, errno)

@@ -152,6 +152,8 @@ func (k *keeper) dispatch(t protocol.Type, p []byte) bool {
 	switch t {
 	case protocol.TypeFork:
 		return decode(p, k.fork)
+	case protocol.TypePrepare:
+		return decode(p, k.prepare)
 	case protocol.TypeSetup:
 		if k.parent != nil {
 			return decode(p, k.enter)

@@ -22,6 +22,8 @@ type forked struct {
 	door  int       // its connection; -1 while there is none
 	user  int       // what its user 0 is in the template's user namespace
 	disk  int       // descriptor of its writable file system
+	begin bool      // it may build what needs nothing of Setup
+	told  bool      // it knows that
 	asked bool      // Setup came before the process had connected
 	look  time.Time // when to look at the first process again
 }
@@ -187,11 +189,40 @@ func (k *keeper) enterDoor(fd int) error {
 	if err := k.watch(fd); err != nil {
 		return err
 	}
-	if k.child.asked {
-		k.child.asked = false
+	switch f := k.child; {
+	case f.asked:
+		f.asked = false
 		return k.handOver()
+	case f.begin:
+		return k.tell()
 	}
 	return nil
+}
+
+// prepare lets a forked process that is in its cgroup build what needs nothing
+// of Setup.
+func (k *keeper) prepare(protocol.Prepare) bool {
+	f := k.child
+	if f == nil || f.first == 0 || f.begin || k.setup != nil {
+		return false
+	}
+	if f.begin = true; f.door < 0 {
+		return true
+	}
+	if err := k.tell(); err != nil {
+		k.fatal("fork", err)
+	}
+	return true
+}
+
+// tell is the word to begin, which is said once.
+func (k *keeper) tell() error {
+	f := k.child
+	if f.told {
+		return nil
+	}
+	f.told = true
+	return wrap(unix.Sendmsg(f.door, []byte{'a'}, nil, nil, unix.MSG_NOSIGNAL), "tell", "the first process")
 }
 
 // enter lets a forked process become the instance.
@@ -225,6 +256,9 @@ func (k *keeper) language() string {
 // word to go on.
 func (k *keeper) handOver() error {
 	f := k.child
+	if err := k.tell(); err != nil {
+		return err
+	}
 	d := &driver{channel: -1, writable: true, lines: k.setup.language == languageBash}
 	var theirs [5]int
 	if _, err := d.plumb(k.setup.uid, k.setup.gid, &theirs); err != nil {
@@ -266,7 +300,7 @@ func (k *keeper) hearDoor() {
 	switch {
 	case n == 5 && b[0] == 's' && k.driver != nil:
 		k.driver.status = unix.WaitStatus(binary.LittleEndian.Uint32(b[1:]))
-	case n > 1 && b[0] == 'e' && k.setup != nil && !k.setup.ready:
+	case n > 1 && b[0] == 'e' && (k.setup == nil || !k.setup.ready):
 		k.fatal("fence", errors.New(strings.ToValidUTF8(string(b[1:n]), "?")))
 	default:
 		k.unwatch(f.door) // it has ended, which the reaper tells

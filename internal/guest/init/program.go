@@ -15,21 +15,22 @@ import (
 // the interpreter's first word the child runs as little of anything else as
 // possible. Every page that it touches is one that has to be copied.
 //
-// The lists, in order: the clone; the first process until it waits; its waiting;
-// the fence, once it was told to go on; then, after a second fork, what the
-// interpreter's process does and what the first process does.
+// The lists, in order: the clone; the first process until it waits; its waiting,
+// to be admitted and to be handed what is the instance's; what of the root and
+// the fence needs nothing of that, once it is admitted; the rest of both; then,
+// after a second fork, what the interpreter's process does and what the first
+// process does.
 
 // Descriptors of a child's first process. They come in this order because the
 // kernel gives the lowest that is free.
 const (
 	fdDoor    = iota + 3 // connection to the keeper
-	fdDisk               // detached mount
+	fdDisk               // detached mount; until it has come, any socket
 	fdStdin              // of the interpreter, as are the next three
 	fdStdout             //
 	fdStderr             //
 	fdChannel            //
 	fdJob                // of Bash; of others it is another one of stdin
-	fdLoopback
 )
 
 // fdKept is where the Python driver keeps its channel.
@@ -60,7 +61,11 @@ func (p *childPlan) parts() [][]channel.Call {
 	return [][]channel.Call{
 		{call("clone", unix.SYS_CLONE, num(protocol.ForkFlags), num(0), num(0), num(0), num(0))},
 		knock(),
-		{call("wait for the keeper", unix.SYS_RECVMSG, num(fdDoor), channel.Message(), num(unix.MSG_CMSG_CLOEXEC))},
+		{
+			call("wait to be admitted", unix.SYS_RECVMSG, num(fdDoor), channel.Message(), num(unix.MSG_CMSG_CLOEXEC)),
+			call("wait for the keeper", unix.SYS_RECVMSG, num(fdDoor), channel.Message(), num(unix.MSG_CMSG_CLOEXEC)),
+		},
+		p.ahead(),
 		p.fence(),
 		p.interpreterProcess(),
 		firstProcess(),
@@ -77,28 +82,16 @@ func knock() []channel.Call {
 	}
 }
 
-// fence is the root, the network and the fence of the first process.
-func (p *childPlan) fence() []channel.Call {
+// ahead is what of the root and the fence of the first process is the same for
+// all instances. It is done while the process waits for one, in its own cgroup.
+func (p *childPlan) ahead() []channel.Call {
 	calls := []channel.Call{
 		call("become group 0", unix.SYS_SETRESGID, num(0), num(0), num(0)),
 		call("become user 0", unix.SYS_SETRESUID, num(0), num(0), num(0)),
 		call("umask", unix.SYS_UMASK, num(0)),
-		call("attach the disk", unix.SYS_MOVE_MOUNT, num(fdDisk), text(""), num(unix.AT_FDCWD), text(childDisk), num(unix.MOVE_MOUNT_F_EMPTY_PATH)),
-		setAttrCall(childDisk, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, 0),
-	}
-	for _, w := range writable {
-		dir := childDisk + "/" + w.name
-		calls = append(calls, call("make on the disk "+w.name, unix.SYS_MKDIRAT, num(unix.AT_FDCWD), text(dir), num(int64(w.mode))))
-		if w.own {
-			calls = append(calls, call("give to the interpreter "+w.name, unix.SYS_FCHOWNAT, num(unix.AT_FDCWD), text(dir), num(sandboxUser), num(sandboxUser), num(0)))
-		}
-		calls = append(calls, bindCall(dir, w.target))
-	}
-	calls = append(calls,
-		call("let go of the disk", unix.SYS_UMOUNT2, text(childDisk), num(unix.MNT_DETACH)),
 		mountCall("devpts", "/dev/pts", unix.MS_NOSUID|unix.MS_NOEXEC, ptsOptions),
 		mountCall("proc", "/proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, procOptions),
-	)
+	}
 	for _, r := range p.readOnly {
 		calls = append(calls, bindCall(r, r), setAttrCall(r, unix.MOUNT_ATTR_RDONLY, unix.AT_RECURSIVE))
 	}
@@ -111,7 +104,25 @@ func (p *childPlan) fence() []channel.Call {
 	for c := range lastCapability() + 1 {
 		calls = append(calls, call("drop a capability", unix.SYS_PRCTL, num(unix.PR_CAPBSET_DROP), num(int64(c)), num(0), num(0), num(0)))
 	}
+	return calls
+}
+
+// fence is the instance's disk and the end of what the first process may do.
+func (p *childPlan) fence() []channel.Call {
+	calls := []channel.Call{
+		call("attach the disk", unix.SYS_MOVE_MOUNT, num(fdDisk), text(""), num(unix.AT_FDCWD), text(childDisk), num(unix.MOVE_MOUNT_F_EMPTY_PATH)),
+		setAttrCall(childDisk, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, 0),
+	}
+	for _, w := range writable {
+		dir := childDisk + "/" + w.name
+		calls = append(calls, call("make on the disk "+w.name, unix.SYS_MKDIRAT, num(unix.AT_FDCWD), text(dir), num(int64(w.mode))))
+		if w.own {
+			calls = append(calls, call("give to the interpreter "+w.name, unix.SYS_FCHOWNAT, num(unix.AT_FDCWD), text(dir), num(sandboxUser), num(sandboxUser), num(0)))
+		}
+		calls = append(calls, bindCall(dir, w.target))
+	}
 	return append(calls,
+		call("let go of the disk", unix.SYS_UMOUNT2, text(childDisk), num(unix.MNT_DETACH)),
 		call("umask", unix.SYS_UMASK, num(0o022)),
 		call("install the system call filter", unix.SYS_SECCOMP, num(unix.SECCOMP_SET_MODE_FILTER), num(0), channel.Filter(p.filter)),
 	)
@@ -169,8 +180,8 @@ func loopbackCalls() []channel.Call {
 	binary.NativeEndian.PutUint16(request[unix.IFNAMSIZ:], unix.IFF_UP)
 	return []channel.Call{
 		call("make a socket", unix.SYS_SOCKET, num(unix.AF_INET), num(unix.SOCK_DGRAM|unix.SOCK_CLOEXEC), num(0)),
-		call("loopback", unix.SYS_IOCTL, num(fdLoopback), num(unix.SIOCSIFFLAGS), channel.Bytes(request)),
-		call("close", unix.SYS_CLOSE, num(fdLoopback)),
+		call("loopback", unix.SYS_IOCTL, num(fdDisk), num(unix.SIOCSIFFLAGS), channel.Bytes(request)),
+		call("close", unix.SYS_CLOSE, num(fdDisk)),
 	}
 }
 

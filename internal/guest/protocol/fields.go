@@ -54,6 +54,8 @@ func (m *Setup) fields(c *coder) {
 
 func (*Fork) fields(*coder) {}
 
+func (*Prepare) fields(*coder) {}
+
 func (m *Forked) fields(c *coder) { c.int(&m.User) }
 
 func (m *Ready) fields(c *coder) {

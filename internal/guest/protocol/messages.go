@@ -11,15 +11,16 @@ type Type byte
 
 // Frames from the server to the keeper.
 const (
-	TypeHello     Type = 1 // Hello; first frame of every connection
-	TypeSetup     Type = 2 // Setup; once, builds the sandbox and starts the driver
-	TypeExecute   Type = 3 // Execute
-	TypeInterrupt Type = 4 // Interrupt
-	TypeAck       Type = 5 // Ack
-	TypeFile      Type = 6 // FileRequest
-	TypeFileData  Type = 7 // binary, both ways: see FileData
-	TypeLinger    Type = 8 // Linger
-	TypeFork      Type = 9 // Fork; after Hello, on a connection of its own to a template's keeper
+	TypeHello     Type = 1  // Hello; first frame of every connection
+	TypeSetup     Type = 2  // Setup; once, builds the sandbox and starts the driver
+	TypeExecute   Type = 3  // Execute
+	TypeInterrupt Type = 4  // Interrupt
+	TypeAck       Type = 5  // Ack
+	TypeFile      Type = 6  // FileRequest
+	TypeFileData  Type = 7  // binary, both ways: see FileData
+	TypeLinger    Type = 8  // Linger
+	TypeFork      Type = 9  // Fork; after Hello, on a connection of its own to a template's keeper
+	TypePrepare   Type = 10 // Prepare; after Forked, at most once, when Setup is not to follow at once
 )
 
 // Frames from the keeper to the server.
@@ -99,6 +100,10 @@ type Template struct {
 // is that instance's from then on; Setup follows once the server has put the
 // process in its place.
 type Fork struct{}
+
+// Prepare lets a forked process that is in its cgroup build what is the same for
+// all instances of its template, before anybody needs it.
+type Prepare struct{}
 
 // Forked answers Fork. The instance's first process waits, in namespaces of its
 // own, for Setup. A pidfd of it comes with the frame.
