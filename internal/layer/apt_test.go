@@ -72,12 +72,12 @@ func TestAptPandas(t *testing.T) {
 func TestAptRefuses(t *testing.T) {
 	t.Parallel()
 	h := aptHouse(t, layer.Settings{Allow: []string{"apt:jq", "pip:*"}})
-	err, p := h.fails(h.request(remuda.LanguageBash, pkg("cowsay", "")))
+	p, err := h.fails(h.request(remuda.LanguageBash, pkg("cowsay", "")))
 	if remuda.CodeOf(err) != remuda.CodeForbidden || layer.BlamedPackage(err) != "cowsay" {
 		t.Errorf("got %v\n%s", err, p)
 	}
 	h = aptHouse(t, layer.Settings{})
-	err, p = h.fails(h.request(remuda.LanguageBash, pkg("no-such-package-as-this", "")))
+	p, err = h.fails(h.request(remuda.LanguageBash, pkg("no-such-package-as-this", "")))
 	if strings.Contains(p.String(), "cannot be had") {
 		t.Skip("the archives of this machine are not to be reached")
 	}

@@ -5,6 +5,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/gzip"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -75,7 +76,7 @@ attempt("tunnel", through)
 `)
 	x.Sdist(t, indextest.Project{Name: "trojan", Version: "1.0", Files: map[string]string{"trojan.py": "x = 1\n"}, Setup: setup + "\nraise SystemExit('enough')"})
 	h := newHouse(t, layer.Settings{PipIndexURL: x.URL()})
-	err, p := h.fails(h.request(remuda.LanguagePython, pkg("trojan", "")))
+	p, err := h.fails(h.request(remuda.LanguagePython, pkg("trojan", "")))
 	if layer.BlamedPackage(err) != "trojan" {
 		t.Errorf("got %v", err)
 	}
@@ -122,7 +123,7 @@ func TestGreedySetup(t *testing.T) {
 				PipIndexURL: x.URL(), BuildTimeout: 15 * time.Second,
 				BuildResources: remuda.Resources{CPU: 1, MemoryMB: 300, DiskMB: 64, Pids: 64},
 			})
-			err, p := h.fails(h.request(remuda.LanguagePython, pkg("greedy", "")))
+			p, err := h.fails(h.request(remuda.LanguagePython, pkg("greedy", "")))
 			if c.code != "" && remuda.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %s %v\n%.3000s", remuda.CodeOf(err), err, p)
 			}
@@ -183,7 +184,7 @@ func TestBadPackages(t *testing.T) {
 			x.Wheel(t, indextest.Project{Name: "good", Version: "1.0", Files: map[string]string{"good.py": ""}})
 			c.file(t, x)
 			h := newHouse(t, layer.Settings{PipIndexURL: x.URL()})
-			err, p := h.fails(h.request(remuda.LanguagePython, pkg("good", ""), pkg("bad", "1.0")))
+			p, err := h.fails(h.request(remuda.LanguagePython, pkg("good", ""), pkg("bad", "1.0")))
 			blamed := "bad"
 			if name == "huge" {
 				blamed = "" // several may share the blame
@@ -208,9 +209,7 @@ func wheelFiles(name string, files map[string]string) map[string]string {
 		name + "-1.0.dist-info/WHEEL":    "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
 		name + "-1.0.dist-info/RECORD":   "",
 	}
-	for k, v := range files {
-		all[k] = v
-	}
+	maps.Copy(all, files)
 	return all
 }
 
@@ -287,7 +286,7 @@ func TestLyingIndex(t *testing.T) {
 		x := indextest.NewPython(t)
 		x.Wheel(t, indextest.Project{Name: "bad", Version: "1.0", Files: map[string]string{"bad.py": ""}}).URL = "http://" + inside.Addr().String() + "/bad-1.0-py3-none-any.whl"
 		h := newHouse(t, layer.Settings{PipIndexURL: x.URL()})
-		err, p := h.fails(h.request(remuda.LanguagePython, pkg("bad", "")))
+		p, err := h.fails(h.request(remuda.LanguagePython, pkg("bad", "")))
 		if !strings.Contains(p.log.String(), "server's own network") {
 			t.Errorf("got %v\n%s", err, p)
 		}
@@ -340,7 +339,7 @@ func TestAllow(t *testing.T) {
 				h.make(r)
 				return
 			}
-			err, p := h.fails(r)
+			p, err := h.fails(r)
 			if remuda.CodeOf(err) != remuda.CodeForbidden || layer.BlamedPackage(err) != c.fails {
 				t.Errorf("got %v\n%s", err, p)
 			}

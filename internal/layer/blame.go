@@ -134,7 +134,7 @@ var telling = regexp.MustCompile(`(?m)^(?:ERROR: |E: |npm (?:error|ERR!) (?:\d{3
 // lastWord is the line that says most: the last one of a package's own script, or of
 // the installer.
 func lastWord(tail string) string {
-	line := ""
+	var line string
 	if at := strings.LastIndex(tail, "[end of output]"); at >= 0 {
 		said := strings.TrimSpace(tail[:at])
 		line = strings.TrimSpace(said[strings.LastIndexByte(said, '\n')+1:])

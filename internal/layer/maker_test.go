@@ -142,7 +142,7 @@ func (h *house) make(r layer.Request) (remuda.Lock, engine.Layer, *heard) {
 }
 
 // fails expects an error of Resolve or Install.
-func (h *house) fails(r layer.Request) (error, *heard) {
+func (h *house) fails(r layer.Request) (*heard, error) {
 	h.t.Helper()
 	p := &heard{}
 	lock, err := h.Resolve(h.t.Context(), r, p)
@@ -152,7 +152,7 @@ func (h *house) fails(r layer.Request) (error, *heard) {
 	if err == nil {
 		h.t.Fatalf("it was installed\n%s", p)
 	}
-	return err, p
+	return p, err
 }
 
 // run runs a script in an instance that has layers.
@@ -188,6 +188,7 @@ func pkg(name, version string) remuda.Package { return remuda.Package{Name: name
 
 // herd is an index with packages that need each other.
 func herd(t testing.TB) *indextest.Python {
+	t.Helper()
 	x := indextest.NewPython(t)
 	x.Wheel(t, indextest.Project{
 		Name: "horse-lib", Version: "1.2", Files: map[string]string{"horse/__init__.py": "from saddle import leather\nname = 'horse on ' + leather\ndef main(): print(name)\n"},

@@ -12,6 +12,7 @@ import (
 // stable is a registry with a scoped package, two versions of one, a program and an
 // install script.
 func stable(t testing.TB) *indextest.Npm {
+	t.Helper()
 	n := indextest.NewNpm(t)
 	n.Publish(t, map[string]string{"package.json": `{"name":"hay","version":"1.0.0"}`, "index.js": "module.exports = 'old hay';"})
 	n.Publish(t, map[string]string{"package.json": `{"name":"hay","version":"2.0.0"}`, "index.js": "module.exports = 'hay';"})
@@ -56,7 +57,7 @@ func TestNpmWrongHash(t *testing.T) {
 	n.Publish(t, map[string]string{"package.json": `{"name":"liar","version":"1.0.0"}`, "index.js": ""}).
 		Integrity = "sha512-" + strings.Repeat("A", 86) + "=="
 	h := newHouse(t, layer.Settings{NpmRegistryURL: n.URL()})
-	err, p := h.fails(h.request(remuda.LanguageNode, pkg("liar", "")))
+	p, err := h.fails(h.request(remuda.LanguageNode, pkg("liar", "")))
 	if layer.BlamedPackage(err) != "liar" || !strings.Contains(err.Error(), "another hash") {
 		t.Errorf("got %v\n%s", err, p)
 	}
@@ -67,7 +68,7 @@ func TestNpmAbsent(t *testing.T) {
 	n := stable(t)
 	h := newHouse(t, layer.Settings{NpmRegistryURL: n.URL()})
 	for _, one := range []remuda.Package{pkg("pony", "9.9.9"), pkg("unicorn", "")} {
-		err, p := h.fails(h.request(remuda.LanguageNode, one, pkg("hay", "")))
+		p, err := h.fails(h.request(remuda.LanguageNode, one, pkg("hay", "")))
 		if layer.BlamedPackage(err) != one.Name || remuda.CodeOf(err) != remuda.CodeInvalid {
 			t.Errorf("%s: got %v\n%s", one.Name, err, p)
 		}

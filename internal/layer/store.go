@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -221,8 +222,8 @@ func (d *draft) finish() error {
 	if err != nil {
 		return err
 	}
-	for n := len(dirs) - 1; n >= 0; n-- {
-		if err := errors.Join(d.root.Chmod(dirs[n], 0o755), d.root.Chtimes(dirs[n], modified, modified)); err != nil {
+	for _, dir := range slices.Backward(dirs) {
+		if err := errors.Join(d.root.Chmod(dir, 0o755), d.root.Chtimes(dir, modified, modified)); err != nil {
 			return err
 		}
 	}

@@ -233,7 +233,7 @@ func TestWheelDir(t *testing.T) {
 	if out := run(t, remuda.LanguagePython, r.Version, "import local_only; print(local_only.word)", l); out != "offline\n" {
 		t.Errorf("got %q", out)
 	}
-	if err, p := h.fails(h.request(remuda.LanguagePython, pkg("passwd", ""))); !strings.Contains(p.log.String(), "cannot be had") {
+	if p, err := h.fails(h.request(remuda.LanguagePython, pkg("passwd", ""))); !strings.Contains(p.log.String(), "cannot be had") {
 		t.Errorf("got %v\n%s", err, p)
 	}
 }

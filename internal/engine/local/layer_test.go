@@ -138,8 +138,10 @@ while read -r _ _ _ root at attributes rest; do
   case $at in /layer/*|/node_modules|/usr/bin|/usr/share|/usr/lib) case $attributes in ro,*nosuid*nodev*) ;; *) echo "$at is $attributes" ;; esac ;; esac
 done < /proc/self/mountinfo
 echo tried`
-	script := attempt
+	var script string
 	switch language {
+	case remuda.LanguageBash:
+		script = attempt
 	case remuda.LanguagePython:
 		script = "import subprocess; print(subprocess.run(['sh', '-c', r'''" + attempt + "'''], capture_output=True, text=True).stdout, end='')"
 	case remuda.LanguageNode:

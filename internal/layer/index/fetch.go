@@ -107,7 +107,7 @@ func (g *Gateway) get(ctx context.Context, u *url.URL, accept string) (*http.Res
 	if err := fetchable(u); err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil) //nolint:gosec // dialer decides where an index may lead
 	if err != nil {
 		return nil, errors.New("the index names an address that is none")
 	}
@@ -115,7 +115,7 @@ func (g *Gateway) get(ctx context.Context, u *url.URL, accept string) (*http.Res
 		req.Header.Set("Accept", accept)
 	}
 	req.Header.Set("User-Agent", "remuda")
-	resp, err := g.client.Do(req)
+	resp, err := g.client.Do(req) //nolint:gosec // see above
 	if err != nil {
 		if inner, ok := errors.AsType[*url.Error](err); ok {
 			err = inner.Err // without the URL, which may have a secret

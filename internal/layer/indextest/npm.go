@@ -4,6 +4,7 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -117,9 +118,7 @@ func (n *Npm) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			integrity = "sha512-" + base64.StdEncoding.EncodeToString(sum[:])
 		}
 		manifest := map[string]any{"dist": map[string]any{"tarball": n.server.URL + "/" + url.PathEscape(name) + "/-/" + version + ".tgz", "integrity": integrity}}
-		for k, v := range tarball.Manifest {
-			manifest[k] = v
-		}
+		maps.Copy(manifest, tarball.Manifest)
 		if scripts, ok := tarball.Manifest["scripts"].(map[string]any); ok && (scripts["install"] != nil || scripts["postinstall"] != nil) {
 			manifest["hasInstallScript"] = true
 		}

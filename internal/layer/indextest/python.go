@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"html"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -121,9 +122,7 @@ func Build(t testing.TB, from Project, command string) string {
 	if from.Pyproject != "" {
 		files["pyproject.toml"] = from.Pyproject
 	}
-	for name, content := range from.Files {
-		files[name] = content
-	}
+	maps.Copy(files, from.Files)
 	for name, content := range files {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
