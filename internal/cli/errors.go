@@ -61,7 +61,7 @@ func (c *command) report(err error) int {
 		return int(status)
 	}
 	// Of several, all are told: the first one decides about the status.
-	if several, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // a join of ours, not one that some error wraps
+	if several, ok := err.(interface{ Unwrap() []error }); ok { // a join of ours, not one that some error wraps
 		status := ExitOK
 		for _, one := range several.Unwrap() {
 			if s := c.report(one); status == ExitOK {

@@ -191,6 +191,39 @@ func (r *remote) openRunspace(ctx context.Context, req api.RunspaceCreate) (api.
 	return rs, err
 }
 
+// followBuild shows the build of a runtime's current generation whenever something
+// of it has changed, until it has ended.
+func (r *remote) followBuild(ctx context.Context, rt api.Runtime, show func(api.Runtime, api.Build)) error {
+	b, err := r.FollowBuild(ctx, rt.Id, rt.Generation, 0, nil, func(b api.Build) error {
+		show(rt, b)
+		return nil
+	})
+	if err == nil {
+		show(rt, b)
+	}
+	return err
+}
+
+// endOfLog is the last lines of a build's log.
+func (r *remote) endOfLog(ctx context.Context, id string, generation, most int) ([]string, error) {
+	var text []byte
+	for after := int64(0); ; {
+		page, err := r.GetBuildLog(ctx, id, generation, after, 0, 0)
+		if err != nil {
+			return nil, err
+		}
+		for _, rec := range page.Records {
+			text = append(text, client.Bytes(rec)...)
+		}
+		if len(page.Records) == 0 || page.Ended {
+			break
+		}
+		after = page.Next
+	}
+	list := lines(string(text))
+	return list[max(0, len(list)-most):], nil
+}
+
 // output gives every record to sink and returns what is said about the whole.
 func (r *remote) output(ctx context.Context, id string, after int64, follow bool, sink func(api.OutputRecord) error) (api.OutputPage, error) {
 	if follow {

@@ -70,9 +70,11 @@ func (c *command) tree() *cobra.Command {
 	root.SetErr(c.Stderr)
 	root.PersistentFlags().StringVar(&c.file, "config", "", "settings file (REMUDA_CONFIG; else the first of ~/.config/remuda/remuda.yaml and /etc/remuda/remuda.yaml)")
 	root.PersistentFlags().VarP(&c.output, "output", "o", "form of what is printed: table or json")
+	complete(root, "output", string(outputTable), string(outputJSON))
 	c.addSettings(root.PersistentFlags(), config.GroupCommon)
 	root.AddCommand(
-		c.serveCommand(), c.runCommand(), c.execCommand(), c.runtimeCommand(), c.runspaceCommand(),
+		c.serveCommand(), c.runCommand(), c.execCommand(), c.applyCommand(), c.diffCommand(), c.getCommand(), c.describeCommand(), c.waitCommand(), c.deleteCommand(),
+		c.runtimeCommand(), c.runspaceCommand(),
 		c.tokenCommand(), c.userCommand(), c.organizationCommand(), c.auditCommand(),
 		c.doctorCommand(), c.benchCommand(), c.configCommand(), c.versionCommand(),
 	)

@@ -55,6 +55,11 @@ func (c *command) runCommand() *cobra.Command {
 	cmd.Flags().StringSliceVar(&f.egress, "egress", nil, "on a server: of what the runtime may reach, only these ranges of addresses and host names (may be repeated)")
 	cmd.Flags().BoolVar(&f.noEgress, "no-egress", false, "on a server: reach nothing that --egress does not give")
 	c.addSettings(cmd.Flags(), config.GroupClient, config.GroupEngine)
+	if err := cmd.RegisterFlagCompletionFunc("runtime", func(cmd *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+		return c.completeRuntimes(cmd, nil, begun)
+	}); err != nil {
+		panic(err) // the flag is above
+	}
 	return cmd
 }
 

@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -13,15 +11,16 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/remuda-run/remuda/api"
+	"github.com/remuda-run/remuda/internal/cli/strictyaml"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
 func (c *command) runtimeCommand() *cobra.Command {
 	return c.clientGroup("runtime", "Define runtimes and look at them",
-		c.runtimeCreate(), c.runtimeList(), c.runtimeGet(), c.runtimeUpdate(), c.runtimeDelete(), c.runtimeVersions())
+		c.runtimeCreate(), c.runtimeList(), c.runtimeGet(), c.runtimeUpdate(), c.deleteCommand(), c.runtimeRebuild(), c.runtimeBuilds(), c.runtimeLog(),
+		c.runtimeVersions())
 }
 
 // runtimeFlags are one flag for every field of a runtime, and a file.
@@ -32,9 +31,15 @@ type runtimeFlags struct {
 	cpu                                               float64
 	memory, disk, pids, minCached, maxCached          int
 	timeout                                           time.Duration
-	env, preload, egress                              []string
-	isolation                                         string
-	noEnv, noPreload, noEgress                        bool
+	env, preload, egress, packages                    []string
+	isolation, others                                 string
+	noEnv, noPreload, noEgress, noPackages            bool
+}
+
+func (f *runtimeFlags) addTo(cmd *cobra.Command) {
+	f.add(cmd.Flags())
+	complete(cmd, "language", wordList(remuda.Languages())...)
+	complete(cmd, "isolation", wordList(remuda.Isolations())...)
 }
 
 func (f *runtimeFlags) add(flags *pflag.FlagSet) {
@@ -52,6 +57,8 @@ func (f *runtimeFlags) add(flags *pflag.FlagSet) {
 	flags.IntVar(&f.maxCached, "max-cached", 0, "most warm instances")
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "environment variable `K=V` of every instance (may be repeated)")
 	flags.StringSliceVar(&f.preload, "preload", nil, "python modules to import before an instance is handed out, like json,numpy (may be repeated)")
+	flags.StringArrayVar(&f.packages, "package", nil, "package to install, `NAME[==VERSION]`; apt:NAME is a Debian package (may be repeated)")
+	flags.StringVar(&f.others, "others", "", "text that is kept and given back, without a meaning")
 	flags.StringVar(&f.isolation, "isolation", "", "class of fence: process (default) or gvisor")
 	flags.StringSliceVar(&f.egress, "egress", nil, "what may be reached: ranges of addresses and host names, like 10.1.0.0/16,api.example.org (may be repeated; default nothing)")
 }
@@ -94,6 +101,10 @@ func (f *runtimeFlags) definition(c *command, flags *pflag.FlagSet) (api.Runtime
 		assign(given("max-cached"), &d.Pool.MaxCached, f.maxCached)
 	}
 	assign(given("isolation"), &d.Isolation, api.Isolation(f.isolation))
+	assign(given("others"), &d.Others, f.others)
+	if len(f.packages) > 0 || f.noPackages {
+		assign(true, &d.Packages, packagesFrom(f.packages))
+	}
 	if len(f.preload) > 0 || f.noPreload {
 		assign(true, &d.Preload, f.preload)
 	}
@@ -119,30 +130,26 @@ func assign[T any](given bool, to **T, v T) {
 
 // readDefinition reads YAML, of which JSON is a part. An unknown field is an error.
 func (c *command) readDefinition(name string, d *api.RuntimeUpdate) error {
-	var raw []byte
-	var err error
-	if name == "-" {
-		raw, err = readLimit(c.Stdin, 1<<20, "the definition on standard input")
-	} else {
-		raw, err = readFileLimit(name, 1<<20, "the definition")
-	}
+	raw, err := c.readDeclaredFile(name)
 	if err != nil {
 		return err
 	}
-	var tree map[string]any
-	if err := yaml.Unmarshal(raw, &tree); err != nil {
-		return &remuda.Error{Code: remuda.CodeInvalid, Message: "the definition in " + name + " is not YAML", Cause: err.Error(), Remedy: "write fields like `language: python`, as in examples/runtime.yaml"}
+	docs, problems := strictyaml.Parse(raw)
+	switch {
+	case len(problems) > 0:
+	case len(docs) != 1:
+		problems = []strictyaml.Problem{{Message: fmt.Sprintf("holds %d documents, and one definition is wanted; `remuda apply` takes several", len(docs))}}
+	default:
+		_, problems = docs[0].Decode(d)
 	}
-	asJSON, err := json.Marshal(tree)
-	if err == nil {
-		dec := json.NewDecoder(bytes.NewReader(asJSON))
-		dec.DisallowUnknownFields()
-		err = dec.Decode(d)
+	if len(problems) == 0 {
+		return nil
 	}
-	if err != nil {
-		return &remuda.Error{Code: remuda.CodeInvalid, Message: "the definition in " + name + " is not valid", Cause: strings.TrimPrefix(err.Error(), "json: "), Remedy: "the fields are those of POST /v1/runtimes: see examples/runtime.yaml"}
+	wrong := make([]remuda.FieldError, len(problems))
+	for i, p := range problems {
+		wrong[i] = remuda.FieldError{Field: place(name, p.Line), Message: p.Message}
 	}
-	return nil
+	return &remuda.Error{Code: remuda.CodeInvalid, Message: "the definition is not valid", Fields: wrong, Remedy: "the fields are those of POST /v1/runtimes: see examples/runtime.yaml"}
 }
 
 func (c *command) runtimeCreate() *cobra.Command {
@@ -161,22 +168,22 @@ func (c *command) runtimeCreate() *cobra.Command {
 			if d.Name == nil || d.Language == nil {
 				return usageError("a runtime needs a name and a language", "remuda runtime create NAME --language python, or give both in a file with -f")
 			}
+			var req api.RuntimeCreate
+			if err := convert(d, &req); err != nil { // the fields have the same names
+				return err
+			}
 			remote, err := c.remote()
 			if err != nil {
 				return err
 			}
-			rt, err := remote.CreateRuntime(cmd.Context(), api.RuntimeCreate{
-				Name: *d.Name, Language: *d.Language, Description: d.Description, Version: d.Version, Environment: d.Environment,
-				ExecTimeoutS: d.ExecTimeoutS, Resources: d.Resources, Pool: d.Pool, Env: deref(d.Env),
-				Preload: deref(d.Preload), Isolation: d.Isolation, Egress: d.Egress,
-			})
+			rt, err := remote.CreateRuntime(cmd.Context(), req)
 			if err != nil {
 				return err
 			}
 			return c.printRuntime(rt)
 		},
 	}
-	f.add(cmd.Flags())
+	f.addTo(cmd)
 	return cmd
 }
 
@@ -205,12 +212,29 @@ func (c *command) runtimeUpdate() *cobra.Command {
 			return c.printRuntime(rt)
 		},
 	}
-	f.add(cmd.Flags())
+	f.addTo(cmd)
+	cmd.ValidArgsFunction = c.completeRuntime
 	cmd.Flags().StringVar(&f.name, "name", "", "new name")
 	cmd.Flags().BoolVar(&f.noEnv, "no-env", false, "remove every environment variable that --env does not give")
 	cmd.Flags().BoolVar(&f.noPreload, "no-preload", false, "preload nothing that --preload does not give")
 	cmd.Flags().BoolVar(&f.noEgress, "no-egress", false, "let nothing be reached that --egress does not give")
+	cmd.Flags().BoolVar(&f.noPackages, "no-packages", false, "install nothing that --package does not give")
 	return cmd
+}
+
+// packagesFrom reads NAME, NAME==VERSION and MANAGER:NAME.
+func packagesFrom(list []string) []api.Package {
+	out := make([]api.Package, 0, len(list))
+	for _, item := range list {
+		var p api.Package
+		if manager, rest, ok := strings.Cut(item, ":"); ok && slices.Contains(remuda.PackageManagers(), remuda.PackageManager(manager)) {
+			p.Manager, item = optional(api.PackageManager(manager)), rest
+		}
+		name, version, _ := strings.Cut(item, "==")
+		p.Name, p.Version = strings.TrimSpace(name), optional(strings.TrimSpace(version))
+		out = append(out, p)
+	}
+	return out
 }
 
 // egressOf tells ranges of addresses, which have a slash, from names.
@@ -256,22 +280,13 @@ func (c *command) runtimeList() *cobra.Command {
 
 func (c *command) runtimeGet() *cobra.Command {
 	return &cobra.Command{
-		Use: "get RUNTIME", Short: "Show a runtime, by name or id", Args: cobra.ExactArgs(1),
+		Use: "get RUNTIME", Short: "Show a runtime, by name or id", Args: cobra.ExactArgs(1), ValidArgsFunction: c.completeRuntime,
 		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
 			rt, err := remote.GetRuntime(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			return c.printRuntime(rt)
-		}),
-	}
-}
-
-func (c *command) runtimeDelete() *cobra.Command {
-	return &cobra.Command{
-		Use: "delete RUNTIME...", Short: "Delete runtimes that no open runspace uses", Args: cobra.MinimumNArgs(1),
-		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
-			return each(args, func(ref string) error { return remote.DeleteRuntime(ctx, ref) })
 		}),
 	}
 }
@@ -300,17 +315,24 @@ func (c *command) runtimeVersions() *cobra.Command {
 }
 
 func (c *command) printRuntime(rt api.Runtime) error {
-	return c.print(rt, func(w io.Writer) error {
-		return pairs(w,
-			"name", rt.Name, "id", rt.Id, "description", orDash(rt.Description),
-			"language", strings.TrimSpace(string(rt.Language)+" "+rt.Version), "environment", rt.Environment,
-			"generation", strconv.Itoa(rt.Generation), "cpu", fmt.Sprint(rt.Resources.Cpu), "memory", mib(rt.Resources.MemoryMb),
-			"disk", mib(rt.Resources.DiskMb), "pids", strconv.Itoa(rt.Resources.Pids), "timeout", seconds(rt.ExecTimeoutS),
-			"warm", fmt.Sprintf("%d to %d instances", rt.Pool.MinCached, rt.Pool.MaxCached), "environment variables", envText(rt.Env),
-			"preload", orDash(strings.Join(rt.Preload, " ")), "isolation", string(rt.Isolation),
-			"egress", orDash(strings.Join(slices.Concat(rt.Egress.Cidrs, rt.Egress.Names), " ")),
-			"built in", strconv.FormatBool(rt.Global), "created", ago(time.Now(), rt.CreatedAt), "updated", ago(time.Now(), rt.UpdatedAt))
-	})
+	return c.print(rt, func(w io.Writer) error { return pairs(w, runtimeCells(rt)...) })
+}
+
+// runtimeCells are the lines about one runtime.
+func runtimeCells(rt api.Runtime) []string {
+	return []string{
+		"name", rt.Name, "id", rt.Id, "description", orDash(rt.Description),
+		"status", string(rt.Status), "reason", orDash(deref(rt.Reason)), "generation", strconv.Itoa(rt.Generation), "serves", servingOf(rt),
+		"language", strings.TrimSpace(string(rt.Language) + " " + rt.Version), "interpreter", orDash(rt.VersionResolved), "environment", rt.Environment,
+		"packages", packagesOf(rt.Packages), "layer", orDash(deref(rt.Layer)),
+		"cpu", fmt.Sprint(rt.Resources.Cpu), "memory", mib(rt.Resources.MemoryMb),
+		"disk", mib(rt.Resources.DiskMb), "pids", strconv.Itoa(rt.Resources.Pids), "timeout", seconds(rt.ExecTimeoutS),
+		"warm", fmt.Sprintf("%d to %d instances", rt.Pool.MinCached, rt.Pool.MaxCached),
+		"instances", fmt.Sprintf("%d warm, %d starting, %d in use", rt.Instances.Ready, rt.Instances.Starting, rt.Instances.Active),
+		"environment variables", envText(rt.Env), "preload", orDash(strings.Join(rt.Preload, " ")), "isolation", string(rt.Isolation),
+		"egress", orDash(strings.Join(slices.Concat(rt.Egress.Cidrs, rt.Egress.Names), " ")),
+		"built in", strconv.FormatBool(rt.Global), "created", ago(time.Now(), rt.CreatedAt), "updated", ago(time.Now(), rt.UpdatedAt),
+	}
 }
 
 func mib(n int) string { return strconv.Itoa(n) + " MiB" }

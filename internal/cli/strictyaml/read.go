@@ -76,6 +76,13 @@ func (r *reader) read(n *yaml.Node, t reflect.Type, path string, depth int) any 
 	}
 }
 
+// place notes where a field's name stands, which is where people look for it.
+func (r *reader) place(path string, key *yaml.Node) {
+	if _, there := r.places[path]; there {
+		r.places[path] = key.Line
+	}
+}
+
 var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
 
 func empty(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
@@ -103,10 +110,12 @@ func (r *reader) object(n *yaml.Node, t reflect.Type, path string, depth int) an
 	for name, value := range r.pairs(n, path, depth) {
 		field, ok := known[name]
 		if !ok {
-			r.fail(value.key, "%s", config.Unknown("field", join(path, name), prefixed(path, known)))
+			r.fail(value.key, "%s", config.Unknown("field", name, slices.Sorted(maps.Keys(known))))
 			continue
 		}
-		if v := r.read(value.node, field, join(path, name), depth+1); v != nil {
+		v := r.read(value.node, field, join(path, name), depth+1)
+		r.place(join(path, name), value.key)
+		if v != nil {
 			out[name] = v
 		}
 	}
@@ -125,20 +134,11 @@ func (r *reader) broken(path string) bool {
 	return seen
 }
 
-func prefixed(path string, known map[string]reflect.Type) []string {
-	names := slices.Sorted(maps.Keys(known))
-	for i, name := range names {
-		names[i] = join(path, name)
-	}
-	return names
-}
-
 // fields are the JSON names of a struct's fields, and those that have no
 // omitempty, without which the API has no object.
 func fields(t reflect.Type) (known map[string]reflect.Type, required []string) {
 	known = map[string]reflect.Type{}
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name == "" || name == "-" || !f.IsExported() {
 			continue
@@ -155,6 +155,7 @@ func (r *reader) mapping(n *yaml.Node, t reflect.Type, path string, depth int) a
 	out := map[string]any{}
 	for name, value := range r.pairs(n, path, depth) {
 		v := r.read(value.node, t.Elem(), join(path, name), depth+1)
+		r.place(join(path, name), value.key)
 		if v == nil && empty(value.node) {
 			r.fail(value.key, "%s has no value; write \"\" for an empty text", quoted(join(path, name)))
 			continue
