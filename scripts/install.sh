@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs, by apt and by name, what is missing for the groups given as arguments:
-#   run     what Remuda itself needs: the interpreters and mke2fs
+#   run     what Remuda itself needs: the interpreters and mke2fs; pip, and what pip builds packages with
+#   npm     npm, for runtimes with packages of Node.js (Debian's is large)
 #   demo    what scripts/demo.sh needs
 #   test    what the tests need: a C compiler for the race detector, CPython's own tests
 #   vm      what boots the machine of `make test-vm`
@@ -38,14 +39,21 @@ for group in "$@"; do
 	run)
 		need python3 /usr/bin/python3
 		need nodejs /usr/bin/node /usr/local/bin/node
+		need python3-pip /usr/lib/python3/dist-packages/pip/__init__.py
+		need python3-setuptools /usr/lib/python3/dist-packages/setuptools/__init__.py
+		need python3-wheel /usr/lib/python3/dist-packages/wheel/__init__.py
 		need e2fsprogs /usr/sbin/mke2fs /sbin/mke2fs
 		need ca-certificates /etc/ssl/certs/ca-certificates.crt # the Go module proxy speaks TLS
+		;;
+	npm)
+		need npm /usr/bin/npm /usr/local/bin/npm
 		;;
 	demo)
 		need curl /usr/bin/curl
 		need "libpython$(python_version)-testsuite" "/usr/lib/python$(python_version)/test/test_json/__init__.py"
 		;;
 	test)
+		need npm /usr/bin/npm /usr/local/bin/npm
 		need git /usr/bin/git
 		need gcc /usr/bin/gcc
 		need libc6-dev /usr/include/stdlib.h

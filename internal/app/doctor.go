@@ -8,6 +8,7 @@ import (
 
 	"github.com/remuda-run/remuda/internal/config"
 	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/layer"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
@@ -28,6 +29,6 @@ func Doctor(ctx context.Context, c config.Config, log *slog.Logger) (findings []
 		}
 		return []engine.Finding{f}, nil
 	}
-	findings = eng.CheckAll(ctx)
+	findings = append(eng.CheckAll(ctx), layer.CheckMachine(ctx)...)
 	return findings, within(eng.Close)
 }

@@ -47,7 +47,9 @@ func (e *Engine) Check(ctx context.Context) []engine.Finding {
 	// A server without it serves runtimes that reach nothing; others it refuses.
 	network := e.slots.Check(ctx)
 	network.Optional = true
-	return append(findings, network)
+	overlay := probe{"packages over /usr", "load the overlay module (modprobe overlay), or do without packages of apt", e.checkOverlay}.run(ctx)
+	overlay.Optional = true
+	return append(findings, network, overlay)
 }
 
 func (p probe) run(ctx context.Context) engine.Finding {

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -164,6 +165,26 @@ func overlayMount(dirs []string) (int, error) {
 		return -1, fmt.Errorf("mount an overlay of %s: %w", strings.Join(dirs, ", "), err)
 	}
 	return fd, nil
+}
+
+// checkOverlay lays one directory over another.
+func (e *Engine) checkOverlay(context.Context) (_ string, err error) {
+	dir, err := os.MkdirTemp(e.dir.disk, "check-overlay-")
+	if err != nil {
+		return "", fmt.Errorf("make a directory: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	lower := []string{filepath.Join(dir, "upper"), filepath.Join(dir, "lower")}
+	for _, d := range lower {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			return "", fmt.Errorf("make a directory: %w", err)
+		}
+	}
+	fd, err := overlayMount(lower)
+	if err != nil {
+		return "", err
+	}
+	return "overlayfs, made and let go", unix.Close(fd)
 }
 
 // missingLayer is the error about a layer that is not there or cannot be had.
