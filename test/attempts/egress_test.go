@@ -104,6 +104,7 @@ func egressRows() []row {
 		{id: "N14", attempt: "everything listed: TCP to another sandbox, of the same and of another organization", expected: "no answer", places: each(runspace), try: sandboxToSandbox},
 		{id: "N17", attempt: "everything listed: one execution that lists nothing", expected: "no answer for it, an answer for the next", places: only(place{process, cold}, place{process, warm}, place{gvisor, cold}), try: narrowedExecution},
 		{id: "N16", attempt: "take a destination off the list while a connection to it is open", expected: "no answer on it any more", places: each(runspace), try: tightened},
+		{id: "N16", attempt: "take a destination off the list while an execution talks to it", expected: "no answer any more", places: only(place{process, cold}, place{process, warm}), try: tightenedExecution},
 		{id: "N07", attempt: "names that lead to private addresses, CNAME chains, short TTL", expected: "refused", places: atServerOnly(), try: func(c *cell) {
 			c.cannot("tried by internal/engine/local/netslot (TestNames, TestNamesTightened), with a name service of the test")
 		}},
@@ -400,14 +401,50 @@ func tightened(c *cell) {
 	b := c.openEgress(c.house.a, name, []string{farHost + "/32"})
 	b.script("import socket\ns = socket.create_connection(('" + farHost + "', 7777), 5)\ndef ping():\n    try:\n        s.send(b'ping')\n        return 'answered' if s.recv(4) == b'ping' else 'closed'\n    except OSError as e: return f'no answer: {e}'\nprint(ping())").ok().says("answered")
 	b.by.must(c.T, http.MethodPatch, "/v1/runtimes/"+b.runtime, harness.JSON{"egress": harness.JSON{"cidrs": []string{}, "names": []string{}}}, nil)
-	begun := time.Now()
-	seen := "answered"
-	for time.Since(begun) < 5*time.Second && strings.HasPrefix(seen, "answered") {
-		seen = strings.TrimSpace(b.script("s.settimeout(1)\nprint(ping())").ok().stdout)
+	// The change is acknowledged: from here on it holds.
+	seen := strings.TrimSpace(b.script("s.settimeout(1)\nprint(ping())").ok().stdout)
+	c.holds(!strings.HasPrefix(seen, "answered"), "%s", short(seen))
+}
+
+// tightenedExecution takes a destination off the list of a runtime on which a
+// one-shot execution talks to it without pause.
+func tightenedExecution(c *cell) {
+	const talk = `
+import socket, time
+s = socket.create_connection((%q, 7777), 5)
+s.settimeout(1)
+began, answers = time.monotonic(), 0
+try:
+    while time.monotonic() - began < 60:
+        s.send(b'ping')
+        assert s.recv(4) == b'ping'
+        answers += 1
+        if answers == 1: print('answered', flush=True)
+        time.sleep(0.02)
+    print('never cut')
+except (OSError, AssertionError) as e:
+    print('cut:', type(e).__name__)
+`
+	name := fmt.Sprintf("tight-%d", c.house.next())
+	b := c.openEgress(c.house.a, name, []string{farHost + "/32"})
+	var ex harness.Execution
+	b.by.must(c.T, http.MethodPost, "/v1/executions", harness.JSON{"runtime": b.runtime, "script": fmt.Sprintf(talk, farHost)}, &ex)
+	var page struct{ Records []struct{ Data string } }
+	for deadline := time.Now().Add(time.Minute); len(page.Records) == 0; {
+		if time.Now().After(deadline) {
+			c.Fatal("the script never had an answer")
+		}
+		b.by.must(c.T, http.MethodGet, "/v1/executions/"+ex.ID+"/output?wait=5s", nil, &page)
 	}
-	if strings.HasPrefix(seen, "answered") {
-		c.weak("an open runspace keeps the list of the generation that it was opened on; close it to take it away")
-		return
+	b.by.must(c.T, http.MethodPatch, "/v1/runtimes/"+b.runtime, harness.JSON{"egress": harness.JSON{"cidrs": []string{}, "names": []string{}}}, nil)
+	b.by.must(c.T, http.MethodGet, "/v1/executions/"+ex.ID+"?wait=2m", nil, &ex)
+	b.by.must(c.T, http.MethodGet, "/v1/executions/"+ex.ID+"/output", nil, &page)
+	said := ""
+	for _, r := range page.Records {
+		said += r.Data
 	}
-	c.holds(true, "%s", short(seen))
+	if !strings.HasPrefix(said, "answered") {
+		c.Fatalf("the script said %q", said)
+	}
+	c.holds(strings.Contains(said, "cut:"), "%s", short(strings.TrimSpace(said)))
 }
