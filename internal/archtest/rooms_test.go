@@ -61,6 +61,7 @@ var rooms = []struct {
 	{"tools", 13},
 	{"examples", 13},
 	{"internal/archtest", 13},
+	{"internal/compat/compattest", 13}, // a suite over the real services; no door, but for tests only
 }
 
 // beside lists the imports that are meant to be between rooms of one floor.

@@ -17,7 +17,7 @@ func (s *Service) CreateOrganization(ctx context.Context, p remuda.Principal, na
 	if err := authz.Check(p, authz.OrganizationWrite, p.Organization); err != nil {
 		return remuda.Organization{}, err
 	}
-	fields := checkName("name", name)
+	fields := checkName(name)
 	if remuda.IsID(remuda.PrefixOrganization, name) {
 		fields = append(fields, remuda.FieldError{Field: "name", Message: "must not have the form of an id"})
 	}

@@ -125,11 +125,11 @@ func (s *Service) insertFirst(ctx context.Context, tx *store.Tx, org remuda.Orga
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
 // checkName says what is wrong with the name of an organization, user or token.
-func checkName(field, name string) []remuda.FieldError {
+func checkName(name string) []remuda.FieldError {
 	if namePattern.MatchString(name) {
 		return nil
 	}
-	return []remuda.FieldError{{Field: field, Message: "must have 1 to 63 letters, digits, dots, dashes or underscores and begin with a letter or digit"}}
+	return []remuda.FieldError{{Field: "name", Message: "must have 1 to 63 letters, digits, dots, dashes or underscores and begin with a letter or digit"}}
 }
 
 func checkPassword(field, password string) []remuda.FieldError {

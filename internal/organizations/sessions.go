@@ -48,7 +48,7 @@ func (s *Service) open(ctx context.Context, p remuda.Principal, name string, pur
 	if err := authz.Check(p, action, p.Organization); err != nil {
 		return remuda.Token{}, "", err
 	}
-	fields := checkName("name", name)
+	fields := checkName(name)
 	if life < minIdle {
 		fields = append(fields, remuda.FieldError{Field: "timeout", Message: "must be at least one second"})
 	}

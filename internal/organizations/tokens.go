@@ -43,7 +43,7 @@ func (s *Service) CreateToken(ctx context.Context, p remuda.Principal, name stri
 }
 
 func checkToken(name string, scope remuda.Scope, expiresAt *time.Time, now time.Time) []remuda.FieldError {
-	fields := checkName("name", name)
+	fields := checkName(name)
 	if scope != remuda.ScopeRead && scope != remuda.ScopeWrite {
 		fields = append(fields, remuda.FieldError{Field: "scope", Message: "must be read or write"})
 	}

@@ -16,7 +16,7 @@ func (s *Service) CreateUser(ctx context.Context, p remuda.Principal, name, pass
 	if err := authz.Check(p, authz.UserWrite, p.Organization); err != nil {
 		return remuda.User{}, err
 	}
-	fields := append(checkName("name", name), checkPassword("password", password)...)
+	fields := append(checkName(name), checkPassword("password", password)...)
 	if remuda.IsID(remuda.PrefixUser, name) {
 		fields = append(fields, remuda.FieldError{Field: "name", Message: "must not have the form of an id"})
 	}

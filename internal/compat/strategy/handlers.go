@@ -160,7 +160,7 @@ func address(r *http.Request) string {
 
 // Names of headers and of the cookie.
 const (
-	headerToken    = "X-MSTR-AuthToken"
+	headerSession  = "X-MSTR-AuthToken"
 	headerIdentity = "X-MSTR-IdentityToken"
 	headerProject  = "X-MSTR-ProjectID"
 	cookieSession  = "JSESSIONID"
@@ -172,7 +172,7 @@ func (e *edge) admit(c *call, what needs) error {
 	if what == nothing {
 		return nil
 	}
-	p, err := e.Logins.AuthenticateSession(c.ctx(), c.r.Header.Get(headerToken))
+	p, err := e.Logins.AuthenticateSession(c.ctx(), c.r.Header.Get(headerSession))
 	if err != nil {
 		return err
 	}

@@ -111,13 +111,13 @@ func (e *edge) open(c *call, p remuda.Principal) error {
 // tell sets the header and the cookie of a session; "" takes the cookie back.
 func (e *edge) tell(c *call, secret string) {
 	h := c.w.Header()
-	cookie := http.Cookie{
+	cookie := http.Cookie{ //nolint:gosec // Secure where the connection is: without TLS it would never come back
 		Name: cookieSession, Value: secret, Path: e.options.Prefix, HttpOnly: true, Secure: c.r.TLS != nil, SameSite: http.SameSiteStrictMode,
 	}
 	if secret == "" {
 		cookie.MaxAge = -1
 	} else {
-		h[headerToken] = []string{secret} // in the vendor's own case
+		h[headerSession] = []string{secret} // in the vendor's own case
 	}
 	h.Set("Set-Cookie", cookie.String())
 }

@@ -1,0 +1,231 @@
+package compattest
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/remuda-run/remuda/internal/authn"
+	"github.com/remuda-run/remuda/internal/engine/fake"
+	"github.com/remuda-run/remuda/internal/executions"
+	"github.com/remuda-run/remuda/internal/httpapi"
+	"github.com/remuda-run/remuda/internal/organizations"
+	"github.com/remuda-run/remuda/internal/pool"
+	"github.com/remuda-run/remuda/internal/remuda"
+	"github.com/remuda-run/remuda/internal/runspaces"
+	"github.com/remuda-run/remuda/internal/runtimes"
+	"github.com/remuda-run/remuda/internal/scripts"
+	"github.com/remuda-run/remuda/internal/store"
+	"github.com/remuda-run/remuda/internal/telemetry"
+)
+
+// Password is everybody's on a site.
+const Password = "the password of everybody"
+
+// Services are the services of a site, over a scripted engine.
+type Services struct {
+	Store         *store.Store
+	Organizations *organizations.Service
+	Runtimes      *runtimes.Service
+	Runspaces     *runspaces.Service
+	Executions    *executions.Service
+	Scripts       *scripts.Service
+}
+
+// Site is a whole server but for its sandboxes, with the organizations ours and
+// theirs. Each has a user for each role, named as the role and the organization
+// ("deployer.ours"), and admin is the site's administrator.
+type Site struct {
+	Services
+
+	URL    string // without the door's prefix
+	Engine *fake.Engine
+	Log    *Log
+
+	t testing.TB
+}
+
+// Log is what the server has logged.
+type Log struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+// Write implements io.Writer.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// String returns all of it.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// NewSite starts a site that serves what handler makes of its services. The test's
+// end stops it.
+func NewSite(t testing.TB, handler func(Services, httpapi.Options) (http.Handler, error)) *Site {
+	t.Helper()
+	logged := &Log{}
+	log := slog.New(slog.NewTextHandler(logged, nil))
+	quiet := slog.New(slog.DiscardHandler)
+	ctx, stop := context.WithCancel(context.Background())
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	st, err := store.Open(ctx, store.Options{Path: filepath.Join(t.TempDir(), "remuda.db"), Logger: quiet})
+	must(err)
+	eng, metrics := fake.New(), telemetry.New()
+	p := pool.New(eng, quiet, metrics, pool.Settings{})
+	s := &Site{Engine: eng, Log: logged, t: t}
+	s.Store = st
+	s.Organizations = organizations.NewWithCost(st, quiet, nil, authn.Cost{MemoryKiB: 64, Passes: 1, Threads: 1})
+	s.Runtimes = runtimes.New(st, eng, p, quiet, runtimes.Settings{Policies: s.Organizations, MaxCPU: 8})
+	s.Runspaces = runspaces.New(st, s.Runtimes, p, quiet, metrics, runspaces.Settings{})
+	s.Executions = executions.New(st, s.Runtimes, s.Runspaces, p, quiet, metrics, executions.Settings{OutputLimit: 1 << 20})
+	s.Scripts = scripts.New(st, s.Runtimes, s.Executions, quiet)
+	must(s.Runtimes.Start(ctx))
+	s.people(ctx)
+	h, err := handler(s.Services, httpapi.Options{Logger: log, Version: "test"})
+	must(err)
+	var parts sync.WaitGroup
+	for _, run := range []func(context.Context) error{p.Run, s.Runspaces.Run, s.Executions.Run} {
+		parts.Go(func() {
+			if err := run(ctx); err != nil {
+				t.Errorf("a part failed: %v", err)
+			}
+		})
+	}
+	srv := httptest.NewUnstartedServer(nil)
+	srv.Config = httpapi.NewServer(h, log)
+	srv.Start()
+	s.URL = srv.URL
+	t.Cleanup(func() {
+		srv.Close()
+		if err := s.Executions.Drain(canceled()); err != nil {
+			t.Errorf("drain: %v", err)
+		}
+		stop()
+		parts.Wait()
+		for what, err := range map[string]error{"pool": p.Close(context.Background()), "engine": eng.Close(context.Background()), "store": st.Close()} {
+			if err != nil {
+				t.Errorf("close the %s: %v", what, err)
+			}
+		}
+	})
+	return s
+}
+
+// canceled is a context that has ended, with which a drain is short.
+func canceled() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+// people makes the organizations and their users.
+func (s *Site) people(ctx context.Context) {
+	s.t.Helper()
+	check := func(err error) {
+		s.t.Helper()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	_, err := s.Organizations.Bootstrap(ctx, Password)
+	check(err)
+	admin, err := s.Organizations.AuthenticateBasic(ctx, organizations.AdminUser, Password, "")
+	check(err)
+	for _, org := range []string{"ours", "theirs"} {
+		_, err := s.Organizations.CreateOrganization(ctx, admin, org)
+		check(err)
+		for _, role := range []remuda.Role{remuda.RoleAdministrator, remuda.RoleDeployer, remuda.RoleOperator, remuda.RoleMonitor} {
+			name := string(role) + "." + org
+			_, err := s.Organizations.CreateUser(ctx, admin, name, Password, false)
+			check(err)
+			_, err = s.Organizations.PutMember(ctx, admin, org, name, role)
+			check(err)
+		}
+	}
+}
+
+// Changes counts what has been recorded in an organization's audit log: every change
+// and every execution is there. Sessions are left out.
+func (s *Site) Changes(organization string) int {
+	s.t.Helper()
+	n := 0
+	err := s.Store.Read(context.Background(), func(tx *store.Tx) error {
+		org, err := tx.OrganizationByName(context.Background(), organization)
+		if err != nil {
+			return err
+		}
+		for page := (remuda.Page{Limit: 200}); ; {
+			entries, next, err := tx.Audit(context.Background(), org.ID, page)
+			if err != nil {
+				return err
+			}
+			for _, e := range entries {
+				if e.Action != "session.open" {
+					n++
+				}
+			}
+			if next == "" {
+				return nil
+			}
+			page.Cursor = next
+		}
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return n
+}
+
+// Reply is an answer, read to its end.
+type Reply struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Send makes one request to a path of the site. header gives more headers; body ""
+// sends none, any other gets the content type JSON unless header says otherwise.
+func (s *Site) Send(c *http.Client, method, path string, header http.Header, body string) Reply {
+	s.t.Helper()
+	var in io.Reader
+	if body != "" {
+		in = strings.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(context.Background(), method, s.URL+path, in)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for name, values := range header {
+		req.Header[http.CanonicalHeaderKey(name)] = values
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		s.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return Reply{resp.StatusCode, resp.Header, data}
+}
