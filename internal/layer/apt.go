@@ -65,7 +65,7 @@ func (apt) open(ctx context.Context, b *build, lock []remuda.Locked) (_ *sandbox
 	}()
 	sources := b.maker.sources
 	if len(sources) == 0 {
-		return nil, &remuda.Error{Code: remuda.CodeUnsupported, Message: "packages of apt cannot be installed here", Cause: "this machine has no source of packages that is reached over HTTP", Remedy: "configure apt's sources, or set packages.apt.dir"}
+		return nil, &remuda.Error{Code: remuda.CodeUnsupported, Message: "packages of apt cannot be installed here", Cause: "this machine has no source of packages that is reached over HTTP", Remedy: "configure apt's sources, or set packages_apt_dir"}
 	}
 	status, err := os.ReadFile(statusFile)
 	if errors.Is(err, fs.ErrNotExist) {

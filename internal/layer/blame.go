@@ -70,7 +70,7 @@ func (s *sandbox) explain(doing string) error {
 	name, why := diagnose(tail)
 	if denied := s.session.Denied(); len(denied) > 0 && (name == "" || contains(denied, name)) {
 		return &blame{name: denied[0], cause: &remuda.Error{
-			Code: remuda.CodeForbidden, Message: fmt.Sprintf("package %s is not allowed on this site", denied[0]), Cause: "it is not in the setting packages.allow",
+			Code: remuda.CodeForbidden, Message: fmt.Sprintf("package %s is not allowed on this site", denied[0]), Cause: "it is not in the setting packages_allow",
 			Remedy: "ask the site's administrator to allow it, with all that it needs",
 		}}
 	}
@@ -78,7 +78,7 @@ func (s *sandbox) explain(doing string) error {
 		disk := s.maker.resources().DiskMB
 		return &blame{cause: &remuda.Error{
 			Code: remuda.CodeInvalid, Message: fmt.Sprintf("the packages need more than the %d MiB of disk that a build has", disk), Cause: lastWord(tail),
-			Remedy: "ask for other packages, or raise packages.build_resources",
+			Remedy: "ask for other packages, or raise packages_build_memory_mb or packages_build_disk_mb",
 		}}
 	}
 	e := &remuda.Error{Code: remuda.CodeInvalid, Remedy: "read the build's log, correct the list of packages, and build again"}

@@ -26,6 +26,10 @@ func TestMain(m *testing.M) {
 		fmt.Println("skipped: these tests make sandboxes and need root")
 		return
 	}
+	if dir := os.Getenv(serverDir); dir != "" {
+		server(dir, os.Getenv(serverIndex))
+		return
+	}
 	os.Exit(withEngine(m))
 }
 

@@ -103,9 +103,9 @@ func (s *sandbox) run(ctx context.Context, script string, env map[string]string)
 	case err != nil:
 		return res, err
 	case res.State == remuda.ExecutionTimeout:
-		return res, &remuda.Error{Code: remuda.CodeDeadline, Message: fmt.Sprintf("the build took longer than %s", timeout), Cause: "a step of a build has a time limit", Remedy: "ask for fewer or prebuilt packages, or raise packages.build_timeout"}
+		return res, &remuda.Error{Code: remuda.CodeDeadline, Message: fmt.Sprintf("the build took longer than %s", timeout), Cause: "a step of a build has a time limit", Remedy: "ask for fewer or prebuilt packages, or raise packages_build_timeout"}
 	case res.KilledBy != "" && res.State != remuda.ExecutionSuccess:
-		return res, &remuda.Error{Code: remuda.CodeInvalid, Message: "the build was stopped: " + res.Reason, Cause: "it ran into the limit of " + string(res.KilledBy), Remedy: "ask for other packages, or raise packages.build_resources"}
+		return res, &remuda.Error{Code: remuda.CodeInvalid, Message: "the build was stopped: " + res.Reason, Cause: "it ran into the limit of " + string(res.KilledBy), Remedy: "ask for other packages, or raise packages_build_memory_mb or packages_build_disk_mb"}
 	case res.State == remuda.ExecutionLost:
 		return res, remuda.Errorf(remuda.CodeUnavailable, "the sandbox of the build ended: %s", res.Reason)
 	}

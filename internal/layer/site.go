@@ -17,7 +17,7 @@ import (
 
 // checkSettings refuses settings that cannot work, before anything is built.
 func checkSettings(s Settings) error {
-	for field, address := range map[string]string{"packages.pip.index_url": s.PipIndexURL, "packages.npm.registry_url": s.NpmRegistryURL} {
+	for field, address := range map[string]string{"packages_pip_index_url": s.PipIndexURL, "packages_npm_registry_url": s.NpmRegistryURL} {
 		if address == "" {
 			continue
 		}
@@ -27,7 +27,7 @@ func checkSettings(s Settings) error {
 	}
 	if s.WheelDir != "" {
 		if st, err := os.Stat(s.WheelDir); err != nil || !st.IsDir() || !filepath.IsAbs(s.WheelDir) {
-			return remuda.Invalid(remuda.FieldError{Field: "packages.wheel_dir", Message: fmt.Sprintf("%q is no directory given by an absolute path", s.WheelDir)})
+			return remuda.Invalid(remuda.FieldError{Field: "packages_wheel_dir", Message: fmt.Sprintf("%q is no directory given by an absolute path", s.WheelDir)})
 		}
 	}
 	_, err := index.New(index.Options{Allow: s.Allow})
@@ -55,10 +55,10 @@ func (m *Maker) gateway(ctx context.Context) (*index.Gateway, error) {
 	s := m.opts.Settings
 	opts := index.Options{Allow: s.Allow, WheelDir: s.WheelDir, Internal: s.InternalHosts}
 	var err error
-	if opts.Pip, err = m.siteIndex(ctx, "packages.pip.index_url", s.PipIndexURL, pipDefault); err != nil {
+	if opts.Pip, err = m.siteIndex(ctx, "packages_pip_index_url", s.PipIndexURL, pipDefault); err != nil {
 		return nil, err
 	}
-	if opts.Npm, err = m.siteIndex(ctx, "packages.npm.registry_url", s.NpmRegistryURL, npmDefault); err != nil {
+	if opts.Npm, err = m.siteIndex(ctx, "packages_npm_registry_url", s.NpmRegistryURL, npmDefault); err != nil {
 		return nil, err
 	}
 	if m.sources, err = readSources(s.AptDir); err != nil {

@@ -27,10 +27,10 @@ func newAllowList(entries []string) (allowList, error) {
 		switch m := remuda.PackageManager(manager); m {
 		case "", remuda.ManagerPip, remuda.ManagerNpm, remuda.ManagerApt:
 		default:
-			return nil, remuda.Invalid(remuda.FieldError{Field: "packages.allow", Message: fmt.Sprintf("%q begins with the unknown manager %q; known are pip, npm and apt", entry, manager)})
+			return nil, remuda.Invalid(remuda.FieldError{Field: "packages_allow", Message: fmt.Sprintf("%q begins with the unknown manager %q; known are pip, npm and apt", entry, manager)})
 		}
 		if _, err := path.Match(pattern, "x"); err != nil || pattern == "" {
-			return nil, remuda.Invalid(remuda.FieldError{Field: "packages.allow", Message: fmt.Sprintf("%q is no name and no pattern such as \"numpy*\"", entry)})
+			return nil, remuda.Invalid(remuda.FieldError{Field: "packages_allow", Message: fmt.Sprintf("%q is no name and no pattern such as \"numpy*\"", entry)})
 		}
 		list = append(list, allowed{remuda.PackageManager(manager), pattern})
 	}

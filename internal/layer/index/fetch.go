@@ -68,7 +68,7 @@ func dialer(internal map[string]bool) func(context.Context, string, string) (net
 		if !internal[strings.ToLower(address)] && !internal[strings.ToLower(host)] {
 			d.Control = func(_, resolved string, _ syscall.RawConn) error {
 				if at, err := netip.ParseAddrPort(resolved); err != nil || !public(at.Addr()) {
-					return fmt.Errorf("the index leads to %s, which is in the server's own network: list it in packages.internal_hosts if that is meant", address)
+					return fmt.Errorf("the index leads to %s, which is in the server's own network: list it in packages_internal_hosts if that is meant", address)
 				}
 				return nil
 			}
@@ -107,7 +107,9 @@ func (g *Gateway) get(ctx context.Context, u *url.URL, accept string) (*http.Res
 	if err := fetchable(u); err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil) //nolint:gosec // dialer decides where an index may lead
+	plain := *u
+	plain.User = nil
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, plain.String(), nil) //nolint:gosec // dialer decides where an index may lead
 	if err != nil {
 		return nil, errors.New("the index names an address that is none")
 	}
@@ -115,6 +117,10 @@ func (g *Gateway) get(ctx context.Context, u *url.URL, accept string) (*http.Res
 		req.Header.Set("Accept", accept)
 	}
 	req.Header.Set("User-Agent", "remuda")
+	if u.User != nil { // as a header, it goes along to the same host and to no other
+		password, _ := u.User.Password()
+		req.SetBasicAuth(u.User.Username(), password)
+	}
 	resp, err := g.client.Do(req) //nolint:gosec // see above
 	if err != nil {
 		if inner, ok := errors.AsType[*url.Error](err); ok {

@@ -26,7 +26,9 @@ type Options struct {
 
 // Limits of what a session passes on.
 const (
-	maxPage    = 64 << 20 // of an index page or packument
+	maxPage    = 32 << 20 // of an index page or packument
+	maxPages   = 4        // that are read at the same time, by all sessions
+	maxFiles   = 300_000  // that the pages of a session have named
 	maxFile    = 4 << 30
 	maxSession = 16 << 30
 	maxLinks   = 100_000 // files on a page
@@ -37,6 +39,7 @@ type Gateway struct {
 	opts   Options
 	allow  allowList
 	client *http.Client
+	room   chan struct{} // one for each page that may be read now
 }
 
 // New prepares a gateway. It connects to nothing.
@@ -50,7 +53,7 @@ func New(opts Options) (*Gateway, error) {
 			return nil, remuda.Invalid(remuda.FieldError{Field: "packages", Message: fmt.Sprintf("%s is no address of an index: it has to begin with http:// or https://", u.Redacted())})
 		}
 	}
-	return &Gateway{opts: opts, allow: allow, client: newClient(opts)}, nil
+	return &Gateway{opts: opts, allow: allow, client: newClient(opts), room: make(chan struct{}, maxPages)}, nil
 }
 
 // Served is a file that a session has passed on.
@@ -128,15 +131,34 @@ func (s *Session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p := r.URL.EscapedPath()
 	switch {
 	case strings.HasPrefix(p, PipPath):
-		s.pipPage(w, r, strings.Trim(strings.TrimPrefix(p, PipPath), "/"))
+		s.onePage(w, r, strings.Trim(strings.TrimPrefix(p, PipPath), "/"), s.pipPage)
 	case strings.HasPrefix(p, pipFiles), strings.HasPrefix(p, npmFiles):
 		s.serveFile(w, r, p)
 	case strings.HasPrefix(p, AptPath):
 		s.apt(w, r, strings.TrimPrefix(p, AptPath))
 	case strings.HasPrefix(p, NpmPath):
-		s.npmPage(w, r, strings.TrimPrefix(p, NpmPath))
+		s.onePage(w, r, strings.TrimPrefix(p, NpmPath), s.npmPage)
 	default:
 		http.NotFound(w, r)
+	}
+}
+
+// onePage answers with a page when it is its turn: pages are held in memory whole,
+// and a build can ask for many at once.
+func (s *Session) onePage(w http.ResponseWriter, r *http.Request, name string, answer func(http.ResponseWriter, *http.Request, string)) {
+	s.mu.Lock()
+	full := len(s.files) >= maxFiles
+	s.mu.Unlock()
+	if full {
+		s.say("the build has looked at more packages than it may")
+		http.Error(w, "too many packages", http.StatusForbidden)
+		return
+	}
+	select {
+	case s.gateway.room <- struct{}{}:
+		defer func() { <-s.gateway.room }()
+		answer(w, r, name)
+	case <-r.Context().Done():
 	}
 }
 
@@ -185,5 +207,5 @@ func (s *Session) deny(name string) {
 		s.denied = append(s.denied, name)
 	}
 	s.mu.Unlock()
-	s.say("package %s is not on this site's list of allowed packages (setting packages.allow)", name)
+	s.say("package %s is not on this site's list of allowed packages (setting packages_allow)", name)
 }

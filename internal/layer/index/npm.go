@@ -27,7 +27,7 @@ func (s *Session) npmPage(w http.ResponseWriter, r *http.Request, raw string) {
 		return
 	}
 	if s.gateway.opts.Npm == nil {
-		s.say("there is no npm registry (setting packages.npm.registry_url)")
+		s.say("there is no npm registry (setting packages_npm_registry_url)")
 		http.NotFound(w, r)
 		return
 	}

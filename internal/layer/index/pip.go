@@ -58,7 +58,7 @@ func (g *Gateway) pipEntries(r *http.Request, name string) ([]entry, error) {
 		return nil, err
 	}
 	base := *resp.Request.URL // after redirects
-	if base.User == nil && base.Host == at.Host {
+	if base.Host == at.Host && base.Scheme == at.Scheme {
 		base.User = at.User
 	}
 	return parseSimple(body, resp.Header.Get("Content-Type"), &base)

@@ -43,7 +43,7 @@ func NewNpm(t testing.TB) *Npm {
 	return n
 }
 
-// URL is what packages.npm.registry_url has to be.
+// URL is what packages_npm_registry_url has to be.
 func (n *Npm) URL() string { return n.server.URL + "/" }
 
 // Asked is how many requests came.

@@ -49,7 +49,7 @@ func NewPython(t testing.TB) *Python {
 	return p
 }
 
-// URL is what packages.pip.index_url has to be.
+// URL is what packages_pip_index_url has to be.
 func (p *Python) URL() string { return p.server.URL + "/simple/" }
 
 // Asked is how many requests came.
