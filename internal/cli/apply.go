@@ -50,7 +50,8 @@ func (c *command) applyCommand() *cobra.Command {
 	f := &applyFlags{}
 	cmd := &cobra.Command{
 		Use: "apply -f FILE", Short: "Make runtimes what files say, and change nothing where they are so already", Args: cobra.NoArgs,
-		Long: "Make runtimes what files say: create those that are not there, change those that are otherwise, leave the rest.\n" +
+		Long: "Make runtimes what files say: create those that are not there, change those that are otherwise, build\n" +
+			"those again whose build failed, leave the rest.\n" +
 			"A field that a file does not have gets its default, also if it had another value before. All files are read and\n" +
 			"checked before anything is changed; then each runtime is applied by itself, and one that the server refuses does\n" +
 			"not keep the others from being applied (exit status 1). Builds of packages are waited for. See docs/declarative.md.",
@@ -205,6 +206,8 @@ func (s step) do(ctx context.Context, r *remote, a *applied) error {
 		if req, err = s.update(); err == nil {
 			rt, err = r.UpdateRuntime(ctx, s.present.Id, req)
 		}
+	case verbRebuild:
+		rt, err = r.RebuildRuntime(ctx, s.present.Id, false)
 	case verbDelete:
 		a.runtime = nil
 		err = r.DeleteRuntime(ctx, s.present.Id)
@@ -243,7 +246,7 @@ func (c *command) printApplied(a applied) error {
 	if c.output == outputJSON {
 		return nil // all in one, at the end
 	}
-	if a.err != nil {
+	if a.failed() {
 		_, _ = fmt.Fprintf(c.Stderr, "runtime/%s failed\n", printable(a.Name))
 		writeProblem(c.Stderr, *a.Error)
 		return nil
@@ -258,11 +261,11 @@ func (c *command) printApplied(a applied) error {
 }
 
 func (a applied) said() string {
-	would := map[verb]string{verbCreate: "would be created", verbChange: "would be changed", verbKeep: "is unchanged", verbDelete: "would be deleted"}
+	would := map[verb]string{verbCreate: "would be created", verbChange: "would be changed", verbKeep: "is unchanged", verbRebuild: "would be built again", verbDelete: "would be deleted"}
 	switch {
 	case a.DryRun:
 		return would[a.Result] + " (dry run)"
-	case a.Result == verbCreate || a.Result == verbChange:
+	case a.Result == verbCreate || a.Result == verbChange || a.Result == verbRebuild:
 		return fmt.Sprintf("%s (generation %d)", a.Result, a.Generation)
 	default:
 		return string(a.Result)

@@ -60,7 +60,7 @@ func (c *command) runtimeBuilds() *cobra.Command {
 						took = short(b.EndedAt.Sub(b.StartedAt))
 					}
 					t.add(strconv.Itoa(b.Generation), string(b.Status), b.Version, packagesOf(b.Packages), ago(time.Now(), b.StartedAt), took,
-						layer[:min(12, len(layer))], orDash(firstLine(deref(b.Reason))))
+						layer[:min(12, len(layer))], orDash(brief(deref(b.Reason))))
 				}
 				return t.write(w)
 			})

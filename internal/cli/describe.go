@@ -87,7 +87,7 @@ func (d described) write(w io.Writer) error {
 			if asked == "" {
 				asked = "latest"
 			}
-			t.add(p.Name, asked, string(p.Manager), string(p.Status), orDash(deref(p.Resolved)), orDash(firstLine(deref(p.Message))))
+			t.add(p.Name, asked, string(p.Manager), string(p.Status), orDash(deref(p.Resolved)), orDash(brief(deref(p.Message))))
 		}
 		if _, err := fmt.Fprintln(w); err != nil {
 			return err

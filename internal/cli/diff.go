@@ -73,6 +73,7 @@ func (c *command) diff(ctx context.Context, f fileFlags, prune bool) error {
 func writeDifference(w io.Writer, a applied) error {
 	what := map[verb]string{
 		verbCreate: "is not there", verbChange: fmt.Sprintf("differs from generation %d", a.Generation), verbDelete: "is declared no more",
+		verbRebuild: "could not be built, and would be built again",
 	}[a.Result]
 	if a.Place != "" {
 		what += " (" + a.Place + ")"

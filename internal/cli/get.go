@@ -97,7 +97,7 @@ func (c *command) printRuntimes(items []api.Runtime, export bool) error {
 				name += " (built in)"
 			}
 			t.add(name, string(rt.Status), languageOf(rt), strconv.Itoa(rt.Generation), servingOf(rt), packagesOf(rt.Packages),
-				fmt.Sprintf("%d of %d-%d", rt.Instances.Ready, rt.Pool.MinCached, rt.Pool.MaxCached), ago(time.Now(), rt.UpdatedAt), orDash(firstLine(deref(rt.Reason))))
+				fmt.Sprintf("%d of %d-%d", rt.Instances.Ready, rt.Pool.MinCached, rt.Pool.MaxCached), ago(time.Now(), rt.UpdatedAt), orDash(brief(deref(rt.Reason))))
 		}
 		return t.write(w)
 	})

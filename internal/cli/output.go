@@ -141,6 +141,19 @@ func short(d time.Duration) string {
 	}
 }
 
+// brief is the beginning of a text's first line, for a table's last column.
+func brief(s string) string {
+	const most = 80
+	line, more, _ := strings.Cut(s, "\n")
+	if runes := []rune(line); len(runes) > most {
+		return string(runes[:most]) + "..."
+	}
+	if more != "" {
+		return line + "..."
+	}
+	return line
+}
+
 func orDash(s string) string {
 	if s == "" {
 		return "-"

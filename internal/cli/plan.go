@@ -32,7 +32,9 @@ const (
 	verbCreate verb = "created"
 	verbChange verb = "changed"
 	verbKeep   verb = "unchanged"
-	verbDelete verb = "deleted"
+	// verbRebuild is for what is as it is declared, but could not be built.
+	verbRebuild verb = "rebuilt"
+	verbDelete  verb = "deleted"
 )
 
 // step is what apply would do about one runtime.
@@ -80,8 +82,13 @@ func stepFor(d *declaration, set string, rt *api.Runtime) step {
 	s.changes = compare("", was, s.fields)
 	if rt == nil {
 		s.changes = written(s.changes)
-	} else if len(s.changes) > 0 {
+		return s
+	}
+	switch {
+	case len(s.changes) > 0:
 		s.verb = verbChange
+	case remuda.RuntimeStatus(rt.Status) == remuda.RuntimeError:
+		s.verb = verbRebuild
 	}
 	return s
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	_ "modernc.org/sqlite"
 
+	"github.com/remuda-run/remuda/internal/layer/indextest"
 	"github.com/remuda-run/remuda/test/harness"
 )
 
@@ -25,7 +26,7 @@ print(named[0]["id"])
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	s := harness.Start(t)
+	s := harness.Start(t, "--config", packageIndex(t))
 	bin := t.TempDir()
 	program, err := filepath.Abs(harness.Program(t))
 	if err != nil {
@@ -56,6 +57,24 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"local": local, "status": status, "copydb": copydb},
 	})
+}
+
+// packageIndex serves a package index with script-alpha and script-beta, which needs
+// the former, and returns a file of settings that names it.
+func packageIndex(t *testing.T) string {
+	t.Helper()
+	index := indextest.NewPython(t)
+	index.Wheel(t, indextest.Project{Name: "script-alpha", Version: "1.0", Files: map[string]string{"script_alpha.py": "word = 'from alpha'\n"}})
+	index.Wheel(t, indextest.Project{Name: "script-alpha", Version: "1.1", Files: map[string]string{"script_alpha.py": "word = 'from newer alpha'\n"}})
+	index.Wheel(t, indextest.Project{
+		Name: "script-beta", Version: "2.0", Requires: []string{"script-alpha"},
+		Files: map[string]string{"script_beta.py": "from script_alpha import word\n"},
+	})
+	settings := filepath.Join(t.TempDir(), "remuda.yaml")
+	if err := os.WriteFile(settings, []byte("packages_pip_index_url: "+index.URL()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return settings
 }
 
 // local runs the program without a server configured.
