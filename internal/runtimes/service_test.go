@@ -62,7 +62,9 @@ func buildWith(t *testing.T, path string, set runtimes.Settings) *house {
 	p := pool.New(eng, log, nil, pool.Settings{})
 	ctx, stop := context.WithCancel(context.Background())
 	var run sync.WaitGroup
+	service := runtimes.New(st, eng, p, log, set)
 	run.Go(func() { _ = p.Run(ctx) })
+	run.Go(func() { _ = service.Run(ctx) })
 	t.Cleanup(func() {
 		stop()
 		run.Wait()
@@ -70,7 +72,7 @@ func buildWith(t *testing.T, path string, set runtimes.Settings) *house {
 			t.Error(err)
 		}
 	})
-	h := &house{Service: runtimes.New(st, eng, p, log, set), store: st, pool: p, eng: eng, path: path}
+	h := &house{Service: service, store: st, pool: p, eng: eng, path: path}
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
