@@ -85,7 +85,18 @@ unset "${!REMUDA_@}"
 "$bin" doctor -o json >"$work/doctor.json" || { "$bin" doctor || true; exit 1; }
 line "$(python3 -c 'import json, sys; f = json.load(open(sys.argv[1])); print(len(f), "checks of this machine, each by trying: all fine")' "$work/doctor.json")"
 cp /proc/self/mountinfo "$work/mounts.before"
-"$bin" serve --data "$data" --listen 127.0.0.1:0 --log-format json >"$work/events" 2>"$work/log" &
+# A wheel of our own, so that no index is needed.
+mkdir "$work/wheels"
+python3 - "$work/wheels" <<'PY'
+import sys, zipfile
+with zipfile.ZipFile(sys.argv[1] + "/remuda_demo_saddle-1.2-py3-none-any.whl", "w") as z:
+    z.writestr("saddle.py", "def fit(n):\n    return 2 * n\n")
+    info = "remuda_demo_saddle-1.2.dist-info/"
+    z.writestr(info + "METADATA", "Metadata-Version: 2.1\nName: remuda-demo-saddle\nVersion: 1.2\n")
+    z.writestr(info + "WHEEL", "Wheel-Version: 1.0\nGenerator: demo\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    z.writestr(info + "RECORD", "saddle.py,,\n" + "".join(info + name + ",,\n" for name in ("METADATA", "WHEEL", "RECORD")))
+PY
+"$bin" serve --data "$data" --packages-wheel-dir "$work/wheels" --listen 127.0.0.1:0 --log-format json >"$work/events" 2>"$work/log" &
 server=$!
 for _ in $(seq 300); do
 	grep -q '"listening"' "$work/events" && break
@@ -156,6 +167,38 @@ printf 'oats hay oats\nhay oats\n' | "$bin" run -r demo-sh examples/count.sh | s
 status=0
 "$bin" run -r demo-sh -c 'exit 7' </dev/null || status=$?
 expect "exit status of the script" "$status" 7
+
+say "packages: pip installs a wheel in a sandbox of its own, and the runtime has it, read-only"
+"$bin" apply -f - <<'YAML' | sed 's/^/   /'
+runtimes:
+  - name: demo-packages
+    language: python
+    packages: [{name: remuda-demo-saddle, version: "1.2"}]
+YAML
+"$bin" wait demo-packages --for ready --timeout 2m >/dev/null || bad "the build: $("$bin" describe demo-packages)"
+post '/v1/executions?wait=30s' '{"runtime": "demo-packages", "script": "import saddle\nsaddle.fit(42)"}' >"$work/ex.json"
+look
+expect "the package says" "$(field state <"$work/ex.json") $(field value.json <"$work/ex.json")" "success 84"
+
+say "the same runtimes, as a client of MicroStrategy or Strategy sees them"
+door=$REMUDA_URL/MicroStrategyLibrary/api
+session=$(curl --silent --show-error --dump-header - --output /dev/null --data "username=admin&password=$password&loginMode=1" "$door/auth/login" |
+	tr -d '\r' | sed -n 's/^[Xx]-[Mm][Ss][Tt][Rr]-[Aa]uth[Tt]oken: //p')
+strategy() {
+	local method=$1 path=$2
+	shift 2
+	curl --silent --show-error --request "$method" --header "X-MSTR-AuthToken: $session" --header 'Content-Type: application/json' "$@" "$door$path"
+}
+expect "it lists demo-packages as" "$(strategy GET /runtimes | python3 -c '
+import json, sys
+print(*[r["status"] for r in json.load(sys.stdin)["runtimes"] if r["name"] == "demo-packages"])')" ready
+id=$(strategy POST /scripts/evaluation --data '{"scriptContent": "'"$(printf 'print("hoof"); return 6 * 7' | base64)"'"}' | field id)
+for _ in $(seq 300); do
+	strategy GET "/scripts/evaluation/$id" >"$work/ex.json"
+	[ "$(field status <"$work/ex.json")" -ge 3 ] && break
+	sleep 0.05
+done
+expect "a script that returns" "status $(field status <"$work/ex.json"), output $(field results.output <"$work/ex.json")" "status 3, output 42"
 
 say "a runspace keeps its state; files go in and out"
 "$bin" runspace create demo-py --name ranch >/dev/null

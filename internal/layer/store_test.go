@@ -226,12 +226,18 @@ func TestWheelDir(t *testing.T) {
 	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "passwd-1.0-py3-none-any.whl")); err != nil {
 		t.Fatal(err)
 	}
-	x := indextest.NewPython(t)
-	h := newHouse(t, layer.Settings{PipIndexURL: x.URL(), WheelDir: dir})
-	r := h.request(remuda.LanguagePython, pkg("local-only", ""))
-	_, l, _ := h.make(r)
-	if out := run(t, remuda.LanguagePython, r.Version, "import local_only; print(local_only.word)", l); out != "offline\n" {
-		t.Errorf("got %q", out)
+	const nobody = "http://127.0.0.1:9/simple" // an index that does not answer
+	var h *house
+	for _, index := range []string{nobody, indextest.NewPython(t).URL()} {
+		h = newHouse(t, layer.Settings{PipIndexURL: index, WheelDir: dir})
+		r := h.request(remuda.LanguagePython, pkg("local-only", ""))
+		_, l, p := h.make(r)
+		if out := run(t, remuda.LanguagePython, r.Version, "import local_only; print(local_only.word)", l); out != "offline\n" {
+			t.Errorf("got %q", out)
+		}
+		if told := strings.Contains(p.log.String(), "only the wheel directory"); told != (index == nobody) {
+			t.Errorf("the log tells that the index was not asked: %v\n%s", told, p.log.String())
+		}
 	}
 	if p, err := h.fails(h.request(remuda.LanguagePython, pkg("passwd", ""))); !strings.Contains(p.log.String(), "cannot be had") {
 		t.Errorf("got %v\n%s", err, p)

@@ -27,13 +27,17 @@ func (s *Session) pipPage(w http.ResponseWriter, r *http.Request, raw string) {
 	if !s.permitted(w, "pip", name) {
 		return
 	}
-	entries, err := s.gateway.pipEntries(r, name)
-	if err != nil && !errors.Is(err, errAbsent) {
+	local, err := wheelsOf(s.gateway.opts.WheelDir, name)
+	if err != nil {
 		s.fail(w, name, err)
 		return
 	}
-	local, err := wheelsOf(s.gateway.opts.WheelDir, name)
-	if err != nil {
+	entries, err := s.gateway.pipEntries(r, name)
+	switch {
+	case err == nil || errors.Is(err, errAbsent):
+	case len(local) > 0: // a site without a way to the index has the directory for this
+		s.say("the index was not asked for %s, only the wheel directory: %v", name, err)
+	default:
 		s.fail(w, name, err)
 		return
 	}
