@@ -1,0 +1,204 @@
+package strategy_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/remuda-run/remuda/internal/compat/compattest"
+	"github.com/remuda-run/remuda/internal/layer/indextest"
+	"github.com/remuda-run/remuda/test/harness"
+)
+
+// real is a session at the door of a real server.
+type real struct {
+	t      *testing.T
+	server *harness.Server
+	http   *http.Client
+	header http.Header
+}
+
+// startReal starts a server with real sandboxes and a package index that has what
+// the documented example asks for, and logs in as an administrator.
+func startReal(t *testing.T, settings ...string) *real {
+	t.Helper()
+	index := indextest.NewPython(t)
+	index.Wheel(t, indextest.Project{Name: "mstrio-py", Version: "11.5.0", Files: map[string]string{"mstrio/__init__.py": "__version__ = '11.5.0'\n"}})
+	settings = append(settings, "packages_pip_index_url: "+index.URL())
+	file := filepath.Join(t.TempDir(), "remuda.yaml")
+	if err := os.WriteFile(file, []byte(strings.Join(settings, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := harness.Start(t, "--config", file)
+	for name, role := range map[string]string{"ada": "administrator", "mona": "monitor", "opal": "operator"} {
+		s.Call("POST", "/v1/users", harness.JSON{"name": name, "password": compattest.Password}, nil)
+		s.Call("PUT", "/v1/organizations/default/members/"+name, harness.JSON{"role": role}, nil)
+	}
+	r := &real{t: t, server: s, http: mustSpec(t).Client(t)}
+	return r.as("ada")
+}
+
+// as is the same server with a session of another user.
+func (r *real) as(user string) *real {
+	r.t.Helper()
+	other := *r
+	other.header = nil
+	reply := other.send(http.MethodPost, "/api/auth/login", `{"username":"`+user+`","password":"`+compattest.Password+`"}`)
+	other.want(reply, http.StatusNoContent, "")
+	other.header = http.Header{"X-MSTR-AuthToken": {reply.Header.Get("X-MSTR-AuthToken")}}
+	return &other
+}
+
+// in is a view for a subtest.
+func (r *real) in(t *testing.T) *real {
+	t.Helper()
+	view := *r
+	view.t, view.http = t, mustSpec(t).Client(t)
+	return &view
+}
+
+func (r *real) with(name, value string) *real {
+	view := *r
+	view.header = r.header.Clone()
+	if view.header == nil {
+		view.header = http.Header{}
+	}
+	view.header[name] = []string{value}
+	return &view
+}
+
+func (r *real) send(method, path, body string) compattest.Reply {
+	r.t.Helper()
+	var in io.Reader
+	if body != "" {
+		in = strings.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(r.t.Context(), method, r.server.Base+prefix+path, in)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for name, values := range r.header {
+		req.Header[http.CanonicalHeaderKey(name)] = values
+	}
+	resp, err := r.http.Do(req)
+	if err != nil {
+		r.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		r.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return compattest.Reply{Status: resp.StatusCode, Header: resp.Header, Body: data}
+}
+
+// want fails the test unless a reply has the status and, if one is given, the
+// vendor's code.
+func (r *real) want(reply compattest.Reply, status int, code string) vendorError {
+	r.t.Helper()
+	if reply.Status != status {
+		r.t.Fatalf("answers %d, want %d\n%s", reply.Status, status, reply.Body)
+	}
+	if status < http.StatusBadRequest {
+		if status == http.StatusNoContent && len(reply.Body) > 0 {
+			r.t.Errorf("204 with a body: %q", reply.Body)
+		}
+		return vendorError{}
+	}
+	e, err := errorOf(reply)
+	if err != nil || code != "" && e.Code != code {
+		r.t.Fatalf("answers %s (%v), want %s", reply.Body, err, code)
+	}
+	return e
+}
+
+type object = map[string]any
+
+func (r *real) get(path string) object {
+	r.t.Helper()
+	reply := r.send(http.MethodGet, path, "")
+	r.want(reply, http.StatusOK, "")
+	return decoded[object](r.t, reply.Body)
+}
+
+func decoded[T any](t *testing.T, data []byte) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal(data, &v); err != nil {
+		t.Fatalf("%v\n%s", err, data)
+	}
+	return v
+}
+
+// create posts and returns the id.
+func (r *real) create(path, body string, status int) string {
+	r.t.Helper()
+	reply := r.send(http.MethodPost, path, body)
+	r.want(reply, status, "")
+	id := decoded[struct{ ID string }](r.t, reply.Body).ID
+	if len(id) != 32 {
+		r.t.Fatalf("POST %s: the id is %q", path, id)
+	}
+	return id
+}
+
+// evaluation is the answer about one.
+type evaluation struct {
+	Status  int
+	Message string
+	Results struct {
+		Output         *string
+		Stdout, Stderr string
+	}
+}
+
+func (r *real) evaluation(id string) evaluation {
+	r.t.Helper()
+	reply := r.send(http.MethodGet, "/api/scripts/evaluation/"+id, "")
+	r.want(reply, http.StatusOK, "")
+	return decoded[evaluation](r.t, reply.Body)
+}
+
+// finish polls an evaluation to its end.
+func (r *real) finish(id string) evaluation {
+	r.t.Helper()
+	for clock := compattest.Deadline(); clock.Left(); {
+		if e := r.evaluation(id); e.Status >= 3 {
+			return e
+		}
+	}
+	r.t.Fatalf("evaluation %s does not end", id)
+	return evaluation{}
+}
+
+// evaluate runs a source to its end.
+func (r *real) evaluate(source, more string) evaluation {
+	r.t.Helper()
+	return r.finish(r.create("/api/scripts/evaluation", `{"scriptContent":"`+encoded(source)+`"`+more+`}`, http.StatusAccepted))
+}
+
+func (e evaluation) output() string {
+	if e.Results.Output == nil {
+		return ""
+	}
+	return *e.Results.Output
+}
+
+// ready waits until no build of a runtime goes on.
+func (r *real) ready(id string) object {
+	r.t.Helper()
+	for clock := compattest.Deadline(); clock.Left(); {
+		if rt := r.get("/api/runtimes/" + id); rt["status"] != "busy" {
+			return rt
+		}
+	}
+	r.t.Fatalf("runtime %s does not become ready", id)
+	return nil
+}
