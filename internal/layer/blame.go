@@ -13,6 +13,7 @@ import (
 type blame struct {
 	name  string // "" when nobody says which
 	cause *remuda.Error
+	wrong bool // a file was not the one that was promised
 }
 
 // Error implements error.

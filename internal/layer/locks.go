@@ -34,8 +34,14 @@ func (m *Maker) lockKey(r Request, packages []asked) string {
 	slices.SortFunc(list, func(a, b one) int {
 		return slices.Compare([]string{a.Manager, a.Name, a.Version}, []string{b.Manager, b.Name, b.Version})
 	})
+	present := ""
+	if slices.ContainsFunc(packages, func(p asked) bool { return p.Manager == remuda.ManagerApt }) {
+		if st, err := os.Stat(statusFile); err == nil { // what is missing depends on what is there
+			present = st.ModTime().UTC().String()
+		}
+	}
 	s := m.opts.Settings
-	content, err := json.Marshal([]any{lockFormat, r.Language, r.Version, r.Environment, list, s.PipIndexURL, s.NpmRegistryURL, s.AptDir, s.Allow, s.WheelDir})
+	content, err := json.Marshal([]any{lockFormat, r.Language, r.Version, r.Environment, list, present, s.PipIndexURL, s.NpmRegistryURL, s.AptDir, s.Allow, s.WheelDir})
 	if err != nil {
 		panic(err) // strings and lists of them
 	}
@@ -75,6 +81,21 @@ func (s *store) keepLock(org remuda.OrganizationID, key string, lock remuda.Lock
 		return errors.Join(keepError(err), os.RemoveAll(tmp))
 	}
 	return nil
+}
+
+// forgetLock removes the locks that name a layer.
+func (s *store) forgetLock(org remuda.OrganizationID, id remuda.LayerID) {
+	files, err := filepath.Glob(filepath.Join(s.dir, string(org), locksName, "*.json"))
+	if err != nil {
+		return // the pattern has none of Glob's signs but ours, or there is nothing to find
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		var k kept
+		if err == nil && json.Unmarshal(content, &k) == nil && ID(k.Lock) == id {
+			_ = os.Remove(file) // or it is used until it is too old
+		}
+	}
 }
 
 func (s *store) lockFile(org remuda.OrganizationID, key string) string {

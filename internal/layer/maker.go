@@ -199,6 +199,11 @@ func (m *Maker) Install(ctx context.Context, org remuda.OrganizationID, lock rem
 		}
 		take := func(ctx context.Context, s *sandbox) error { return m.take(ctx, s, d) }
 		if err := driver.install(ctx, b, mine, take); err != nil {
+			// The index may not have it any more: the next one asks. A file that was
+			// replaced is another matter: nobody shall get that unasked.
+			if blamed, is := errors.AsType[*blame](err); is && !blamed.wrong {
+				m.store.forgetLock(org, id)
+			}
 			return engine.Layer{}, m.failed(w, packages, err)
 		}
 	}

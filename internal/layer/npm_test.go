@@ -1,6 +1,8 @@
 package layer_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -97,5 +99,54 @@ func TestNpmOfTheMachine(t *testing.T) {
 	}
 	if out := run(t, remuda.LanguageNode, r.Version, "console.log(require('is-odd')(3), (await import('is-odd')).default(4))", l); out != "true false\n" {
 		t.Errorf("got %q", out)
+	}
+}
+
+// TestHostileInstall has an npm package whose install script leaves things in the
+// tree that no layer may have, or takes what there is.
+func TestHostileInstall(t *testing.T) {
+	t.Parallel()
+	mark := "remuda-stays-" + remuda.NewID("x")
+	for name, c := range map[string]struct {
+		script string // of Node.js
+		want   string // in the error, "" is none
+	}{
+		"link out":      {"fs.symlinkSync('/etc/passwd', 'out')", "leads out of the tree"},
+		"link above":    {"fs.symlinkSync('../../../../x', 'out')", "leads out of the tree"},
+		"pipe":          {"cp.execSync('mkfifo pipe')", "only files"},
+		"sparse":        {"fs.truncateSync(fs.openSync('big', 'w') && 'big', 2**40)", ""},
+		"another place": {"fs.mkdirSync('/workspace/tree/etc'); fs.writeFileSync('/workspace/tree/etc/passwd', 'x')", "no place in a layer"},
+		"stays":         {"cp.spawn('bash', ['-c', 'exec -a " + mark + " sleep 1000'], {detached: true, stdio: 'ignore'}).unref(); fs.writeFileSync('ran', '')", "-"},
+		"privileges":    {"fs.writeFileSync('index.js', 'module.exports = 1'); fs.chmodSync('index.js', 0o6777); cp.execSync('chmod 000 .')", "-"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := indextest.NewNpm(t)
+			n.Publish(t, map[string]string{
+				"package.json": `{"name":"hostile","version":"1.0.0","scripts":{"postinstall":"node made.js"}}`, "index.js": "module.exports = 0;",
+				"made.js": "const fs = require('fs'), cp = require('child_process');\n" + c.script + ";\nconsole.log('ran');",
+			})
+			h := newHouse(t, layer.Settings{NpmRegistryURL: n.URL()})
+			r := h.request(remuda.LanguageNode, pkg("hostile", ""))
+			if c.want != "-" {
+				p, err := h.fails(r)
+				if !strings.Contains(err.Error(), c.want) {
+					t.Errorf("got %v\n%s", err, p)
+				}
+				empty(t, h)
+				return
+			}
+			_, l, _ := h.make(r)
+			st, err := os.Stat(filepath.Join(l.Path, "node/node_modules/hostile/index.js"))
+			if err != nil || st.Mode()&^0o755 != 0 {
+				t.Errorf("it is %v, %v", st, err)
+			}
+			if _, err := os.Stat(filepath.Join(l.Path, "node/node_modules/hostile/ran")); name == "stays" && err != nil {
+				t.Errorf("the attempt was not made: %v", err)
+			}
+			if living(mark) {
+				t.Error("a process of the build lives on")
+			}
+		})
 	}
 }

@@ -185,7 +185,7 @@ func (s *sandbox) step(ctx context.Context, installer, debian, script string, en
 	}
 	for _, f := range s.session.Served() {
 		if f.Wrong {
-			return &blame{name: f.Name, cause: &remuda.Error{
+			return &blame{name: f.Name, wrong: true, cause: &remuda.Error{
 				Code: remuda.CodeInvalid, Message: fmt.Sprintf("package %s cannot be installed: its file has another hash than was promised", f.Name),
 				Cause: fmt.Sprintf("the index sent a file of %s %s with %s", f.Name, f.Version, f.Hash), Remedy: "ask who keeps the index; if the package was replaced on purpose, build with a new lock",
 			}}

@@ -307,3 +307,24 @@ func sdistOf(t *testing.T, folder string, files map[string]string) []byte {
 	}
 	return b.Bytes()
 }
+
+// TestGoneFromTheIndex builds from a lock whose file the index does not have any
+// more: the next request asks anew.
+func TestGoneFromTheIndex(t *testing.T) {
+	t.Parallel()
+	x := herd(t)
+	h := newHouse(t, layer.Settings{PipIndexURL: x.URL()})
+	r := h.request(remuda.LanguagePython, pkg("saddle", ""))
+	lock, err := h.Resolve(t.Context(), r, &heard{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Remove("saddle", "saddle-2.1.tar.gz")
+	p := &heard{}
+	if _, err := h.Install(t.Context(), h.org, lock, p); layer.BlamedPackage(err) != "saddle" {
+		t.Errorf("got %v\n%s", err, p)
+	}
+	if again, _, _ := h.make(r); again.Packages[0].Version != "1.0" {
+		t.Errorf("got %+v", again.Packages)
+	}
+}

@@ -114,13 +114,8 @@ func checkSpec(spec engine.Spec) error {
 			Remedy: "remove the runtime's egress, or use isolation \"process\"",
 		}
 	}
-	if len(spec.Layers) > 0 {
-		return &remuda.Error{
-			Code: remuda.CodeUnsupported, Message: "a sandbox of the class gvisor has no packages", Cause: "package layers are mounted for isolation \"process\" only",
-			Remedy: "remove the runtime's packages, or use isolation \"process\"",
-		}
-	}
-	return nil
+	_, err := layerMounts(spec.Layers)
+	return err
 }
 
 // building is a sandbox on its way; what it has so far is removed when it does
@@ -140,7 +135,13 @@ func (e *Engine) build(ctx context.Context, o *site, spec engine.Spec, setup *pr
 			err = errors.Join(err, b.destroy(ctx))
 		}
 	}()
-	if err := writeBundle(b.bundle, bundleOf(o.root, setup.Hostname)); err != nil {
+	layers, err := layerMounts(spec.Layers)
+	if err != nil {
+		return nil, err
+	}
+	bundle := bundleOf(o.root, setup.Hostname)
+	bundle.Mounts = append(bundle.Mounts, layers...)
+	if err := writeBundle(b.bundle, bundle); err != nil {
 		return nil, err
 	}
 	if b.group, err = o.herd.Create(string(spec.ID)); err != nil {

@@ -44,7 +44,11 @@ func makeRoot(dir *dataDir, from protocol.Root) (*root, error) {
 
 func (r *root) fill(from protocol.Root) error {
 	// The keeper's own mounts and those that every container has need a place.
-	for _, dir := range []string{"/proc", "/sys", "/dev", "/root", "/home", protocol.ContainedDisk, protocol.Workspace, "/tmp", "/var/tmp"} {
+	places := []string{"/proc", "/sys", "/dev", "/root", "/home", protocol.ContainedDisk, protocol.Workspace, "/tmp", "/var/tmp", protocol.NodeModules}
+	for n := range maxLayers {
+		places = append(places, layerPlace(n))
+	}
+	for _, dir := range places {
 		if err := r.mkdir(dir); err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -71,6 +72,14 @@ func (p *Python) Add(project, name string, content []byte) *File {
 	project = index.Canonical("pip", project)
 	p.files[project] = append(p.files[project], f)
 	return f
+}
+
+// Remove takes a file out of the index.
+func (p *Python) Remove(project, name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	project = index.Canonical("pip", project)
+	p.files[project] = slices.DeleteFunc(p.files[project], func(f *File) bool { return f.Name == name })
 }
 
 // Project is what a package is built from.
