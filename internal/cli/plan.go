@@ -269,18 +269,23 @@ func compare(path string, was, shall map[string]any) []change {
 			list = append(list, compareOthers(was, shall)...)
 		case (groupA || a == nil) && (groupB || b == nil) && (groupA || groupB):
 			list = append(list, compare(at, inA, inB)...)
-		case !reflect.DeepEqual(a, b):
+		case !reflect.DeepEqual(a, b) && !(nothing(a) && nothing(b)):
 			list = append(list, change{Field: at, From: a, To: b})
 		}
 	}
 	return list
 }
 
+// nothing reports whether there is no list or an empty one, which mean the same.
+func nothing(v any) bool {
+	items, isList := v.([]any)
+	return v == nil || isList && len(items) == 0
+}
+
 // written leaves out of a new runtime's fields those that are empty.
 func written(list []change) []change {
 	return slices.DeleteFunc(list, func(c change) bool {
-		items, isList := c.To.([]any)
-		return c.To == "" || isList && len(items) == 0
+		return c.To == "" || nothing(c.To)
 	})
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"time"
 
 	"github.com/schollz/progressbar/v3"
 
@@ -45,7 +44,7 @@ func newBar(w io.Writer, packages int) *progressbar.ProgressBar {
 	return progressbar.NewOptions(packages,
 		progressbar.OptionSetWriter(w), progressbar.OptionSetWidth(24), progressbar.OptionShowCount(),
 		progressbar.OptionSetElapsedTime(true), progressbar.OptionSetPredictTime(false), progressbar.OptionClearOnFinish(),
-		progressbar.OptionSetDescription("building"), progressbar.OptionThrottle(50*time.Millisecond),
+		progressbar.OptionSetDescription("building"),
 		progressbar.OptionSetMaxDetailRow(0), progressbar.OptionSetRenderBlankState(true), progressbar.OptionSpinnerType(14))
 }
 

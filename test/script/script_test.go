@@ -60,7 +60,8 @@ func TestScripts(t *testing.T) {
 }
 
 // packageIndex serves a package index with script-alpha and script-beta, which needs
-// the former, and returns a file of settings that names it.
+// the former, and with what the examples want, and returns a file of settings that
+// names it.
 func packageIndex(t *testing.T) string {
 	t.Helper()
 	index := indextest.NewPython(t)
@@ -70,6 +71,9 @@ func packageIndex(t *testing.T) string {
 		Name: "script-beta", Version: "2.0", Requires: []string{"script-alpha"},
 		Files: map[string]string{"script_beta.py": "from script_alpha import word\n"},
 	})
+	for _, name := range []string{"requests", "humanize"} {
+		index.Wheel(t, indextest.Project{Name: name, Version: "1.0", Files: map[string]string{name + ".py": "stands_for = 'the real one'\n"}})
+	}
 	settings := filepath.Join(t.TempDir(), "remuda.yaml")
 	if err := os.WriteFile(settings, []byte("packages_pip_index_url: "+index.URL()+"\n"), 0o600); err != nil {
 		t.Fatal(err)
