@@ -61,6 +61,7 @@ func (m *Maker) gateway(ctx context.Context) (*index.Gateway, error) {
 	if opts.Npm, err = m.siteIndex(ctx, "packages_npm_registry_url", s.NpmRegistryURL, npmDefault); err != nil {
 		return nil, err
 	}
+	known := opts.Pip != nil && opts.Npm != nil
 	if m.sources, err = readSources(s.AptDir); err != nil {
 		return nil, err
 	}
@@ -71,7 +72,9 @@ func (m *Maker) gateway(ctx context.Context) (*index.Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.leading = g
+	if known { // or the next build asks again
+		m.leading = g
+	}
 	return g, nil
 }
 

@@ -308,6 +308,23 @@ func sdistOf(t *testing.T, folder string, files map[string]string) []byte {
 	return b.Bytes()
 }
 
+// TestPth installs a package that is found by a .pth file.
+func TestPth(t *testing.T) {
+	t.Parallel()
+	x := indextest.NewPython(t)
+	x.Add("pathy", "pathy-1.0-py3-none-any.whl", zipOf(t, map[string]string{
+		"pathy.pth": "inner\nimport sys; sys.pathy = 'ran'\n", "inner/deep.py": "word = 'deep'\n",
+		"pathy-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: pathy\nVersion: 1.0\n", "pathy-1.0.dist-info/RECORD": "",
+		"pathy-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+	}))
+	h := newHouse(t, layer.Settings{PipIndexURL: x.URL()})
+	r := h.request(remuda.LanguagePython, pkg("pathy", ""))
+	_, l, _ := h.make(r)
+	if out := run(t, remuda.LanguagePython, r.Version, "import deep, sys; print(deep.word, sys.pathy)", l); out != "deep ran\n" {
+		t.Errorf("got %q", out)
+	}
+}
+
 // TestGoneFromTheIndex builds from a lock whose file the index does not have any
 // more: the next request asks anew.
 func TestGoneFromTheIndex(t *testing.T) {

@@ -265,7 +265,11 @@ def prepare():
         sys.path.append(path)
     extra = posix.environ.get(b"PYTHONPATH")
     if extra:
-        sys.path[0:0] = [p for p in extra.decode("utf-8", "surrogateescape").split(":") if p]
+        extra = [p for p in extra.decode("utf-8", "surrogateescape").split(":") if p]
+        sys.path[0:0] = extra
+        for path in extra:
+            if path.startswith("/layer/"):
+                path_files(path)
     builtins = sys.modules["builtins"]
     builtins.exit, builtins.quit, builtins.help = Quit("exit"), Quit("quit"), Help()
     main = type(sys)("__main__")
@@ -275,6 +279,17 @@ def prepare():
     for f in (sys.stdout, sys.stderr):
         f.reconfigure(line_buffering=True)
     return main
+
+
+def path_files(folder):
+    """Does what the .pth files of a folder say, which is in sys.path already."""
+    try:
+        names = posix.listdir(folder)
+    except OSError:
+        return
+    if any(name.endswith(".pth") for name in names):
+        import site
+        site.addsitedir(folder)
 
 
 def warm(main):
