@@ -51,11 +51,6 @@ const templateSeen = 2 * time.Second
 // templatesAtOnce bounds them on a node; the one unused for longest goes.
 const templatesAtOnce = 64
 
-// forksAhead is how many forks of a template wait in their cgroups for somebody
-// who waits for an instance: making one is half of what that takes. The first
-// such instance begins the stock.
-const forksAhead = 2
-
 // Room in a template's cgroup beside what its interpreter may have: its keeper
 // holds output for all its instances, and children are born there.
 const (
@@ -156,7 +151,7 @@ func (ts *templates) want(spec engine.Spec, version string, driver guest.Program
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &template{engine: ts.engine, key: spec.Generation, spec: spec, version: version, driver: driver, cancel: cancel, settled: make(chan struct{})}
-	t.stock = newStock(min(forksAhead, ts.engine.stock.size), ts.engine.log, func(ctx context.Context) (*blank, error) { return t.fork(ctx, false) }, func() int { return 0 })
+	t.stock = t.newStock()
 	ts.byKey[t.key] = t
 	ts.running.Go(func() { ts.live(ctx, t) })
 }
@@ -384,45 +379,4 @@ func (t *template) end() {
 		t.idle.Stop()
 		t.blank.conn.Close()
 	}
-}
-
-// fork makes a blank that is forked from the template: it needs only to be told
-// to become an instance. On error nothing is left of it.
-func (t *template) fork(ctx context.Context, background bool) (_ *blank, err error) {
-	e := t.engine
-	b := &blank{name: "fork-" + randomHex(8), forked: true}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, b.destroy(ctx))
-		}
-	}()
-	c, err := dial(ctx, e.dir.run, t.blank.name+".sock")
-	if err != nil {
-		return nil, err
-	}
-	var pidfd, user int
-	if b.conn, pidfd, user, err = keeper.Fork(ctx, c); err != nil {
-		return nil, err
-	}
-	b.owner = t.blank.uids.base() + user
-	if b.proc, err = foreignProcess(pidfd); err != nil {
-		return nil, err
-	}
-	if b.group, err = e.herd.Create(b.name); err != nil {
-		return nil, err
-	}
-	if background {
-		if err := b.group.Yield(true); err != nil {
-			return nil, err
-		}
-	}
-	if err := b.group.Admit(b.proc.pid); err != nil {
-		return nil, err
-	}
-	if !background {
-		if err := b.conn.Prepare(); err != nil {
-			return nil, err
-		}
-	}
-	return b, b.group.Watch()
 }
