@@ -62,8 +62,8 @@ var (
 	begun      = regexp.MustCompile(`(?m)^\s*(?:Collecting|Building wheel for) ([A-Za-z0-9][A-Za-z0-9._-]*)`)
 )
 
-// full is what is printed when the disk of a build is full.
-var full = regexp.MustCompile(`(?i)no space left on device|ENOSPC|disk quota exceeded`)
+// noSpace is what is printed when the disk of a build is full.
+var noSpace = regexp.MustCompile(`(?i)no space left on device|ENOSPC|disk quota exceeded`)
 
 // explain makes an error of an installer that has failed.
 func (s *sandbox) explain(doing string) error {
@@ -75,7 +75,7 @@ func (s *sandbox) explain(doing string) error {
 			Remedy: "ask the site's administrator to allow it, with all that it needs",
 		}}
 	}
-	if name == "" && full.MatchString(tail) {
+	if name == "" && noSpace.MatchString(tail) {
 		disk := s.maker.resources().DiskMB
 		return &blame{cause: &remuda.Error{
 			Code: remuda.CodeInvalid, Message: fmt.Sprintf("the packages need more than the %d MiB of disk that a build has", disk), Cause: lastWord(tail),

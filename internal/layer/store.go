@@ -121,6 +121,22 @@ func (s *store) draft() (*draft, error) {
 	return &draft{dir: dir, root: root, room: maxLayer}, nil
 }
 
+// slack stays free on the data directory's file system: what the server itself
+// writes matters more than packages.
+const slack = 64 << 20
+
+// reserve refuses what would not fit.
+func (d *draft) reserve(bytes int64) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(d.dir, &st); err != nil {
+		return remuda.Internal("looking at the free space of the data directory", err)
+	}
+	if free := int64(st.Bavail) * st.Bsize; free < bytes+slack {
+		return keepError(fmt.Errorf("%d MiB are free and %d are needed: %w", free>>20, (bytes+slack)>>20, unix.ENOSPC))
+	}
+	return nil
+}
+
 // unpack adds a tar. Of programs that several managers bring the first stays.
 func (d *draft) unpack(r io.Reader) error {
 	u := &unpacker{root: d.root, bytes: d.room, skip: func(name string) bool { return strings.HasPrefix(name, "bin/") }}
@@ -166,8 +182,11 @@ func (s *store) keep(org remuda.OrganizationID, id remuda.LayerID, lock remuda.L
 	return engine.Layer{ID: id, Path: filepath.Join(at, treeName)}, nil
 }
 
+// full reports whether an error says that the disk is full.
+func full(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
 func keepError(err error) error {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+	if full(err) {
 		return &remuda.Error{Code: remuda.CodeExhausted, Message: "there is no room for the packages", Cause: "the data directory's file system is full", Remedy: "make room, or give the server a larger data directory", Err: err}
 	}
 	return remuda.Internal("keeping a layer", err)

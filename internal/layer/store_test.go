@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/layer"
 	"github.com/remuda-run/remuda/internal/layer/indextest"
@@ -306,6 +308,44 @@ func sdistOf(t *testing.T, folder string, files map[string]string) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+// TestFullDisk has no room for a layer, before it is begun and in its middle.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	x := indextest.NewPython(t)
+	x.Wheel(t, indextest.Project{Name: "large", Version: "1.0", Files: map[string]string{"large.py": "x = '" + strings.Repeat("y", 3<<20) + "'\n"}})
+	for _, size := range []string{"2m", "66m"} { // less than the slack; enough for the tar, but taken by others meanwhile
+		h := newHouse(t, layer.Settings{PipIndexURL: x.URL()})
+		if err := unix.Mount("tmpfs", h.dir, "tmpfs", 0, "size="+size); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := unix.Unmount(h.dir, 0); err != nil {
+				t.Error(err)
+			}
+		}()
+		h.open(layer.Settings{PipIndexURL: x.URL()})
+		p, err := h.fails(h.request(remuda.LanguagePython, pkg("large", "")))
+		if remuda.CodeOf(err) != remuda.CodeExhausted {
+			t.Errorf("%s: got %v\n%s", size, err, p)
+		}
+		empty(t, h)
+	}
+}
+
+// TestMixed installs by two managers into one layer.
+func TestMixed(t *testing.T) {
+	t.Parallel()
+	x := herd(t)
+	h := aptHouse(t, layer.Settings{PipIndexURL: x.URL()})
+	r := h.request(remuda.LanguagePython, pkg("horse-lib", ""), remuda.Package{Name: "cowsay", Manager: remuda.ManagerApt})
+	lock, _ := h.makeApt(r)
+	l, _ := h.Layer(h.org, layer.ID(lock))
+	out := run(t, remuda.LanguagePython, r.Version, "import horse, subprocess\nprint(horse.name)\nprint(subprocess.getoutput('horse; cowsay moo'))", l)
+	if !strings.HasPrefix(out, "horse on leather 2.1\nhorse on leather 2.1\n") || !strings.Contains(out, "< moo >") {
+		t.Errorf("got %q", out)
+	}
 }
 
 // TestPth installs a package that is found by a .pth file.

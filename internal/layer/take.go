@@ -20,12 +20,17 @@ func (m *Maker) take(ctx context.Context, s *sandbox, d *draft) error {
 	if res.State != remuda.ExecutionSuccess {
 		return s.explain("packing the tree")
 	}
-	_, r, err := s.inst.Files().Read(ctx, "tree.tar", int64(m.resources().DiskMB)<<20)
+	info, r, err := s.inst.Files().Read(ctx, "tree.tar", int64(m.resources().DiskMB)<<20)
 	if err != nil {
 		return broken("the tree cannot be taken", err)
 	}
 	defer func() { _ = r.Close() }()
-	if err := d.unpack(r); err != nil {
+	if err := d.reserve(info.Size); err != nil {
+		return err
+	}
+	if err := d.unpack(r); full(err) {
+		return keepError(err)
+	} else if err != nil {
 		return broken("the tree cannot be taken", fmt.Errorf("unpack: %w", err))
 	}
 	return nil
