@@ -16,7 +16,7 @@ import (
 )
 
 // builds is a house whose server installs packages.
-func builds(t *testing.T, path string, i *installer) *house {
+func builds(t tb, path string, i *installer) *house {
 	t.Helper()
 	h := buildWith(t, path, runtimes.Settings{Layers: i})
 	err := h.store.Write(t.Context(), func(tx *store.Tx) error {
@@ -35,7 +35,7 @@ func database(t *testing.T) string {
 }
 
 // settled waits until no build of a runtime goes on.
-func (h *house) settled(t *testing.T, ref string) remuda.Runtime {
+func (h *house) settled(t tb, ref string) remuda.Runtime {
 	t.Helper()
 	rt, err := h.WaitRuntime(t.Context(), deployer, ref, 2*time.Minute)
 	if err != nil || rt.Build.Status == remuda.RuntimeBusy {
@@ -44,7 +44,7 @@ func (h *house) settled(t *testing.T, ref string) remuda.Runtime {
 	return rt
 }
 
-func (h *house) update(t *testing.T, ref string, patch remuda.RuntimePatch) remuda.Runtime {
+func (h *house) update(t tb, ref string, patch remuda.RuntimePatch) remuda.Runtime {
 	t.Helper()
 	rt, err := h.UpdateRuntime(t.Context(), deployer, ref, patch)
 	if err != nil {

@@ -251,10 +251,11 @@ func (s *Service) serve(rec *record, d remuda.Definition, build remuda.Build, la
 	rec.built, rec.layers = build, layers
 	rec.serves.Definition = d
 	s.refer(rec)
-	s.catalog.put(rec)
 	of := s.within(rec.Organization, d)
 	of.Version = build.Version
-	return s.pool.SetGeneration(build.Key, of, layers...)
+	retired := s.pool.SetGeneration(build.Key, of, layers...)
+	s.catalog.put(rec) // last: whoever reads that it serves finds that it does
+	return retired
 }
 
 // settle waits for what a new generation brings about: what is held loses what the

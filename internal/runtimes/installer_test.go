@@ -40,7 +40,10 @@ func (i *installer) Resolve(ctx context.Context, r layer.Request, p layer.Progre
 	i.resolved++
 	gate, revision := i.gate, i.revision
 	i.mu.Unlock()
-	i.began <- r.Packages[0].Name
+	select {
+	case i.began <- r.Packages[0].Name:
+	default: // nobody counts them
+	}
 	lock := remuda.Lock{Language: r.Language, Version: r.Version, Environment: r.Environment}
 	for _, one := range r.Packages {
 		p.Log(fmt.Appendf(nil, "collecting %s\n", one.Name))
@@ -122,6 +125,13 @@ func (i *installer) goOn() {
 	default:
 		close(i.gate)
 	}
+}
+
+// hold makes slow builds wait again.
+func (i *installer) hold() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.gate = make(chan struct{})
 }
 
 func (i *installer) count() (layers, resolved, canceled int) {

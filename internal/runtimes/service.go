@@ -160,7 +160,8 @@ func (s *Service) shown(rec *record) remuda.Runtime {
 	rt := clone(rec.Runtime)
 	rt.Instances = s.pool.Count(rt.ID)
 	if j := s.builder.of(rt.ID); j != nil && rt.Build.Status == remuda.RuntimeBusy {
-		if b := j.log.snapshot(); b.Key == rt.Build.Key {
+		// Its end counts once it is in force.
+		if b := j.log.snapshot(); b.Key == rt.Build.Key && b.Status == remuda.RuntimeBusy {
 			rt.Build = b
 		}
 	}

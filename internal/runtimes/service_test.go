@@ -32,6 +32,7 @@ type house struct {
 	pool  *pool.Pool
 	eng   *fake.Engine
 	path  string
+	end   func() // of the server
 }
 
 const (
@@ -45,12 +46,23 @@ func principal(org remuda.OrganizationID, role remuda.Role) remuda.Principal {
 
 var deployer = principal(ours, remuda.RoleDeployer)
 
+// tb is a test, or a try of a property.
+type tb interface {
+	Helper()
+	Context() context.Context
+	Cleanup(f func())
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 func build(t *testing.T, path string) *house {
 	t.Helper()
 	return buildWith(t, path, runtimes.Settings{})
 }
 
-func buildWith(t *testing.T, path string, set runtimes.Settings) *house {
+func buildWith(t tb, path string, set runtimes.Settings) *house {
 	t.Helper()
 	set.MaxCPU, set.MaxMemoryMB = 8, 8192
 	log := slog.New(slog.DiscardHandler)
@@ -65,14 +77,15 @@ func buildWith(t *testing.T, path string, set runtimes.Settings) *house {
 	service := runtimes.New(st, eng, p, log, set)
 	run.Go(func() { _ = p.Run(ctx) })
 	run.Go(func() { _ = service.Run(ctx) })
-	t.Cleanup(func() {
+	end := sync.OnceFunc(func() {
 		stop()
 		run.Wait()
 		if err := errors.Join(p.Close(context.Background()), st.Close()); err != nil {
 			t.Error(err)
 		}
 	})
-	h := &house{Service: service, store: st, pool: p, eng: eng, path: path}
+	t.Cleanup(end)
+	h := &house{Service: service, store: st, pool: p, eng: eng, path: path, end: end}
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +106,7 @@ func open(t *testing.T) *house {
 	return h
 }
 
-func (h *house) create(t *testing.T, d remuda.Definition) remuda.Runtime {
+func (h *house) create(t tb, d remuda.Definition) remuda.Runtime {
 	t.Helper()
 	rt, err := h.CreateRuntime(t.Context(), deployer, d)
 	if err != nil {
