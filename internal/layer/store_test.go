@@ -320,11 +320,11 @@ func TestFullDisk(t *testing.T) {
 		if err := unix.Mount("tmpfs", h.dir, "tmpfs", 0, "size="+size); err != nil {
 			t.Fatal(err)
 		}
-		defer func() {
+		t.Cleanup(func() {
 			if err := unix.Unmount(h.dir, 0); err != nil {
 				t.Error(err)
 			}
-		}()
+		})
 		h.open(layer.Settings{PipIndexURL: x.URL()})
 		p, err := h.fails(h.request(remuda.LanguagePython, pkg("large", "")))
 		if remuda.CodeOf(err) != remuda.CodeExhausted {
