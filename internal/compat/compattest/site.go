@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/remuda-run/remuda/internal/authn"
+	"github.com/remuda-run/remuda/internal/authz"
 	"github.com/remuda-run/remuda/internal/engine/fake"
 	"github.com/remuda-run/remuda/internal/executions"
 	"github.com/remuda-run/remuda/internal/httpapi"
@@ -161,26 +162,20 @@ func (s *Site) people(ctx context.Context) {
 	}
 }
 
-// Changes counts what has been recorded in an organization's audit log: every change
-// and every execution is there. Sessions are left out.
-func (s *Site) Changes(organization string) int {
+// Audit returns an organization's audit log, newest first.
+func (s *Site) Audit(organization string) (entries []remuda.AuditEntry) {
 	s.t.Helper()
-	n := 0
 	err := s.Store.Read(context.Background(), func(tx *store.Tx) error {
 		org, err := tx.OrganizationByName(context.Background(), organization)
 		if err != nil {
 			return err
 		}
 		for page := (remuda.Page{Limit: 200}); ; {
-			entries, next, err := tx.Audit(context.Background(), org.ID, page)
+			some, next, err := tx.Audit(context.Background(), org.ID, page)
 			if err != nil {
 				return err
 			}
-			for _, e := range entries {
-				if e.Action != "session.open" {
-					n++
-				}
-			}
+			entries = append(entries, some...)
 			if next == "" {
 				return nil
 			}
@@ -189,6 +184,19 @@ func (s *Site) Changes(organization string) int {
 	})
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	return entries
+}
+
+// Changes counts what has been recorded in an organization's audit log: every change
+// and every execution is there. Sessions are left out.
+func (s *Site) Changes(organization string) int {
+	s.t.Helper()
+	n := 0
+	for _, e := range s.Audit(organization) {
+		if e.Action != string(authz.SessionOpen) {
+			n++
+		}
 	}
 	return n
 }

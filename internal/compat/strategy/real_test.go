@@ -14,8 +14,8 @@ import (
 	"github.com/remuda-run/remuda/test/harness"
 )
 
-// real is a session at the door of a real server.
-type real struct {
+// peer is a session at the door of a real server.
+type peer struct {
 	t      *testing.T
 	server *harness.Server
 	http   *http.Client
@@ -24,7 +24,7 @@ type real struct {
 
 // startReal starts a server with real sandboxes and a package index that has what
 // the documented example asks for, and logs in as an administrator.
-func startReal(t *testing.T, settings ...string) *real {
+func startReal(t *testing.T, settings ...string) *peer {
 	t.Helper()
 	index := indextest.NewPython(t)
 	index.Wheel(t, indextest.Project{Name: "mstrio-py", Version: "11.5.0", Files: map[string]string{"mstrio/__init__.py": "__version__ = '11.5.0'\n"}})
@@ -38,12 +38,12 @@ func startReal(t *testing.T, settings ...string) *real {
 		s.Call("POST", "/v1/users", harness.JSON{"name": name, "password": compattest.Password}, nil)
 		s.Call("PUT", "/v1/organizations/default/members/"+name, harness.JSON{"role": role}, nil)
 	}
-	r := &real{t: t, server: s, http: mustSpec(t).Client(t)}
+	r := &peer{t: t, server: s, http: mustSpec(t).Client(t)}
 	return r.as("ada")
 }
 
 // as is the same server with a session of another user.
-func (r *real) as(user string) *real {
+func (r *peer) as(user string) *peer {
 	r.t.Helper()
 	other := *r
 	other.header = nil
@@ -54,14 +54,14 @@ func (r *real) as(user string) *real {
 }
 
 // in is a view for a subtest.
-func (r *real) in(t *testing.T) *real {
+func (r *peer) in(t *testing.T) *peer {
 	t.Helper()
 	view := *r
 	view.t, view.http = t, mustSpec(t).Client(t)
 	return &view
 }
 
-func (r *real) with(name, value string) *real {
+func (r *peer) with(name, value string) *peer {
 	view := *r
 	view.header = r.header.Clone()
 	if view.header == nil {
@@ -71,7 +71,7 @@ func (r *real) with(name, value string) *real {
 	return &view
 }
 
-func (r *real) send(method, path, body string) compattest.Reply {
+func (r *peer) send(method, path, body string) compattest.Reply {
 	r.t.Helper()
 	var in io.Reader
 	if body != "" {
@@ -101,7 +101,7 @@ func (r *real) send(method, path, body string) compattest.Reply {
 
 // want fails the test unless a reply has the status and, if one is given, the
 // vendor's code.
-func (r *real) want(reply compattest.Reply, status int, code string) vendorError {
+func (r *peer) want(reply compattest.Reply, status int, code string) vendorError {
 	r.t.Helper()
 	if reply.Status != status {
 		r.t.Fatalf("answers %d, want %d\n%s", reply.Status, status, reply.Body)
@@ -121,7 +121,7 @@ func (r *real) want(reply compattest.Reply, status int, code string) vendorError
 
 type object = map[string]any
 
-func (r *real) get(path string) object {
+func (r *peer) get(path string) object {
 	r.t.Helper()
 	reply := r.send(http.MethodGet, path, "")
 	r.want(reply, http.StatusOK, "")
@@ -138,7 +138,7 @@ func decoded[T any](t *testing.T, data []byte) T {
 }
 
 // create posts and returns the id.
-func (r *real) create(path, body string, status int) string {
+func (r *peer) create(path, body string, status int) string {
 	r.t.Helper()
 	reply := r.send(http.MethodPost, path, body)
 	r.want(reply, status, "")
@@ -159,7 +159,7 @@ type evaluation struct {
 	}
 }
 
-func (r *real) evaluation(id string) evaluation {
+func (r *peer) evaluation(id string) evaluation {
 	r.t.Helper()
 	reply := r.send(http.MethodGet, "/api/scripts/evaluation/"+id, "")
 	r.want(reply, http.StatusOK, "")
@@ -167,7 +167,7 @@ func (r *real) evaluation(id string) evaluation {
 }
 
 // finish polls an evaluation to its end.
-func (r *real) finish(id string) evaluation {
+func (r *peer) finish(id string) evaluation {
 	r.t.Helper()
 	for clock := compattest.Deadline(); clock.Left(); {
 		if e := r.evaluation(id); e.Status >= 3 {
@@ -178,8 +178,19 @@ func (r *real) finish(id string) evaluation {
 	return evaluation{}
 }
 
+// running waits until an evaluation runs.
+func (r *peer) running(id string) {
+	r.t.Helper()
+	for clock := compattest.Deadline(); clock.Left(); {
+		if r.evaluation(id).Status == 1 {
+			return
+		}
+	}
+	r.t.Fatalf("evaluation %s does not run", id)
+}
+
 // evaluate runs a source to its end.
-func (r *real) evaluate(source, more string) evaluation {
+func (r *peer) evaluate(source, more string) evaluation {
 	r.t.Helper()
 	return r.finish(r.create("/api/scripts/evaluation", `{"scriptContent":"`+encoded(source)+`"`+more+`}`, http.StatusAccepted))
 }
@@ -192,7 +203,7 @@ func (e evaluation) output() string {
 }
 
 // ready waits until no build of a runtime goes on.
-func (r *real) ready(id string) object {
+func (r *peer) ready(id string) object {
 	r.t.Helper()
 	for clock := compattest.Deadline(); clock.Left(); {
 		if rt := r.get("/api/runtimes/" + id); rt["status"] != "busy" {
