@@ -281,6 +281,25 @@ func writeChanges(w io.Writer, list []change) error {
 	return nil
 }
 
+// items are the things of a list for people. Packages are written as --package of
+// `runtime create` takes them.
+func items(list []any) []string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		fields, ok := v.(map[string]any)
+		if !ok {
+			out[i] = shown(v)
+			continue
+		}
+		out[i] = fmt.Sprintf("%v:%v", fields["manager"], fields["name"])
+		if version := fields["version"]; version != nil {
+			out[i] += fmt.Sprintf("==%v", version)
+		}
+		out[i] = printable(out[i])
+	}
+	return out
+}
+
 // shown is a value of a field for people.
 func shown(v any) string {
 	switch v := v.(type) {
@@ -291,6 +310,8 @@ func shown(v any) string {
 			return `""`
 		}
 		return printable(strings.ReplaceAll(v, "\n", `\n`))
+	case []any:
+		return "[" + strings.Join(items(v), ", ") + "]"
 	default:
 		var b strings.Builder
 		enc := json.NewEncoder(&b)

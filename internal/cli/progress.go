@@ -3,7 +3,10 @@ package cli
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/schollz/progressbar/v3"
 
@@ -20,6 +23,9 @@ type progress struct {
 
 	mu   sync.Mutex
 	seen map[string]map[string]remuda.PackageState // runtime, package
+
+	stop  chan struct{} // ends the clock of the bar
+	clock sync.WaitGroup
 }
 
 // newProgress is for the runtimes that are being built.
@@ -35,9 +41,27 @@ func (c *command) newProgress(items []api.Runtime) *progress {
 	case c.output == outputJSON:
 		p.w = io.Discard
 	case packages > 0 && isTerminal(c.Stderr):
-		p.bar = newBar(c.Stderr, packages)
+		p.bar, p.stop = newBar(c.Stderr, packages), make(chan struct{})
+		p.clock.Go(p.tick)
 	}
 	return p
+}
+
+// tick draws the bar anew each second, so that its clock goes on while an installer
+// says nothing.
+func (p *progress) tick() {
+	seconds := time.NewTicker(time.Second)
+	defer seconds.Stop()
+	for {
+		select {
+		case <-p.stop:
+			return
+		case <-seconds.C:
+			p.mu.Lock()
+			_ = p.bar.RenderBlank() // a terminal that has gone away is noticed elsewhere
+			p.mu.Unlock()
+		}
+	}
 }
 
 func newBar(w io.Writer, packages int) *progressbar.ProgressBar {
@@ -65,26 +89,27 @@ func (p *progress) show(rt api.Runtime, b api.Build) {
 		}
 		was[pkg.Name] = now
 		p.line(fmt.Sprintf("runtime/%s: %s", rt.Name, packageText(pkg)))
-		if p.bar != nil {
-			p.bar.Describe(printable(fmt.Sprintf("%s: %s", rt.Name, pkg.Name)))
-		}
 	}
 	p.count()
 }
 
-// count moves the bar to the number of packages that have been dealt with.
+// count moves the bar to the number of packages that have been dealt with, and names
+// one that is being dealt with.
 func (p *progress) count() {
 	if p.bar == nil {
 		return
 	}
-	done := 0
-	for _, packages := range p.seen {
-		for _, state := range packages {
-			if state == remuda.PackageInstalled || state == remuda.PackageNotInstalled {
+	done, now := 0, "building"
+	for _, rt := range slices.Backward(slices.Sorted(maps.Keys(p.seen))) {
+		for _, name := range slices.Backward(slices.Sorted(maps.Keys(p.seen[rt]))) {
+			if p.seen[rt][name] == remuda.PackageInstalling {
+				now = rt + ": " + name
+			} else {
 				done++
 			}
 		}
 	}
+	p.bar.Describe(printable(now))
 	_ = p.bar.Set(done) // a terminal that has gone away is noticed elsewhere
 }
 
@@ -108,6 +133,10 @@ func packageText(pkg api.PackageStatus) string {
 
 // end takes the bar away.
 func (p *progress) end() {
+	if p.stop != nil {
+		close(p.stop)
+		p.clock.Wait()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bar != nil {

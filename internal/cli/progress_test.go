@@ -64,7 +64,7 @@ func TestProgressBar(t *testing.T) {
 	p.show(y, build("installed"))
 	p.show(x, build("installed", "installing"))
 	text := screen.String()
-	for _, want := range []string{"building", "0/3", "1/3", "2/3", "x: b"} {
+	for _, want := range []string{"building", "0/3", "1/3", "2/3", "x: a", "x: b"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the bar has no %q: %q", want, text)
 		}

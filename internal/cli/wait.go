@@ -118,12 +118,21 @@ func (c *command) awaitBuilds(ctx context.Context, r *remote, items []api.Runtim
 	all.Wait()
 	p.end()
 	if err := errors.Join(results...); err != nil {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		return nil, err
+		return nil, stoppedWaiting(ctx, err)
 	}
 	return out, nil
+}
+
+// stoppedWaiting says why a wait was given up, if it was.
+func stoppedWaiting(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	if _, interrupted := errors.AsType[signalError](cause); interrupted {
+		return &remuda.Error{Code: remuda.CodeCanceled, Message: "stopped waiting: " + cause.Error(), Cause: "the builds go on", Remedy: "`remuda wait` waits for them again, `remuda get` shows them"}
+	}
+	if cause != nil {
+		return cause
+	}
+	return err
 }
 
 // awaitBuild follows the build of one runtime to its end, and that of the next

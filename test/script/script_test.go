@@ -71,6 +71,7 @@ func packageIndex(t *testing.T) string {
 		Name: "script-beta", Version: "2.0", Requires: []string{"script-alpha"},
 		Files: map[string]string{"script_beta.py": "from script_alpha import word\n"},
 	})
+	index.Sdist(t, indextest.Project{Name: "script-slow", Version: "1.0", Files: map[string]string{"script_slow.py": ""}, Setup: "import time; time.sleep(600)"})
 	for _, name := range []string{"requests", "humanize"} {
 		index.Wheel(t, indextest.Project{Name: name, Version: "1.0", Files: map[string]string{name + ".py": "stands_for = 'the real one'\n"}})
 	}
