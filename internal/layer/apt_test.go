@@ -1,6 +1,7 @@
 package layer_test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -64,6 +65,9 @@ func TestAptPandas(t *testing.T) {
 	lock, _ := h.makeApt(r)
 	l, _ := h.Layer(h.org, layer.ID(lock))
 	out := run(t, remuda.LanguagePython, r.Version, "import numpy, pandas\nprint(pandas.DataFrame({'a': numpy.arange(4)}).a.sum(), pandas.__file__)", l)
+	if compiled, err := filepath.Glob(filepath.Join(l.Path, "usr/lib/python3/dist-packages/pandas/__pycache__/*.pyc")); err != nil || len(compiled) == 0 {
+		t.Errorf("nothing was compiled: %v", err)
+	}
 	if out != "6 /usr/lib/python3/dist-packages/pandas/__init__.py\n" {
 		t.Errorf("got %q", out)
 	}

@@ -82,6 +82,12 @@ func (s *sandbox) explain(doing string) error {
 			Remedy: "ask for other packages, or raise packages_build_memory_mb or packages_build_disk_mb",
 		}}
 	}
+	if failed := s.session.Failed(); len(failed) > 0 && (name == "" || contains(failed, name)) {
+		return &blame{name: name, cause: &remuda.Error{
+			Code: remuda.CodeUnavailable, Message: "the package index cannot give " + failed[0], Cause: lastNote(notes),
+			Remedy: "see that the server reaches the index of its settings, and build again",
+		}}
+	}
 	e := &remuda.Error{Code: remuda.CodeInvalid, Remedy: "read the build's log, correct the list of packages, and build again"}
 	if name != "" {
 		e.Message = fmt.Sprintf("package %s cannot be installed: %s", name, why)
@@ -92,9 +98,17 @@ func (s *sandbox) explain(doing string) error {
 		e.Cause = last
 	}
 	if len(notes) > 0 {
-		e.Cause = strings.TrimPrefix(notes[len(notes)-1], "index: ")
+		e.Cause = lastNote(notes)
 	}
 	return &blame{name: name, cause: e}
+}
+
+// lastNote is what the gateway said last.
+func lastNote(notes []string) string {
+	if len(notes) == 0 {
+		return ""
+	}
+	return strings.TrimPrefix(notes[len(notes)-1], "index: ")
 }
 
 func contains(list []string, name string) bool {

@@ -37,16 +37,15 @@ func CheckMachine(ctx context.Context) []engine.Finding {
 // checkPip wants setuptools and wheel too: packages that come as sources with
 // nothing but a setup.py are built with them.
 func checkPip(ctx context.Context) (string, error) {
-	said, err := ask(ctx, "/usr/bin/python3", "-I", "-c", "import pip, setuptools, wheel; print('pip', pip.__version__, 'setuptools', setuptools.__version__)")
+	const program = "import importlib.util as u; print(' '.join(m for m in ('pip', 'setuptools', 'wheel') if not u.find_spec(m)))"
+	missing, err := ask(ctx, "/usr/bin/python3", "-I", "-c", program)
 	if err != nil {
-		return "", fmt.Errorf("pip, setuptools or wheel is missing: %s", lastLine(err.Error()))
+		return "", err
 	}
-	return said, nil
-}
-
-func lastLine(s string) string {
-	s = strings.TrimSpace(s)
-	return s[strings.LastIndexByte(s, '\n')+1:]
+	if missing != "" {
+		return "", fmt.Errorf("/usr/bin/python3 has no %s", strings.ReplaceAll(missing, " ", " and no "))
+	}
+	return "pip, setuptools and wheel of /usr/bin/python3", nil
 }
 
 func checkNpm(context.Context) (string, error) {

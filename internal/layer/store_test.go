@@ -385,3 +385,16 @@ func TestGoneFromTheIndex(t *testing.T) {
 		t.Errorf("got %+v", again.Packages)
 	}
 }
+
+// TestIndexIsDown has an index that does not answer.
+func TestIndexIsDown(t *testing.T) {
+	t.Parallel()
+	const nobody = "http://127.0.0.1:9/"
+	h := newHouse(t, layer.Settings{PipIndexURL: nobody + "simple", NpmRegistryURL: nobody})
+	for _, r := range []layer.Request{h.request(remuda.LanguagePython, pkg("horse", "")), h.request(remuda.LanguageNode, pkg("horse", ""))} {
+		p, err := h.fails(r)
+		if remuda.CodeOf(err) != remuda.CodeUnavailable || !strings.HasPrefix(p.states["horse"], "not_installed") {
+			t.Errorf("%s: got %v\n%s", r.Language, err, p)
+		}
+	}
+}

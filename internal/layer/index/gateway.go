@@ -75,6 +75,7 @@ type Session struct {
 	files  map[string]file // by path
 	served []Served
 	denied []string // packages that were asked for and are not allowed
+	failed []string // what the index could not give, though it may have it
 	total  int64
 }
 
@@ -110,6 +111,13 @@ func (s *Session) Denied() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]string(nil), s.denied...)
+}
+
+// Failed lists what was asked for and could not be fetched.
+func (s *Session) Failed() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.failed...)
 }
 
 // Paths of the gateway.
@@ -186,6 +194,11 @@ func (s *Session) say(format string, args ...any) {
 
 // fail answers that the index could not give something.
 func (s *Session) fail(w http.ResponseWriter, what string, err error) {
+	s.mu.Lock()
+	if len(s.failed) < maxNotes {
+		s.failed = append(s.failed, what)
+	}
+	s.mu.Unlock()
 	s.say("%s cannot be had: %v", what, err)
 	http.Error(w, "the package index cannot give "+what, http.StatusBadGateway)
 }

@@ -50,6 +50,10 @@ find tree/usr -type l | while read -r link; do
   *) case $(realpath -ms "$link/../$target") in /workspace/tree/usr/*) ;; *) rm -f "$link" ;; esac ;;
   esac
 done
+# Debian compiles modules when it sets a package up.
+if [ -d tree/usr/lib/python3/dist-packages ] && [ -x /usr/bin/python3 ]; then
+  PYTHONHASHSEED=0 /usr/bin/python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash tree/usr/lib/python3/dist-packages >/dev/null 2>&1
+fi
 # Places that are on nobody's PATH.
 for dir in sbin games; do
   for program in tree/usr/$dir/*; do
