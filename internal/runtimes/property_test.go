@@ -108,7 +108,9 @@ func (h *house) look(t tb) (l look) {
 			l.leased, l.number = lease.Definition(), lease.Generation().Number
 			lease.Release()
 		}
-		if again, err := h.GetRuntime(t.Context(), deployer, "r"); err == nil && again.Build.Status == l.rt.Build.Status {
+		// An end is recorded before it is in force.
+		again, err := h.GetRuntime(t.Context(), deployer, "r")
+		if err == nil && again.Build.Status == l.rt.Build.Status && l.builds[0].Status == l.rt.Build.Status {
 			return l
 		}
 	}
