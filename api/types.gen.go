@@ -741,7 +741,7 @@ type Package struct {
 	Manager *PackageManager `json:"manager,omitempty"`
 	Name    string          `json:"name"`
 
-	// Version One exact version; absent, empty or `latest` is the newest.
+	// Version An exact version, or a range as the manager writes it; absent, empty or `latest` is the newest.
 	Version *string `json:"version,omitempty"`
 }
 
@@ -1084,7 +1084,7 @@ type RuntimeList struct {
 
 // RuntimeRebuild defines model for RuntimeRebuild.
 type RuntimeRebuild struct {
-	// Refresh Ask the package index again.
+	// Refresh Resolve the interpreter and the packages again.
 	Refresh *bool `json:"refresh,omitempty"`
 }
 

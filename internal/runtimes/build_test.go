@@ -145,8 +145,8 @@ func TestFailedBuildLeavesTheLastOneServing(t *testing.T) {
 	t.Parallel()
 	i := newInstaller()
 	h := builds(t, database(t), i)
-	first := h.create(t, asks("r", "ok-a"))
-	first = h.settled(t, "r")
+	h.create(t, asks("r", "ok-a"))
+	first := h.settled(t, "r")
 	h.update(t, "r", remuda.RuntimePatch{Packages: packagesOf("ok-a", "bad-b", "ok-c")})
 	rt := h.settled(t, "r")
 	if rt.Build.Status != remuda.RuntimeError || !strings.Contains(rt.Build.Reason, "no index has bad-b") || !strings.Contains(rt.Build.Reason, "choose another") || rt.Serving != 1 || rt.Generation != 2 {

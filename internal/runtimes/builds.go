@@ -109,8 +109,8 @@ func (s *Service) logPage(ctx context.Context, org remuda.OrganizationID, key re
 }
 
 // RebuildRuntime makes the next generation of a runtime whose definition stays as
-// it is. With refresh the index is asked again for what is installed; without,
-// what was resolved last is installed as it was, if it ever could be.
+// it is. With refresh the interpreter and what is installed are resolved again;
+// without, what was resolved last is installed as it was, if it ever could be.
 func (s *Service) RebuildRuntime(ctx context.Context, p remuda.Principal, ref string, refresh bool) (remuda.Runtime, error) {
 	rec, err := s.rebuild(ctx, p, ref, refresh)
 	if err != nil {
@@ -132,7 +132,11 @@ func (s *Service) rebuild(ctx context.Context, p remuda.Principal, ref string, r
 			Remedy: "wait until its status is ready or error", RetryAfterSeconds: 2,
 		}
 	}
-	version, err := s.valid(ctx, old.Organization, old.Definition, old)
+	built := old
+	if refresh { // what its version means now is asked again, too
+		built = nil
+	}
+	version, err := s.valid(ctx, old.Organization, old.Definition, built)
 	if err != nil {
 		return nil, err
 	}

@@ -58,9 +58,7 @@ func (i *installer) Resolve(ctx context.Context, r layer.Request, p layer.Progre
 			select {
 			case <-gate:
 			case <-ctx.Done():
-				i.mu.Lock()
-				defer i.mu.Unlock()
-				i.canceled++
+				i.gaveUp()
 				return lock, ctx.Err()
 			}
 		}
@@ -72,6 +70,12 @@ func (i *installer) Resolve(ctx context.Context, r layer.Request, p layer.Progre
 		lock.Packages = append(lock.Packages, remuda.Locked{Manager: layer.ManagerOf(r.Language, one), Name: one.Name, Version: version, Asked: true})
 	}
 	return lock, nil
+}
+
+func (i *installer) gaveUp() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.canceled++
 }
 
 func cut(name string) (kind, rest string, found bool) {

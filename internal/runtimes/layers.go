@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,11 +58,7 @@ func newShelf(l Layers, ttl time.Duration) *shelf {
 // question is what a build asks the index: equal questions have equal answers, for
 // a while. Organizations do not hear each other's.
 func question(org remuda.OrganizationID, d remuda.Definition, version string) string {
-	text := string(org) + "\n" + string(d.Language) + "\n" + version + "\n" + d.Environment
-	for _, w := range wanted(d) {
-		text += "\n" + w
-	}
-	return text
+	return strings.Join(append([]string{string(org), string(d.Language), version, d.Environment}, wanted(d)...), "\n")
 }
 
 // remember notes a build that is ready.

@@ -28,12 +28,12 @@ func (c *checker) packages(d remuda.Definition, can bool) {
 	case !can:
 		c.text("packages", "must be empty: this server installs none")
 		return
-	case d.Isolation == remuda.IsolationGVisor:
-		c.text("packages", "must be empty: sandboxes of the class gvisor have no layers; use isolation process")
-		return
 	}
 	c.fields = append(c.fields, layer.CheckPackages(d.Language, d.Packages)...)
 	for i, p := range d.Packages {
+		if d.Isolation == remuda.IsolationGVisor && layer.ManagerOf(d.Language, p) == remuda.ManagerApt {
+			c.text(fmt.Sprintf("packages[%d].manager", i), "must not be apt: nothing is laid over /usr in sandboxes of the class gvisor; use isolation process")
+		}
 		if len(p.Description) > maxPackageDescription || !utf8.ValidString(p.Description) {
 			c.text(fmt.Sprintf("packages[%d].description", i), fmt.Sprintf("must be valid UTF-8 of at most %d bytes", maxPackageDescription))
 		}

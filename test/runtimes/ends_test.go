@@ -95,14 +95,14 @@ func TestInterpretersSideBySide(t *testing.T) {
 	const wrapper = "#!/bin/sh\nif [ \"$1\" = --version ]; then echo 'Python 3.98.1'; exit; fi\nHERD=%s exec /usr/bin/python3 \"$@\"\n"
 	program := filepath.Join(prefix, "bin", "python3.98")
 	for _, dir := range []string{prefix, filepath.Dir(program)} {
-		if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // sandboxes are to see it
+		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // as above
+		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(program, fmt.Appendf(nil, wrapper, prefix), 0o755); err != nil { //nolint:gosec // it is a program
+	if err := os.WriteFile(program, fmt.Appendf(nil, wrapper, prefix), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	s := harness.Start(t, "--interpreters", prefix)
