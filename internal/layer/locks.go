@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -41,7 +42,7 @@ func (m *Maker) lockKey(r Request, packages []asked) string {
 		}
 	}
 	s := m.opts.Settings
-	content, err := json.Marshal([]any{lockFormat, r.Language, r.Version, r.Environment, list, present, s.PipIndexURL, s.NpmRegistryURL, s.AptDir, s.Allow, s.WheelDir})
+	content, err := json.Marshal([]any{lockFormat, r.Language, r.Version, cmp.Or(r.Environment, remuda.EnvironmentHost), list, present, s.PipIndexURL, s.NpmRegistryURL, s.AptDir, s.Allow, s.WheelDir})
 	if err != nil {
 		panic(err) // strings and lists of them
 	}
