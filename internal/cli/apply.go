@@ -93,12 +93,16 @@ func (c *command) apply(ctx context.Context, r *remote, f *applyFlags) error {
 	}
 	list := make([]applied, 0, len(plan))
 	for _, s := range plan {
+		if ctx.Err() != nil {
+			return &remuda.Error{
+				Code: remuda.CodeCanceled, Message: "stopped before everything was applied", Cause: context.Cause(ctx).Error(),
+				Remedy: fmt.Sprintf("apply again: it goes on with runtime/%s and leaves what is done as it is", s.name),
+			}
+		}
 		a := s.begin()
 		switch {
 		case f.dryRun:
 			a.DryRun = true
-		case ctx.Err() != nil:
-			a.err = context.Cause(ctx)
 		case s.verb == verbDelete && slices.ContainsFunc(list, applied.failed):
 			a.err = &remuda.Error{
 				Code: remuda.CodePrecondition, Message: "it was not deleted",

@@ -77,7 +77,7 @@ func (c *command) runtimeLog() *cobra.Command {
 			"come as the records of the API.",
 		ValidArgsFunction: c.completeRuntime,
 		RunE: c.remotely(func(ctx context.Context, r *remote, args []string) error {
-			rt, err := r.GetRuntime(ctx, args[0])
+			rt, err := r.findRuntime(ctx, args[0])
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -94,7 +95,13 @@ func (c *command) readDeclared(f fileFlags) (declared, error) {
 	return r.declared, nil
 }
 
+// maxToldProblems bounds how much is said about files that hold something else.
+const maxToldProblems = 20
+
 func invalidFiles(message string, wrong []remuda.FieldError) error {
+	if more := len(wrong) - maxToldProblems; more > 0 {
+		wrong = append(wrong[:maxToldProblems:maxToldProblems], remuda.FieldError{Field: "and more", Message: fmt.Sprintf("%d other lines are wrong too", more)})
+	}
 	return &remuda.Error{Code: remuda.CodeInvalid, Message: message, Fields: wrong, Remedy: "mend the lines that are named; nothing was changed. docs/declarative.md lists the fields"}
 }
 
@@ -134,10 +141,15 @@ func isDirectory(name string) bool {
 }
 
 func (c *command) readDeclaredFile(name string) ([]byte, error) {
+	read := func() ([]byte, error) { return readFileLimit(name, maxDeclared, "the file") }
 	if name == "-" {
-		return readLimit(c.Stdin, maxDeclared, "the runtimes on standard input")
+		read = func() ([]byte, error) { return readLimit(c.Stdin, maxDeclared, "standard input") }
 	}
-	return readFileLimit(name, maxDeclared, "the runtimes")
+	raw, err := read()
+	if e, ok := errors.AsType[*remuda.Error](err); ok && e.Code == remuda.CodeTooLarge {
+		e.Remedy = "split it into several files"
+	}
+	return raw, err
 }
 
 // declaredReader gathers what files say, and all that is wrong with it.

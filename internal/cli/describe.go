@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -34,20 +35,15 @@ func (c *command) describeCommand() *cobra.Command {
 			"and of a build that failed the end of its log.",
 		ValidArgsFunction: c.completeRuntimes,
 		RunE: c.remotely(func(ctx context.Context, r *remote, args []string) error {
-			first := true
-			return each(args, func(ref string) error {
+			items := []described{}
+			missing := each(args, func(ref string) error {
 				d, err := describeRuntime(ctx, r, ref)
-				if err != nil {
-					return err
+				if err == nil {
+					items = append(items, d)
 				}
-				if !first && c.output != outputJSON {
-					if _, err := fmt.Fprintln(c.Stdout); err != nil {
-						return err
-					}
-				}
-				first = false
-				return c.print(d, d.write)
+				return err
 			})
+			return errors.Join(c.print(map[string]any{"items": items}, func(w io.Writer) error { return writeDescribed(w, items) }), missing)
 		}),
 	}
 	c.addSettings(cmd.Flags(), config.GroupClient)
@@ -55,7 +51,7 @@ func (c *command) describeCommand() *cobra.Command {
 }
 
 func describeRuntime(ctx context.Context, r *remote, ref string) (described, error) {
-	rt, err := r.GetRuntime(ctx, ref)
+	rt, err := r.findRuntime(ctx, ref)
 	if err != nil {
 		return described{}, err
 	}
@@ -70,6 +66,20 @@ func describeRuntime(ctx context.Context, r *remote, ref string) (described, err
 		d.Log, err = r.endOfLog(ctx, rt.Id, b.Generation, describedLog)
 	}
 	return d, err
+}
+
+func writeDescribed(w io.Writer, items []described) error {
+	for i, d := range items {
+		if i > 0 {
+			if _, err := fmt.Fprintln(w); err != nil {
+				return err
+			}
+		}
+		if err := d.write(w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d described) write(w io.Writer) error {

@@ -72,7 +72,7 @@ func (c *command) chosen(ctx context.Context, r *remote, f fileFlags, args []str
 	items := make([]api.Runtime, 0, len(refs))
 	var missing []error
 	for _, ref := range refs {
-		rt, err := r.GetRuntime(ctx, ref)
+		rt, err := r.findRuntime(ctx, ref)
 		if err == nil && byFile && rt.Global {
 			err = remuda.NotFound("runtime", ref) // a file does not declare the site's own
 		}

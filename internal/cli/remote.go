@@ -162,6 +162,14 @@ func (r *remote) someExecutions(ctx context.Context, f client.ExecutionFilter, m
 	})
 }
 
+// findRuntime takes an id or a name.
+func (r *remote) findRuntime(ctx context.Context, ref string) (api.Runtime, error) {
+	if ref == "" {
+		return api.Runtime{}, usageError("the name of a runtime is empty", "`remuda get` lists those that there are")
+	}
+	return r.GetRuntime(ctx, ref)
+}
+
 // findRunspace takes an id, or the name of an open runspace.
 func (r *remote) findRunspace(ctx context.Context, ref string) (api.Runspace, error) {
 	if remuda.IsID(remuda.PrefixRunspace, ref) {

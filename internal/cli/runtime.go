@@ -282,7 +282,7 @@ func (c *command) runtimeGet() *cobra.Command {
 	return &cobra.Command{
 		Use: "get RUNTIME", Short: "Show a runtime, by name or id", Args: cobra.ExactArgs(1), ValidArgsFunction: c.completeRuntime,
 		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
-			rt, err := remote.GetRuntime(ctx, args[0])
+			rt, err := remote.findRuntime(ctx, args[0])
 			if err != nil {
 				return err
 			}
