@@ -153,13 +153,16 @@ func (s *Service) AuthenticateIdentity(ctx context.Context, text string) (remuda
 	return s.authenticate(ctx, text, remuda.TokenIdentity)
 }
 
-// CloseSession removes the session that p acts with. One that p acts with but
-// is no session is left alone.
+// CloseSession removes the session that p acts with. A token that is no session is
+// left alone, and a session that is closed already is fine.
 func (s *Service) CloseSession(ctx context.Context, p remuda.Principal) error {
 	defer s.tokens.forget()
 	return s.store.Write(ctx, func(tx *store.Tx) error {
 		t, err := tx.Token(ctx, p.Organization, p.Token)
-		if err != nil || t.Purpose != remuda.TokenSession {
+		if remuda.CodeOf(err) == remuda.CodeNotFound || err == nil && t.Purpose != remuda.TokenSession {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		if err := tx.DeleteToken(ctx, p.Organization, t.ID); err != nil {

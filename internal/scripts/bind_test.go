@@ -124,7 +124,7 @@ func FuzzBind(f *testing.F) {
 func TestBindIsLinear(t *testing.T) {
 	t.Parallel()
 	for _, part := range []string{"for ", "lambda ", "as (", "def f(", "($x", ",$x=", "f\"{", "f'{a:{", "[", "$x,", "$x=", "a[$x]=", "'", "\\\n"} {
-		src := strings.Repeat(part, remuda.MaxScriptBytes/8/len(part)) + "$y"
+		src := strings.Repeat(part, remuda.MaxScriptBytes/16/len(part)) + "$y"
 		done := make(chan struct{})
 		go func() {
 			defer close(done)

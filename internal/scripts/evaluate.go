@@ -3,6 +3,7 @@ package scripts
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"time"
 
 	"github.com/remuda-run/remuda/internal/authz"
@@ -140,7 +141,7 @@ func (s *Service) Evaluation(ctx context.Context, p remuda.Principal, short stri
 	if err != nil {
 		return Result{}, err
 	}
-	return s.withOutput(ctx, p, run, ex)
+	return s.withOutput(ctx, p, run, ex, math.MaxInt)
 }
 
 func (s *Service) run(ctx context.Context, p remuda.Principal, short string) (run remuda.ScriptRun, err error) {
@@ -154,13 +155,15 @@ func (s *Service) run(ctx context.Context, p remuda.Principal, short string) (ru
 	return run, err
 }
 
-func (s *Service) withOutput(ctx context.Context, p remuda.Principal, run remuda.ScriptRun, ex remuda.Execution) (Result, error) {
+// withOutput reads the output of a run that has ended, or its first limit bytes and
+// what is in one record with them.
+func (s *Service) withOutput(ctx context.Context, p remuda.Principal, run remuda.ScriptRun, ex remuda.Execution, limit int) (Result, error) {
 	r := Result{Run: run, Execution: readable(ex, run.Prefix)}
 	if !ex.State.Final() {
 		return r, nil
 	}
 	for after := int64(0); ; {
-		page, err := s.executions.Output(ctx, p, run.Execution, after, 0, 0)
+		page, err := s.executions.Output(ctx, p, run.Execution, after, min(limit, pageBytes), 0)
 		if err != nil {
 			return Result{}, err
 		}
@@ -171,7 +174,7 @@ func (s *Service) withOutput(ctx context.Context, p remuda.Principal, run remuda
 				r.Stdout = append(r.Stdout, rec.Data...)
 			}
 		}
-		if page.Ended || len(page.Records) == 0 {
+		if page.Ended || len(page.Records) == 0 || len(r.Stdout)+len(r.Stderr) >= limit {
 			return r, nil
 		}
 		after = page.Next
@@ -207,21 +210,37 @@ func (s *Service) CancelEvaluation(ctx context.Context, p remuda.Principal, shor
 		}
 		return err
 	}
-	_, err = s.executions.WaitExecution(ctx, p, run.Execution, cancelWait)
+	ex, err := s.executions.WaitExecution(ctx, p, run.Execution, cancelWait)
+	if err == nil && !ex.State.Final() {
+		return &remuda.Error{
+			Code: remuda.CodeUnavailable, Message: "the evaluation is being ended", Cause: "it has not ended within " + cancelWait.String(),
+			Remedy: "look at it again in a moment", RetryAfterSeconds: 5,
+		}
+	}
 	return err
 }
 
-// historyDepth is among how many of its last runs one is looked for that has ended.
-const historyDepth = 20
+// Bounds of a history.
+const (
+	historyDepth = 20       // among so many last runs one is looked for that has ended
+	historyBytes = 64 << 10 // of its output are told
+	historyRefs  = 100      // scripts in one call
+)
+
+// pageBytes is how much output is read at once.
+const pageBytes = 1 << 20
 
 // History returns the last run that has ended of each of the named scripts that
 // has one.
 func (s *Service) History(ctx context.Context, p remuda.Principal, refs []string) ([]Result, error) {
-	list, err := s.GetScripts(ctx, p, refs)
-	if err != nil {
+	if err := authz.Check(p, authz.ExecutionRead, p.Organization); err != nil {
 		return nil, err
 	}
-	if err := authz.Check(p, authz.ExecutionRead, p.Organization); err != nil {
+	if len(refs) > historyRefs {
+		return nil, remuda.Invalid(remuda.FieldError{Field: "scriptids", Message: "names more than 100 scripts; ask for them in parts"})
+	}
+	list, err := s.GetScripts(ctx, p, refs)
+	if err != nil {
 		return nil, err
 	}
 	var out []Result
@@ -242,7 +261,7 @@ func (s *Service) History(ctx context.Context, p remuda.Principal, refs []string
 			if !ex.State.Final() {
 				continue
 			}
-			r, err := s.withOutput(ctx, p, run, ex)
+			r, err := s.withOutput(ctx, p, run, ex, historyBytes)
 			if err != nil {
 				return nil, err
 			}

@@ -82,8 +82,11 @@ func (s *Service) GetScript(ctx context.Context, p remuda.Principal, ref string)
 	return sc, err
 }
 
-// maxRefs bounds how many scripts one call names.
-const maxRefs = 1000
+// Bounds of one call that names several scripts.
+const (
+	maxRefs      = 1000
+	maxRefsBytes = 64 << 20 // of their contents together
+)
 
 // GetScripts returns those of the named scripts that there are, in the order in
 // which they are named, each once.
@@ -95,7 +98,7 @@ func (s *Service) GetScripts(ctx context.Context, p remuda.Principal, refs []str
 		return nil, remuda.Invalid(remuda.FieldError{Field: "ids", Message: "names more than 1000 scripts; ask for them in parts"})
 	}
 	var list []remuda.Script
-	seen := map[remuda.ScriptID]bool{}
+	seen, size := map[remuda.ScriptID]bool{}, 0
 	err := s.store.Read(ctx, func(tx *store.Tx) error {
 		for _, ref := range refs {
 			sc, err := tx.Script(ctx, p.Organization, ref)
@@ -105,10 +108,14 @@ func (s *Service) GetScripts(ctx context.Context, p remuda.Principal, refs []str
 			if err != nil {
 				return err
 			}
-			if !seen[sc.ID] {
-				seen[sc.ID] = true
-				list = append(list, sc)
+			if seen[sc.ID] {
+				continue
 			}
+			if size += len(sc.Content); size > maxRefsBytes {
+				return remuda.Invalid(remuda.FieldError{Field: "ids", Message: "names scripts of more than 64 MiB together; ask for them in parts"})
+			}
+			seen[sc.ID] = true
+			list = append(list, sc)
 		}
 		return nil
 	})

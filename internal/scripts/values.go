@@ -59,8 +59,10 @@ var null = json.RawMessage("null")
 func values(used []string, variables []remuda.ScriptVariable, given []remuda.VariableValue, answers []remuda.ScriptAnswer) (map[string]json.RawMessage, error) {
 	var c checker
 	chosen := map[string]string{} // by id
-	for _, a := range answers {
-		chosen[a.Variable] = a.Value
+	for _, a := range answers {   // the variable may have changed since
+		if v, ok := find(variables, a.Variable); ok && v.ID == a.Variable && v.Editable && v.Kind != remuda.VariableSecret {
+			chosen[a.Variable] = a.Value
+		}
 	}
 	for i, g := range given {
 		at := fmt.Sprintf("variables[%d]", i)

@@ -120,6 +120,8 @@ func nothingThere(t *testing.T, d Door) {
 	for _, path := range []string{"", "/", "/nothing", "/api", "/api/", "/api/nothing", "/api/" + strings.Repeat("x", 4000), "/%00", "/api/%2e%2e/%2e%2e/v1"} {
 		d.refused(t, "GET "+path, s.Send(c, http.MethodGet, d.Prefix+"/x"+path, h, ""), http.StatusNotFound, http.StatusBadRequest)
 	}
+	encoded := fmt.Sprintf("/%%%X%s", d.Prefix[1], d.Prefix[2:])
+	d.refused(t, "an encoded prefix", s.Send(c, http.MethodGet, encoded+"/api", h, ""), http.StatusNotFound, http.StatusBadRequest)
 	for _, path := range []string{"/api//x", "/api/./x", "/api/../x"} {
 		d.refused(t, "GET "+path, s.Send(c, http.MethodGet, d.Prefix+path, h, ""), http.StatusBadRequest, http.StatusNotFound)
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -101,10 +100,10 @@ func initials(name string) string {
 // pick keeps the named keys of an object, of the elements of a list, or of the
 // elements of an object's lists when the object itself has none of the keys.
 func pick(v any, fields string) (any, error) {
-	var names []string
+	names := map[string]bool{}
 	for name := range strings.SplitSeq(fields, ",") {
 		if name = strings.TrimSpace(name); name != "" {
-			names = append(names, name)
+			names[name] = true
 		}
 	}
 	if len(names) == 0 {
@@ -120,7 +119,7 @@ func pick(v any, fields string) (any, error) {
 	if err := dec.Decode(&tree); err != nil {
 		return nil, err
 	}
-	if root, ok := tree.(map[string]any); ok && !slices.ContainsFunc(names, func(n string) bool { _, has := root[n]; return has }) {
+	if root, ok := tree.(map[string]any); ok && !hasAny(root, names) {
 		lists := 0
 		for key, member := range root {
 			if list, ok := member.([]any); ok {
@@ -135,7 +134,16 @@ func pick(v any, fields string) (any, error) {
 	return keep(tree, names), nil
 }
 
-func keep(tree any, names []string) any {
+func hasAny(root map[string]any, names map[string]bool) bool {
+	for key := range root {
+		if names[key] {
+			return true
+		}
+	}
+	return false
+}
+
+func keep(tree any, names map[string]bool) any {
 	switch v := tree.(type) {
 	case []any:
 		for i := range v {
@@ -143,7 +151,7 @@ func keep(tree any, names []string) any {
 		}
 	case map[string]any:
 		for key := range v {
-			if !slices.Contains(names, key) {
+			if !names[key] {
 				delete(v, key)
 			}
 		}

@@ -131,7 +131,20 @@ func Handler(s Services, o Options) (http.Handler, error) {
 		return nil, fmt.Errorf("the OpenAPI document has %d operations and the table of routes %d", len(doc.Operations), len(routes))
 	}
 	o.HTTP.Refuse = refuse
-	return httpapi.Wrap(http.StripPrefix(o.Prefix, mux), o.HTTP)
+	return httpapi.Wrap(below(o.Prefix, mux, notThere(http.NewServeMux())), o.HTTP)
+}
+
+// below serves h at a prefix, which must be written as it is: one in another encoding
+// would confuse the two forms of a path.
+func below(prefix string, h, otherwise http.Handler) http.Handler {
+	stripped := http.StripPrefix(prefix, h)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.EscapedPath(), prefix+"/") {
+			otherwise.ServeHTTP(w, r)
+			return
+		}
+		stripped.ServeHTTP(w, r)
+	})
 }
 
 // serve makes the http.Handler of an operation.
