@@ -35,7 +35,7 @@ func newClient(opts Options) *http.Client {
 		Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, DialContext: dialer(internal), ForceAttemptHTTP2: true,
 			TLSHandshakeTimeout: 20 * time.Second, ResponseHeaderTimeout: time.Minute, IdleConnTimeout: time.Minute,
-			MaxIdleConnsPerHost: 8, MaxConnsPerHost: 32,
+			MaxIdleConnsPerHost: 8,
 		},
 		CheckRedirect: func(r *http.Request, via []*http.Request) error {
 			if len(via) >= 5 {

@@ -27,7 +27,8 @@ type Options struct {
 // Limits of what a session passes on.
 const (
 	maxPage    = 32 << 20 // of an index page or packument
-	maxPages   = 4        // that are read at the same time, by all sessions
+	maxPages   = 4        // at the same time: they are held in memory
+	maxFetches = 16       // files at the same time
 	maxFiles   = 300_000  // that the pages of a session have named
 	maxFile    = 4 << 30
 	maxSession = 16 << 30
@@ -39,7 +40,6 @@ type Gateway struct {
 	opts   Options
 	allow  allowList
 	client *http.Client
-	room   chan struct{} // one for each page that may be read now
 }
 
 // New prepares a gateway. It connects to nothing.
@@ -53,7 +53,7 @@ func New(opts Options) (*Gateway, error) {
 			return nil, remuda.Invalid(remuda.FieldError{Field: "packages", Message: fmt.Sprintf("%s is no address of an index: it has to begin with http:// or https://", u.Redacted())})
 		}
 	}
-	return &Gateway{opts: opts, allow: allow, client: newClient(opts), room: make(chan struct{}, maxPages)}, nil
+	return &Gateway{opts: opts, allow: allow, client: newClient(opts)}, nil
 }
 
 // Served is a file that a session has passed on.
@@ -70,6 +70,8 @@ type Session struct {
 	gateway *Gateway
 	lock    *lockView // nil shows everything that is allowed
 	note    func(string)
+	// Rooms of its own: what is slow or greedy holds up nobody else.
+	pages, fetches chan struct{}
 
 	mu     sync.Mutex
 	files  map[string]file // by path
@@ -91,7 +93,7 @@ type file struct {
 // Session makes one. With a lock, packages of other names, versions and hashes do
 // not exist. note hears, in plain words, why something was refused.
 func (g *Gateway) Session(lock []remuda.Locked, note func(string)) *Session {
-	s := &Session{gateway: g, note: note, files: map[string]file{}}
+	s := &Session{gateway: g, note: note, files: map[string]file{}, pages: make(chan struct{}, maxPages), fetches: make(chan struct{}, maxFetches)}
 	if lock != nil {
 		s.lock = newLockView(lock)
 	}
@@ -141,9 +143,9 @@ func (s *Session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(p, PipPath):
 		s.onePage(w, r, strings.Trim(strings.TrimPrefix(p, PipPath), "/"), s.pipPage)
 	case strings.HasPrefix(p, pipFiles), strings.HasPrefix(p, npmFiles):
-		s.serveFile(w, r, p)
+		s.inTurn(r, s.fetches, func() { s.serveFile(w, r, p) })
 	case strings.HasPrefix(p, AptPath):
-		s.apt(w, r, strings.TrimPrefix(p, AptPath))
+		s.inTurn(r, s.fetches, func() { s.apt(w, r, strings.TrimPrefix(p, AptPath)) })
 	case strings.HasPrefix(p, NpmPath):
 		s.onePage(w, r, strings.TrimPrefix(p, NpmPath), s.npmPage)
 	default:
@@ -151,8 +153,17 @@ func (s *Session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// onePage answers with a page when it is its turn: pages are held in memory whole,
-// and a build can ask for many at once.
+// inTurn does something when there is room.
+func (s *Session) inTurn(r *http.Request, room chan struct{}, do func()) {
+	select {
+	case room <- struct{}{}:
+		defer func() { <-room }()
+		do()
+	case <-r.Context().Done():
+	}
+}
+
+// onePage answers with a page.
 func (s *Session) onePage(w http.ResponseWriter, r *http.Request, name string, answer func(http.ResponseWriter, *http.Request, string)) {
 	s.mu.Lock()
 	full := len(s.files) >= maxFiles
@@ -162,12 +173,7 @@ func (s *Session) onePage(w http.ResponseWriter, r *http.Request, name string, a
 		http.Error(w, "too many packages", http.StatusForbidden)
 		return
 	}
-	select {
-	case s.gateway.room <- struct{}{}:
-		defer func() { <-s.gateway.room }()
-		answer(w, r, name)
-	case <-r.Context().Done():
-	}
+	s.inTurn(r, s.pages, func() { answer(w, r, name) })
 }
 
 // permitted reports whether a package may be seen, and answers if not.

@@ -202,3 +202,46 @@ func TestFilenames(t *testing.T) {
 		}
 	}
 }
+
+// TestSlowBuild has one build that reads nothing of what it asks for; another one
+// is not held up.
+func TestSlowBuild(t *testing.T) {
+	t.Parallel()
+	big := strings.Repeat("x", 8<<20)
+	up := site(t, map[string]string{"/simple/horse/": `<a href="/files/horse-1.0.tar.gz">x</a>` + big, "/files/horse-1.0.tar.gz": big}, map[string]string{"/simple/horse/": "text/html"})
+	g, err := index.New(index.Options{Pip: up.JoinPath("simple")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve := func() string {
+		s := httptest.NewServer(g.Session(nil, func(string) {}))
+		t.Cleanup(s.Close)
+		return s.URL
+	}
+	fetch := func(address, path string) *http.Response {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp
+	}
+	slow, other := serve(), serve()
+	_ = fetch(slow, "/pip/simple/horse/").Body.Close()
+	var held []*http.Response
+	for range 16 { // all its room
+		held = append(held, fetch(slow, "/pip/file/horse/horse-1.0.tar.gz"))
+	}
+	_ = fetch(other, "/pip/simple/horse/").Body.Close()
+	resp := fetch(other, "/pip/file/horse/horse-1.0.tar.gz")
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || len(body) != len(big) {
+		t.Errorf("%d bytes, %v", len(body), err)
+	}
+	for _, r := range append(held, resp) {
+		_ = r.Body.Close()
+	}
+}
