@@ -63,7 +63,7 @@ type Config struct {
 	PackagesBuildCores     int           `koanf:"packages_build_cores" group:"server" help:"most cores that a build of packages may use"`
 	PackagesBuildMemoryMB  int           `koanf:"packages_build_memory_mb" group:"server" help:"MiB of memory that a build of packages may take"`
 	PackagesBuildDiskMB    int           `koanf:"packages_build_disk_mb" group:"server" help:"MiB of disk that a build of packages may take"`
-	PackagesBuilds         int           `koanf:"packages_builds" group:"server" help:"most builds of packages at the same time, others wait"`
+	PackagesBuilds         int           `koanf:"packages_builds" group:"server" help:"most builds of packages at the same time, others wait; one organization has one less at most"`
 	PackagesLockTTL        time.Duration `koanf:"packages_lock_ttl" group:"server" help:"how long an equal runtime gets the packages that were resolved before, without asking the index; 0 is not at all"`
 
 	OutputLimitMB      int      `koanf:"output_limit_mb" group:"engine" help:"MiB of standard output and standard error kept of one execution"`
@@ -102,7 +102,7 @@ func Default() Config {
 		PackagesBuildCores:    2,
 		PackagesBuildMemoryMB: 2048,
 		PackagesBuildDiskMB:   4096,
-		PackagesBuilds:        2,
+		PackagesBuilds:        3,
 		PackagesLockTTL:       24 * time.Hour,
 
 		CompatStrategyEnabled:        true,

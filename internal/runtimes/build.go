@@ -93,18 +93,25 @@ func (b *builder) wake() {
 }
 
 // next takes a job that may begin now: of the organization with the fewest that
-// go on, the one that has waited longest. nil is none.
+// go on, the one that has waited longest. No organization has all the places, so
+// that another one need not wait for the end of a long build. nil is none.
 func (b *builder) next() *job {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.active >= b.parallel || len(b.waiting) == 0 {
 		return nil
 	}
-	best := 0
+	best := -1
 	for i, j := range b.waiting {
-		if b.running[j.org] < b.running[b.waiting[best].org] {
+		if b.running[j.org] >= max(1, b.parallel-1) {
+			continue
+		}
+		if best < 0 || b.running[j.org] < b.running[b.waiting[best].org] {
 			best = i
 		}
+	}
+	if best < 0 {
+		return nil
 	}
 	j := b.waiting[best]
 	b.waiting = slices.Delete(b.waiting, best, best+1)

@@ -303,6 +303,61 @@ func TestBuildsSurviveTheServer(t *testing.T) {
 	}
 }
 
+// TestLostLayer starts a server whose layers are gone: it serves nothing without
+// what it promises, and installs the same again.
+func TestLostLayer(t *testing.T) {
+	t.Parallel()
+	path, i := database(t), newInstaller()
+	h := builds(t, path, i)
+	h.create(t, asks("r", "ok-a"))
+	h.settled(t, "r")
+	h.end()
+	lost := newInstaller()
+	lost.revision = 5
+	var rt remuda.Runtime
+	var err error
+	func() {
+		h := buildStopped(t, path, lost)
+		defer h.end()
+		rt, err = h.GetRuntime(t.Context(), deployer, "r")
+		if err != nil || rt.Serving != 0 || rt.Generation != 2 || rt.Build.Status != remuda.RuntimeBusy {
+			t.Errorf("without its layer: serving %d of %d, %s, %v", rt.Serving, rt.Generation, rt.Build.Status, err)
+		}
+		if _, err := h.Usable(deployer, "r"); remuda.CodeOf(err) != remuda.CodeUnavailable {
+			t.Errorf("use without its layer: %v", err)
+		}
+	}()
+	h = builds(t, path, lost)
+	if rt = h.settled(t, "r"); rt.Serving != 2 || rt.Build.Status != remuda.RuntimeReady {
+		t.Errorf("built again: serving %d, %+v", rt.Serving, rt.Build)
+	}
+}
+
+// TestNobodyHasAllPlaces fills the builder with one organization's builds.
+func TestNobodyHasAllPlaces(t *testing.T) {
+	t.Parallel()
+	i := newInstaller()
+	h := builds(t, database(t), i)
+	for _, name := range []string{"a", "b", "c", "d"} {
+		h.create(t, asks(name, "slow-"+name))
+	}
+	for range 2 { // in whatever order they say so
+		if name := <-i.began; name != "slow-a" && name != "slow-b" {
+			t.Errorf("%s began", name)
+		}
+	}
+	if _, err := h.CreateRuntime(t.Context(), principal(theirs, remuda.RoleDeployer), asks("x", "slow-x")); err != nil {
+		t.Fatal(err)
+	}
+	i.wantBegun(t, "slow-x") // neither c nor d
+	i.goOn()
+	for _, name := range []string{"a", "b", "c", "d"} {
+		if rt := h.settled(t, name); rt.Build.Status != remuda.RuntimeReady {
+			t.Errorf("%s: %+v", name, rt.Build)
+		}
+	}
+}
+
 func TestRebuild(t *testing.T) {
 	t.Parallel()
 	i := newInstaller()

@@ -29,7 +29,8 @@ type Settings struct {
 	Policies Policies
 	// Layers makes packages into layers; nil is that this server installs none.
 	Layers Layers
-	// ParallelBuilds bounds the builds that go on at the same time; default 2.
+	// ParallelBuilds bounds the builds that go on at the same time, of which one
+	// organization has one less at most; default 3.
 	ParallelBuilds int
 	// BuildTimeout bounds one build as a whole. Default 35 min.
 	BuildTimeout time.Duration
@@ -70,7 +71,7 @@ func (s Settings) withDefaults() Settings {
 		s.MaxCached = 256
 	}
 	if s.ParallelBuilds <= 0 {
-		s.ParallelBuilds = 2
+		s.ParallelBuilds = 3
 	}
 	if s.BuildTimeout <= 0 {
 		s.BuildTimeout = 35 * time.Minute

@@ -27,7 +27,7 @@ func TestAnyHistory(t *testing.T) {
 		h.create(r, asks("r", rapid.SampledFrom([]string{"ok-a", "bad-a", "slow-a"}).Draw(r, "first")))
 		i.hold()
 		seen := map[int]remuda.RuntimeStatus{}
-		for range rapid.IntRange(0, 2).Draw(r, "restarts") {
+		for range rapid.IntRange(0, 1).Draw(r, "restarts") {
 			h.steps(r, i, seen)
 			h.end()
 			h = builds(r, path, i)
@@ -44,7 +44,7 @@ func TestAnyHistory(t *testing.T) {
 }
 
 func (h *house) steps(r *rapid.T, i *installer, seen map[int]remuda.RuntimeStatus) {
-	for range rapid.IntRange(0, 8).Draw(r, "steps") {
+	for range rapid.IntRange(0, 6).Draw(r, "steps") {
 		h.step(r, i)
 		h.sound(r, seen)
 	}

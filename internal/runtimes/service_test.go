@@ -64,9 +64,20 @@ func build(t *testing.T, path string) *house {
 
 func buildWith(t tb, path string, set runtimes.Settings) *house {
 	t.Helper()
+	return buildHouse(t, path, set, true)
+}
+
+// buildStopped is a house that does no builds.
+func buildStopped(t tb, path string, i *installer) *house {
+	t.Helper()
+	return buildHouse(t, path, runtimes.Settings{Layers: i}, false)
+}
+
+func buildHouse(t tb, path string, set runtimes.Settings, running bool) *house {
+	t.Helper()
 	set.MaxCPU, set.MaxMemoryMB = 8, 8192
 	log := slog.New(slog.DiscardHandler)
-	st, err := store.Open(t.Context(), store.Options{Path: path})
+	st, err := store.Open(t.Context(), store.Options{Path: path, Durability: store.DurabilityProcess})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +87,9 @@ func buildWith(t tb, path string, set runtimes.Settings) *house {
 	var run sync.WaitGroup
 	service := runtimes.New(st, eng, p, log, set)
 	run.Go(func() { _ = p.Run(ctx) })
-	run.Go(func() { _ = service.Run(ctx) })
+	if running {
+		run.Go(func() { _ = service.Run(ctx) })
+	}
 	end := sync.OnceFunc(func() {
 		stop()
 		run.Wait()

@@ -88,15 +88,18 @@ func (s *Service) begin(ctx context.Context, rec *record) error {
 			return err
 		}
 	}
-	if rec.Serving > 0 {
-		layers, there := s.shelf.find(rec.Organization, rec.built)
+	layers, there := s.shelf.find(rec.Organization, rec.built)
+	switch {
+	case rec.Serving == 0:
+		s.catalog.put(rec)
+	case !there: // it would serve without what it promises
+		lost := rec.Serving
+		rec.Serving = 0
+		s.catalog.put(rec)
+		return s.rebuildAtStart(ctx, rec, rec.Build.Version, "the layer of generation %d is gone", lost)
+	default:
 		s.shelf.remember(rec.Organization, rec.serves.Definition, rec.built, rec.built.EndedAt)
 		s.serve(rec, rec.serves.Definition, rec.built, layers)
-		if !there {
-			return s.rebuildAtStart(ctx, rec, rec.Build.Version, "the layer of generation %d is gone", rec.Serving)
-		}
-	} else {
-		s.catalog.put(rec)
 	}
 	if version := interpreter(rec.Definition, rec, known); version != rec.Build.Version && version != "" && rec.Build.Status == remuda.RuntimeReady {
 		return s.rebuildAtStart(ctx, rec, version, "the machine has %s %s no longer", rec.Language, rec.Build.Version)
@@ -142,7 +145,11 @@ func (s *Service) rebuildAtStart(ctx context.Context, rec *record, version, why 
 	s.log.Warn("a runtime is built again", "runtime", rec.ID, "cause", cause)
 	next := rec.Runtime
 	next.UpdatedAt = remuda.Now()
-	_, _, err := s.advance(ctx, rec, step{next: next, version: version, again: true, details: map[string]string{"change": "rebuild", "cause": cause}})
+	st := step{next: next, version: version, again: true, details: map[string]string{"change": "rebuild", "cause": cause}}
+	if len(rec.Build.Lock.Packages) > 0 && rec.Build.Version == version {
+		st.lock = &rec.Build.Lock // the same as before
+	}
+	_, _, err := s.advance(ctx, rec, st)
 	return err
 }
 
