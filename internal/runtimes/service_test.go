@@ -382,6 +382,11 @@ func TestAcknowledgedChangeTakesEffect(t *testing.T) {
 			t.Errorf("UpdateRuntime: generation %d, %v; want %d", got.Generation, err, n)
 		}
 		acknowledged.Store(int64(n))
+		for before, deadline := leases.Load(), time.Now().Add(time.Minute); leases.Load() < before+2; time.Sleep(100 * time.Microsecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("nothing is leased")
+			}
+		}
 	}
 	close(stop)
 	holders.Wait()
