@@ -105,6 +105,22 @@ type Weigher interface {
 	Memory() int64
 }
 
+// Yielder is an Engine whose instances can give way, all together, to the rest of
+// the machine.
+type Yielder interface {
+	// Yield makes them do so, or not any more: the server, and what it does for
+	// others, comes before what runs in sandboxes. It can be called at any time.
+	Yield(on bool)
+}
+
+// Sharer is an Instance that can be given less of a busy processor than others.
+type Sharer interface {
+	// Share says that the instance is one of so many of one organization, which
+	// together have as much of a busy processor as one instance of another. It is
+	// in force from the next execution on.
+	Share(among int)
+}
+
 // Narrower is an Instance whose fence can be narrowed while it waits or runs.
 type Narrower interface {
 	// Narrow lowers the limits that are not 0. It fails, and changes nothing,

@@ -15,6 +15,14 @@ const (
 	maxWaiting = 256 << 10 // a writer beyond it is held up
 )
 
+// What writes more than a flood's size waits so long for others with each commit,
+// so that it does not keep the store busy alone.
+const (
+	flood         = 1 << 20
+	floodPatience = 20 * time.Millisecond
+	floodCompany  = 16
+)
+
 // output is the output of one run on its way to the store. Records wait here
 // until enough have come or FlushEvery has passed; readers learn of them once
 // they are durable.
@@ -92,14 +100,16 @@ func (o *output) begin() {
 	}
 	batch := o.waiting
 	o.waiting, o.size, o.flushing = nil, 0, true
-	go o.flush(batch)
+	go o.flush(batch, o.bytes > flood)
 }
 
-func (o *output) flush(batch []remuda.OutputRecord) {
+func (o *output) flush(batch []remuda.OutputRecord, patient bool) {
 	o.first()
-	err := persist(o.store, func(tx *store.Tx) error {
-		return tx.AppendOutput(context.Background(), o.org, o.id, batch)
-	})
+	write := func(tx *store.Tx) error { return tx.AppendOutput(context.Background(), o.org, o.id, batch) }
+	var err error
+	if !patient || o.store.BeginPatiently(floodPatience, floodCompany, write).Wait(context.Background()) != nil {
+		err = persist(o.store, write)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.flushing = false

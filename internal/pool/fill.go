@@ -29,6 +29,7 @@ func (p *Pool) Run(ctx context.Context) error {
 		case <-tick.C:
 			p.buryDead()
 			p.follow(time.Now())
+			p.divide(time.Now())
 		case <-p.kick:
 		case <-retry:
 		}
@@ -112,8 +113,8 @@ func (p *Pool) startWarm(run context.Context, h *herd) {
 	defer cancel()
 	p.mu.Lock()
 	wanted := spec(h.key, h.def, h.layers)
+	wanted.Background = !p.pressed(h)
 	p.mu.Unlock()
-	wanted.Background = true
 	began := time.Now()
 	inst, err := p.engine.Create(ctx, wanted)
 	took, weight := time.Since(began), weigh(inst, err)

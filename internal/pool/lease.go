@@ -21,6 +21,7 @@ type Lease struct {
 	narrow  narrowing
 	began   time.Time
 	took    time.Duration
+	peers   int         // how many instances its organization held with it, if the node was shared; else 0
 	making  bool        // a cold start that has not ended; guarded by Pool.mu
 	slot    bool        // has a slot, or waits for one; guarded by Pool.mu
 	refill  *time.Timer // has the instance replaced if it is held for long; may be nil
@@ -95,6 +96,9 @@ func (p *Pool) take(claim Claim) (*Lease, error) {
 	}
 	h.leases[l] = struct{}{}
 	p.held[claim.Organization]++
+	if p.contest.claimed(claim.Organization, l.began); p.contest.on(l.began) {
+		l.peers = p.held[claim.Organization]
+	}
 	p.demanded(h, l.began)
 	if l.warm && 2*len(h.ready) >= h.target {
 		l.refill = time.AfterFunc(p.set.RefillDelay, p.wake)
@@ -231,6 +235,7 @@ func (l *Lease) Start(ctx context.Context) (engine.Instance, error) {
 	ended := l.ended
 	l.mu.Unlock()
 	if !ended {
+		l.share(inst)
 		l.confine(ctx)
 	}
 	if ended { // Release came first and left the instance to us

@@ -127,6 +127,7 @@ func (l *Lease) startWarm(ctx context.Context) (engine.Instance, error) {
 		l.unconfine()
 	}
 	l.confine(ctx)
+	l.share(inst)
 	took := l.took + time.Since(began)
 	l.pool.metrics.Lease(true, took)
 	l.mu.Lock()

@@ -27,6 +27,7 @@ type Optional interface {
 var (
 	_ engine.Engine  = (*Engine)(nil)
 	_ engine.Retirer = (*Engine)(nil)
+	_ engine.Yielder = (*Engine)(nil)
 )
 
 // New takes over both engines: they are closed with it.
@@ -93,6 +94,15 @@ func (e *Engine) Retire(key remuda.GenerationKey) {
 	for _, of := range []engine.Engine{e.process, e.gvisor} {
 		if r, ok := of.(engine.Retirer); ok {
 			r.Retire(key)
+		}
+	}
+}
+
+// Yield implements engine.Yielder.
+func (e *Engine) Yield(on bool) {
+	for _, of := range []engine.Engine{e.process, e.gvisor} {
+		if y, ok := of.(engine.Yielder); ok {
+			y.Yield(on)
 		}
 	}
 }

@@ -43,11 +43,11 @@ func (i *Instance) Execute(ctx context.Context, req engine.Request, sink engine.
 		return engine.Result{Unstarted: remuda.CodeOf(err) == remuda.CodeUnavailable}, err
 	}
 	defer i.finish(r)
-	if i.yields { // until now nobody waited for it
-		if err := i.opts.Group.Yield(false); err != nil {
+	if share := int(i.share.Load()); i.yields || share != i.shares { // until now nobody waited for it, or there were fewer
+		if err := i.opts.Group.Share(share); err != nil {
 			return engine.Result{Unstarted: true}, remuda.Internal("giving a sandbox its share of the processor", err)
 		}
-		i.yields = false
+		i.yields, i.shares = false, share
 	}
 	before, err := i.opts.Group.Usage()
 	if err != nil {

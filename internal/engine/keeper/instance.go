@@ -63,6 +63,8 @@ type Instance struct {
 	conn      *Conn
 	oom       *os.File // memory events (v1), or nil
 	yields    bool     // changed by the one execution at a time
+	shares    int      // what its group shares a normal part with; likewise
+	share     atomic.Int32
 	resources atomic.Pointer[remuda.Resources]
 
 	done    chan struct{}
@@ -94,10 +96,11 @@ type cause struct {
 // follow, and nothing else but WatchMemory may come before.
 func New(opts Options) *Instance {
 	i := &Instance{
-		opts: opts, conn: opts.Conn, yields: opts.Yields,
+		opts: opts, conn: opts.Conn, yields: opts.Yields, shares: 1,
 		done: make(chan struct{}), destroyed: make(chan struct{}),
 	}
 	i.resources.Store(&i.opts.Resources)
+	i.share.Store(1)
 	return i
 }
 
@@ -132,6 +135,9 @@ func (i *Instance) Resources() remuda.Resources { return *i.resources.Load() }
 // SetResources says that the limits were changed, so that what is told of them is
 // true. It changes none.
 func (i *Instance) SetResources(r remuda.Resources) { i.resources.Store(&r) }
+
+// Share implements engine.Sharer.
+func (i *Instance) Share(among int) { i.share.Store(int32(max(1, among))) }
 
 // Alive implements engine.Instance.
 func (i *Instance) Alive() bool {

@@ -59,7 +59,17 @@ func (h *Hierarchy) Open(parent, name string) (*Herd, error) {
 	if err := h.backend.prepare(herd.path); err != nil {
 		return nil, fmt.Errorf("make cgroup %s: %w", herd.path, err)
 	}
-	return herd, nil
+	return herd, herd.Yield(false) // a server of before may have left it so
+}
+
+// Yield makes all groups together give way to the rest of the machine, the server first
+// of all, or not any more: they have a quarter of what a process beside them has.
+func (h *Herd) Yield(on bool) error {
+	weight := h.backend.files().weight.normal
+	if on {
+		weight /= 4
+	}
+	return setWeight(h.backend, h.path, weight)
 }
 
 // Version is 1 or 2.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -196,4 +197,48 @@ func TestYield(t *testing.T) {
 		}
 	}
 	t.Errorf("the group that yields used %v, the other one %v", spent[0], spent[1])
+}
+
+// The parts of a busy processor: of a group by how many share it, never as little as
+// one that yields has, and of all groups together.
+func TestShare(t *testing.T) {
+	t.Parallel()
+	herd := testHerd(t)
+	g, err := herd.Create("share")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = g.Remove() })
+	table := g.backend.files()
+	weight := func(path string) int {
+		t.Helper()
+		b, err := os.ReadFile(table.dir(path, table.weight.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if got := weight(herd.Path()); got != table.weight.normal {
+		t.Errorf("a new herd weighs %d", got)
+	}
+	for among, want := range map[int]int{0: table.weight.normal, 1: table.weight.normal, 4: table.weight.normal / 4, 10000: 2 * table.weight.yield} {
+		if err := g.Share(among); err != nil {
+			t.Fatal(err)
+		}
+		if got := weight(g.path); got != want {
+			t.Errorf("one of %d weighs %d, want %d", among, got, want)
+		}
+	}
+	for _, on := range []bool{true, false} {
+		if err := herd.Yield(on); err != nil {
+			t.Fatal(err)
+		}
+		if got := weight(herd.Path()); (got < table.weight.normal) != on {
+			t.Errorf("a herd that yields (%v) weighs %d", on, got)
+		}
+	}
 }

@@ -29,18 +29,32 @@ type usageFiles struct {
 
 // weightFile is where a group's share of a busy processor is set, and its values
 // for work that somebody waits for and work that nobody does.
-type weightFile struct{ file, normal, yield string }
+type weightFile struct {
+	file          string
+	normal, yield int
+}
 
 // Yield makes the group give way to others on a busy processor, or not any more.
 // A group is made without yielding.
 func (g *Group) Yield(on bool) error {
-	table := g.backend.files()
-	value := table.weight.normal
+	weight := g.backend.files().weight
 	if on {
-		value = table.weight.yield
+		return setWeight(g.backend, g.path, weight.yield)
 	}
-	if err := put(table.dir(g.path, table.weight.file), value); err != nil {
-		return fmt.Errorf("set weight of cgroup %s: %w", g.path, err)
+	return setWeight(g.backend, g.path, weight.normal)
+}
+
+// Share gives the group the part of a busy processor that one of so many has who
+// divide up a normal group's. It is always more than what yields.
+func (g *Group) Share(among int) error {
+	weight := g.backend.files().weight
+	return setWeight(g.backend, g.path, max(weight.normal/max(1, among), 2*weight.yield))
+}
+
+func setWeight(b backend, path string, weight int) error {
+	table := b.files()
+	if err := put(table.dir(path, table.weight.file), strconv.Itoa(weight)); err != nil {
+		return fmt.Errorf("set weight of cgroup %s: %w", path, err)
 	}
 	return nil
 }

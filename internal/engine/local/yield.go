@@ -1,0 +1,12 @@
+package local
+
+import "github.com/remuda-run/remuda/internal/engine"
+
+var _ engine.Yielder = (*Engine)(nil)
+
+// Yield implements engine.Yielder.
+func (e *Engine) Yield(on bool) {
+	if err := e.herd.Yield(on); err != nil {
+		e.log.Warn("the weight of all sandboxes could not be changed", "yield", on, "error", err)
+	}
+}
