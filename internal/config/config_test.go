@@ -93,6 +93,12 @@ func TestRefusals(t *testing.T) {
 		{name: "cgroup", env: []string{"REMUDA_CGROUP_PARENT=../x"}, want: []string{"not the name of a cgroup"}},
 		{name: "origin", env: []string{"REMUDA_TRUSTED_ORIGINS=example.org"}, want: []string{"not an origin"}},
 		{name: "url", env: []string{"REMUDA_URL=localhost:80"}, want: []string{"not the address of a server"}},
+		{name: "prefix without a slash", env: []string{"REMUDA_COMPAT_STRATEGY_PREFIX=Library"}, want: []string{"REMUDA_COMPAT_STRATEGY_PREFIX", "/MicroStrategyLibrary"}},
+		{name: "prefix that ends in a slash", env: []string{"REMUDA_COMPAT_STRATEGY_PREFIX=/Library/"}, want: []string{"is not a path"}},
+		{name: "prefix that leads up", env: []string{"REMUDA_COMPAT_STRATEGY_PREFIX=/a/../v1"}, want: []string{"is not a path"}},
+		{name: "prefix that is taken", env: []string{"REMUDA_COMPAT_STRATEGY_PREFIX=/v1/strategy"}, want: []string{"taken by the native API"}},
+		{name: "meaning of versions", file: "compat_strategy_versions: nearest\n", want: []string{FileName + ":1", "neither compatible nor exact"}},
+		{name: "session without time", env: []string{"REMUDA_COMPAT_STRATEGY_SESSION_TIMEOUT=0s"}, want: []string{"between 1s and 720h"}},
 		{name: "several at once", file: "lisen: x\n", env: []string{"REMUDA_LISTN=:1"}, want: []string{"lisen", "REMUDA_LISTN"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
