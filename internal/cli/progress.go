@@ -23,6 +23,8 @@ type progress struct {
 
 	mu   sync.Mutex
 	seen map[string]map[string]remuda.PackageState // runtime, package
+	// generation of each runtime that seen is of.
+	generation map[string]int
 
 	stop  chan struct{} // ends the clock of the bar
 	clock sync.WaitGroup
@@ -30,7 +32,7 @@ type progress struct {
 
 // newProgress is for the runtimes that are being built.
 func (c *command) newProgress(items []api.Runtime) *progress {
-	p := &progress{w: c.Stderr, seen: map[string]map[string]remuda.PackageState{}}
+	p := &progress{w: c.Stderr, seen: map[string]map[string]remuda.PackageState{}, generation: map[string]int{}}
 	packages := 0
 	for _, rt := range items {
 		if remuda.RuntimeStatus(rt.Status) == remuda.RuntimeBusy {
@@ -77,9 +79,9 @@ func (p *progress) show(rt api.Runtime, b api.Build) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	was := p.seen[rt.Name]
-	if was == nil {
+	if was == nil || p.generation[rt.Name] != b.Generation { // somebody may have changed it meanwhile
 		was = map[string]remuda.PackageState{}
-		p.seen[rt.Name] = was
+		p.seen[rt.Name], p.generation[rt.Name] = was, b.Generation
 		p.line(fmt.Sprintf("runtime/%s: building generation %d", rt.Name, b.Generation))
 	}
 	for _, pkg := range b.Packages {

@@ -38,8 +38,12 @@ func TestProgressLines(t *testing.T) {
 	for _, b := range []api.Build{build("unknown", "unknown"), build("installing", "unknown"), build("installing", "unknown"), build("installed", "not_installed"), build("installed", "not_installed")} {
 		p.show(rt, b)
 	}
+	next := build("installed")
+	next.Generation = 2
+	p.show(rt, next)
 	p.end()
-	want := "runtime/x: building generation 1\nruntime/x: installing a\nruntime/x: installed a 1.0\nruntime/x: not installed b: no?such\n"
+	want := "runtime/x: building generation 1\nruntime/x: installing a\nruntime/x: installed a 1.0\nruntime/x: not installed b: no?such\n" +
+		"runtime/x: building generation 2\nruntime/x: installed a 1.0\n"
 	if diff := cmp.Diff(want, errs.String()); diff != "" {
 		t.Error(diff)
 	}
@@ -59,7 +63,7 @@ func TestProgressBar(t *testing.T) {
 	t.Parallel()
 	var screen bytes.Buffer
 	x, y := building("x", "a", "b"), building("y", "a")
-	p := &progress{w: &screen, bar: newBar(&screen, 3), seen: map[string]map[string]remuda.PackageState{}}
+	p := &progress{w: &screen, bar: newBar(&screen, 3), seen: map[string]map[string]remuda.PackageState{}, generation: map[string]int{}}
 	p.show(x, build("installing", "unknown"))
 	p.show(y, build("installed"))
 	p.show(x, build("installed", "installing"))
