@@ -64,14 +64,14 @@ func nearest(want string, known []engine.Interpreter) (found engine.Interpreter,
 
 // parts reads the first two numbers of a version; a lone major has minor 0.
 func parts(version string) (major, minor int, ok bool) {
-	first, rest, _ := strings.Cut(version, ".")
+	first, rest, more := strings.Cut(version, ".")
 	second, _, _ := strings.Cut(rest, ".")
 	major, err := strconv.Atoi(first)
 	if err != nil || major < 0 {
 		return 0, 0, false
 	}
 	if second == "" {
-		return major, 0, rest == ""
+		return major, 0, !more
 	}
 	minor, err = strconv.Atoi(second)
 	return major, minor, err == nil && minor >= 0

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/remuda-run/remuda/client"
 	"github.com/remuda-run/remuda/internal/layer/indextest"
 	"github.com/remuda-run/remuda/test/harness"
 )
@@ -67,6 +68,33 @@ func buildLog(s *harness.Server, name string, number int) string {
 	return text
 }
 
+// follow follows a build as it goes on, to its end, and compares what came with
+// what is stored.
+func follow(t *testing.T, s *harness.Server, name string, number int) {
+	t.Helper()
+	c, err := client.New(s.Base, s.Token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, states := "", []string{}
+	end, err := c.FollowBuild(t.Context(), name, number, 0, func(r client.OutputRecord) error {
+		said += string(client.Bytes(r))
+		return nil
+	}, func(b client.Build) error {
+		states = append(states, string(b.Packages[0].Status))
+		return nil
+	})
+	if err != nil || end.Status != "ready" || end.Generation != number || end.EndedAt == nil {
+		t.Errorf("the stream ended with %+v, %v", end, err)
+	}
+	if stored := buildLog(s, name, number); said != stored || !strings.Contains(said, "is ready") {
+		t.Errorf("the stream said %q, the log has %q", said, stored)
+	}
+	if len(states) < 2 || states[len(states)-1] != "installed" || states[0] == "installed" {
+		t.Errorf("the package went through %q", states)
+	}
+}
+
 // TestPackages installs from a real index with the real pip, in real sandboxes.
 func TestPackages(t *testing.T) {
 	index := indextest.NewPython(t)
@@ -106,7 +134,8 @@ func TestPackages(t *testing.T) {
 	if got := run(t, s, "lab", "import herd; herd.horses"); get(s, "lab").Status != "ready" || got != "1" {
 		t.Errorf("without refresh the package says %q", got)
 	}
-	s.Call(http.MethodPost, "/v1/runtimes/lab/rebuild", harness.JSON{"refresh": true}, nil)
+	s.Call(http.MethodPost, "/v1/runtimes/lab/rebuild", harness.JSON{"refresh": true}, &rt)
+	follow(t, s, "lab", rt.Generation)
 	if rt = get(s, "lab"); rt.Status != "ready" || *rt.Packages[0].Resolved != "2.0" {
 		t.Errorf("refreshed: %+v\n%s", rt, buildLog(s, "lab", rt.Generation))
 	}
