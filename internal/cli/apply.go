@@ -64,7 +64,7 @@ func (c *command) applyCommand() *cobra.Command {
 	f.addSet(cmd.Flags())
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "say what would be done, and do nothing")
 	cmd.Flags().BoolVar(&f.prune, "prune", false, "delete the runtimes that an earlier apply of the same set made and that the files have no more")
-	cmd.Flags().BoolVar(&f.noWait, "no-wait", false, "do not wait for builds; `remuda wait` does")
+	cmd.Flags().BoolVar(&f.noWait, "no-wait", false, "do not wait for builds, which the command wait does")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 30*time.Minute, "the longest to wait for builds; 0 is without an end")
 	c.addSettings(cmd.Flags(), config.GroupClient)
 	return cmd
@@ -239,7 +239,11 @@ func (s step) placed(err error) error {
 	q := *p
 	q.Title = "the server does not take what is declared" // it named the field, without the line
 	q.Fields = make([]client.FieldError, len(p.Fields))
-	for i, f := range p.Fields {
+	fields := slices.Clone(p.Fields)
+	slices.SortStableFunc(fields, func(a, b client.FieldError) int {
+		return s.declared.places.Line(a.Field) - s.declared.places.Line(b.Field)
+	})
+	for i, f := range fields {
 		q.Fields[i] = client.FieldError{Field: s.declared.where(f.Field), Message: strings.TrimSpace(f.Field + " " + f.Message)}
 	}
 	return &q
