@@ -33,7 +33,8 @@ type Service struct {
 	limiter *authn.Limiter
 	tokens  *tokenCache
 
-	policies policies
+	maxSessions int
+	policies    policies
 }
 
 // New returns a service on s. clock tells the time for expiry and rate limits;
@@ -53,7 +54,7 @@ func NewWithCost(s *store.Store, logger *slog.Logger, clock func() time.Time, co
 	}
 	return &Service{
 		store: s, logger: logger, clock: clock,
-		hasher: authn.NewHasher(cost), limiter: authn.NewLimiter(clock), tokens: newTokenCache(clock),
+		hasher: authn.NewHasher(cost), limiter: authn.NewLimiter(clock), tokens: newTokenCache(clock), maxSessions: maxSessions,
 		policies: policies{all: map[remuda.OrganizationID]remuda.Policy{}},
 	}
 }

@@ -13,7 +13,10 @@ import (
 
 // Bounds of sessions.
 const (
-	maxSessions = 1000 // of one user in one organization at the same time
+	// maxSessions are those of one user in one organization at the same time. One
+	// more ends the one that would expire first: clients that never log out must not
+	// lock their user out.
+	maxSessions = 1000
 	minIdle     = time.Second
 	// idleSlack is the part of its idle time by which a session lives longer than
 	// promised, so that not every use of it has to be written down.
@@ -70,7 +73,7 @@ func (s *Service) open(ctx context.Context, p remuda.Principal, name string, pur
 		if err := s.rootOf(ctx, tx, &t); err != nil {
 			return err
 		}
-		if err := makeRoom(ctx, tx, t); err != nil {
+		if err := s.makeRoom(ctx, tx, p, t); err != nil {
 			return err
 		}
 		if err := tx.InsertToken(ctx, t); err != nil {
@@ -81,23 +84,27 @@ func (s *Service) open(ctx context.Context, p remuda.Principal, name string, pur
 	if err != nil {
 		return remuda.Token{}, "", err
 	}
+	if purpose != remuda.TokenBearer {
+		s.tokens.forget() // one may have been crowded out
+	}
 	return t, text.Reveal(), nil
 }
 
-// makeRoom removes the user's expired sessions, or identities, and refuses one too
-// many.
-func makeRoom(ctx context.Context, tx *store.Tx, t remuda.Token) error {
+// makeRoom removes the user's expired sessions, or identities, and one more if there
+// are too many.
+func (s *Service) makeRoom(ctx context.Context, tx *store.Tx, p remuda.Principal, t remuda.Token) error {
 	if t.Purpose == remuda.TokenBearer {
 		return nil
 	}
 	open, err := tx.DeleteExpiredTokens(ctx, t.Organization, t.User, t.Purpose, t.CreatedAt)
-	if err != nil || open < maxSessions {
+	if err != nil || open < s.maxSessions {
 		return err
 	}
-	return &remuda.Error{
-		Code: remuda.CodeExhausted, Message: "the user has too many sessions open", Cause: "a user has at most 1000 in an organization",
-		Remedy: "log out of some, or wait until they expire", RetryAfterSeconds: 60,
+	ended, err := tx.DeleteTokenThatExpiresFirst(ctx, t.Organization, t.User, t.Purpose)
+	if err != nil {
+		return err
 	}
+	return tx.AppendAudit(ctx, audit.Entry(p, authz.SessionOpen, string(ended.ID), nil, t.CreatedAt, "change", "crowded out", "name", ended.Name))
 }
 
 // rootOf finds what a new token ends with: the bearer token at the beginning of

@@ -174,16 +174,23 @@ func TestTokenOfSession(t *testing.T) {
 	wantCode(t, "a token that would outlive its beginning", err, remuda.CodeUnauthenticated)
 }
 
+// One session too many ends the one that would expire first, and no other user's.
 func TestSessionsAreBounded(t *testing.T) {
 	t.Parallel()
 	x := newSite(t)
-	for range 1000 {
+	x.LimitSessions(3)
+	other := x.session(x.member("other", "default", remuda.RoleMonitor))
+	idle := x.session(x.admin)
+	x.clock.advance(time.Second)
+	used := x.session(x.admin)
+	x.clock.advance(time.Second)
+	for range 2 {
 		x.session(x.admin)
 	}
-	_, _, err := x.OpenSession(t.Context(), x.admin, "door", idle)
-	wantCode(t, "one session too many", err, remuda.CodeExhausted)
+	_, err := x.AuthenticateSession(t.Context(), idle)
+	wantCode(t, "the session that was crowded out", err, remuda.CodeUnauthenticated)
+	x.auth(used)
+	x.auth(other)
 	_, _, err = x.OpenSession(t.Context(), x.admin, "door", 0)
 	wantCode(t, "a session without time", err, remuda.CodeInvalid)
-	x.clock.advance(2 * idle)
-	x.session(x.admin)
 }

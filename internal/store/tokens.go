@@ -85,3 +85,15 @@ func (tx *Tx) DeleteExpiredTokens(ctx context.Context, org remuda.OrganizationID
 	return one(ctx, tx, "counting tokens", nil, scanInt,
 		"SELECT count(*) FROM tokens WHERE organization = $1 AND user_id = $2 AND purpose = $3", string(org), string(user), string(purpose))
 }
+
+// DeleteTokenThatExpiresFirst removes that one of a user's tokens of a purpose, and
+// returns which it was; not found when there is none.
+func (tx *Tx) DeleteTokenThatExpiresFirst(ctx context.Context, org remuda.OrganizationID, user remuda.UserID, purpose remuda.TokenPurpose) (remuda.Token, error) {
+	t, err := one(ctx, tx, "reading a token", remuda.NotFound("token", "of this user"), scanToken,
+		"SELECT "+tokenColumns+" FROM tokens WHERE organization = $1 AND user_id = $2 AND purpose = $3 AND expires_at IS NOT NULL ORDER BY expires_at, id LIMIT 1",
+		string(org), string(user), string(purpose))
+	if err != nil {
+		return remuda.Token{}, err
+	}
+	return t, tx.DeleteToken(ctx, org, t.ID)
+}

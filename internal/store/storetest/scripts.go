@@ -155,6 +155,19 @@ func testSessions(in subject) {
 		_, err2 := tx.Token(ctx, f.org, bearer.ID)
 		return errors.Join(err, err2)
 	})
+	first := session(at.Add(time.Second))
+	f.write(func(ctx context.Context, tx *store.Tx) error {
+		if err := tx.InsertToken(ctx, first); err != nil {
+			return err
+		}
+		gone, err := tx.DeleteTokenThatExpiresFirst(ctx, f.org, u.ID, remuda.TokenSession)
+		same(t, gone, first)
+		return err
+	})
+	wantCode(t, f.tryWrite(func(ctx context.Context, tx *store.Tx) error {
+		_, err := tx.DeleteTokenThatExpiresFirst(ctx, f.org, u.ID, remuda.TokenIdentity)
+		return err
+	}), remuda.CodeNotFound)
 	for _, wrong := range []remuda.TokenID{old.ID, "tok_absent"} {
 		wantCode(t, f.tryWrite(func(ctx context.Context, tx *store.Tx) error { return tx.ProlongToken(ctx, f.org, wrong, later) }), remuda.CodeNotFound)
 	}
