@@ -177,9 +177,10 @@ func (s *Store) runWriter() {
 	}
 }
 
-// gather waits with a patient write for others, until one comes that is not.
+// gather waits with a patient write for others, until one comes that is not. The
+// least patient of them says how long, and for how many.
 func (s *Store) gather(held []*Pending) []*Pending {
-	company := held[0].company
+	company, end := held[0].company, time.Now().Add(held[0].patience)
 	if company < 2 {
 		return held
 	}
@@ -194,6 +195,11 @@ func (s *Store) gather(held []*Pending) []*Pending {
 			held = append(held, p)
 			if p.company < 2 {
 				return held
+			}
+			company = min(company, p.company)
+			if sooner := time.Now().Add(p.patience); sooner.Before(end) {
+				end = sooner
+				enough.Reset(p.patience)
 			}
 		case <-enough.C:
 			return held

@@ -138,6 +138,21 @@ func testPatient(in subject) {
 		}
 	}
 	same(t, order, append([]int{0}, append(want, 100)...))
+	// One that has more patience holds nobody up.
+	slow, quick := f.BeginPatiently(time.Hour, 100, note(102)), f.BeginPatiently(time.Millisecond, 50, note(103))
+	if err := quick.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := slow.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	slow, quick = f.BeginPatiently(time.Hour, 100, note(104)), f.BeginPatiently(time.Hour, 2, note(105))
+	if err := quick.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := slow.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	last := f.BeginPatiently(time.Hour, 2, note(101))
 	if err := f.Close(); err != nil { // waits for it
 		t.Fatal(err)
