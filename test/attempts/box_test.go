@@ -168,13 +168,14 @@ func (b *box) run(request harness.JSON) *outcome {
 		turn.(*sync.Mutex).Lock()
 		defer turn.(*sync.Mutex).Unlock()
 	}
-	for range 10 {
+	// Rows that claim without a turn may take what was idle a moment ago.
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
 		eventually(b, "an instance of "+b.runtime+" is warm", func() bool { return b.house.idle(b, id) > 0 })
 		if o := finish(b.T, b.by, "/v1/executions", request); o.wasWarm() {
 			return o
 		}
 	}
-	b.Fatalf("ten executions of %s found no warm instance", b.runtime)
+	b.Fatalf("for two minutes every execution of %s found its warm instance taken", b.runtime)
 	return nil
 }
 

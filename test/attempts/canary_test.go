@@ -47,7 +47,7 @@ var canaries = []struct{ what, plant, find string }{
 func (c *cell) canary(plant, find string) {
 	word := fmt.Sprintf("cnry%d", c.house.next())
 	named := func(s string) string { return strings.ReplaceAll(s, "CANARY", word) }
-	look := named(fmt.Sprintf("niceness = %d\n", niceness()) + "import atexit\nbefore_callbacks = globals().get('before_callbacks', atexit._ncallbacks())\ntry: found = bool(" + find + ")\nexcept LookupError: found = False\nimport os\nos.write(1, b'found %d\\n' % found)")
+	look := named(fmt.Sprintf("niceness = %d\n", c.niceness()) + "import atexit\nbefore_callbacks = globals().get('before_callbacks', atexit._ncallbacks())\ntry: found = bool(" + find + ")\nexcept LookupError: found = False\nimport os\nos.write(1, b'found %d\\n' % found)")
 	if strings.Contains(find, "json") || strings.Contains(find, "ncallbacks") {
 		// What breaks the reporting of the value would also break the next lines.
 		look += "\nNone"
@@ -79,7 +79,7 @@ func manyClaims(c *cell) {
 		fmt.Fprintf(&plant, "exec(%q)\n", strings.ReplaceAll(canary.plant, "CANARY", word))
 		fmt.Fprintf(&find, "look(%d, %q)\n", i, strings.ReplaceAll(canary.find, "CANARY", word))
 	}
-	script := fmt.Sprintf("niceness = %d\n", niceness()) + "import atexit\nbefore_callbacks = atexit._ncallbacks()\nfound = []\ndef look(n, text):\n    try:\n        if eval(text): found.append(n)\n    except LookupError: pass\n" + find.String() + plant.String() + "import os\nos.write(1, b'found %d\\n' % len(found))\nos.write(1, repr(found).encode())\nNone"
+	script := fmt.Sprintf("niceness = %d\n", c.niceness()) + "import atexit\nbefore_callbacks = atexit._ncallbacks()\nfound = []\ndef look(n, text):\n    try:\n        if eval(text): found.append(n)\n    except LookupError: pass\n" + find.String() + plant.String() + "import os\nos.write(1, b'found %d\\n' % len(found))\nos.write(1, repr(found).encode())\nNone"
 	n := count(10000, 200)
 	if c.place.class == gvisor {
 		n = count(200, 10)
@@ -96,6 +96,14 @@ func manyClaims(c *cell) {
 		return nil
 	})
 	c.holds(!c.Failed(), "0 found in %d claims", n)
+}
+
+// niceness is what a script of the place begins with.
+func (c *cell) niceness() int {
+	if c.place.class == gvisor {
+		return 0 // its own kernel knows nothing of the machine's
+	}
+	return niceness()
 }
 
 // niceness is that of this test, which the server and all sandboxes inherit.
