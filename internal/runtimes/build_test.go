@@ -358,6 +358,39 @@ func TestNobodyHasAllPlaces(t *testing.T) {
 	}
 }
 
+// TestAdoptsGenerationsWithoutBuilds starts on what a server from before there were
+// builds has left.
+func TestAdoptsGenerationsWithoutBuilds(t *testing.T) {
+	t.Parallel()
+	path, i := database(t), newInstaller()
+	h := builds(t, path, i)
+	d := runtimes.WithDefaults(remuda.Definition{Name: "old", Language: remuda.LanguagePython, Version: "1.9.0"})
+	rt := remuda.Runtime{ID: remuda.NewRuntimeID(), Organization: ours, Definition: d, Generation: 3, Serving: 3, CreatedAt: remuda.Now(), UpdatedAt: remuda.Now()}
+	err := h.store.Write(t.Context(), func(tx *store.Tx) error {
+		return errors.Join(tx.InsertRuntime(t.Context(), rt), tx.InsertGeneration(t.Context(), ours, rt.Key(), d, rt.CreatedAt))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		h.end()
+		h = builds(t, path, i)
+		got, err := h.GetRuntime(t.Context(), deployer, "old")
+		if err != nil || got.Generation != 3 || got.Serving != 3 || got.Build.Status != remuda.RuntimeReady || got.Build.Version != "1.9.0" {
+			t.Errorf("adopted: serving %d of %d, %+v, %v", got.Serving, got.Generation, got.Build, err)
+		}
+		if n, _, _ := h.serves(t, got); n != 3 {
+			t.Errorf("generation %d is handed out", n)
+		}
+		if b, err := h.GetBuild(t.Context(), deployer, "old", 3); err != nil || b.Status != remuda.RuntimeReady {
+			t.Errorf("its build: %+v, %v", b, err)
+		}
+	}
+	if got := h.update(t, "old", remuda.RuntimePatch{MemoryMB: new(99)}); got.Generation != 4 || got.Serving != 4 {
+		t.Errorf("changed: serving %d of %d", got.Serving, got.Generation)
+	}
+}
+
 func TestRebuild(t *testing.T) {
 	t.Parallel()
 	i := newInstaller()
