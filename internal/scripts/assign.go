@@ -19,7 +19,7 @@ func assigned(s []token) *token {
 	}
 	depth, start := 0, 0
 	for i, t := range s {
-		depth += nesting(t)
+		depth += int(t.nest)
 		switch {
 		case depth > 0 || t.kind != tokenOperator:
 		case t.text == "=":
@@ -48,21 +48,8 @@ func isAugmented(op string) bool {
 // depth: loops and comprehensions, "as", ":=", parameters, attributes.
 func byPlace(s []token) *token {
 	for i, t := range s {
-		switch {
-		case t.named("for"):
-			if t := target(until(s[i+1:], "in")); t != nil {
-				return t
-			}
-		case t.named("as"):
-			if t := target(asTarget(s[i+1:])); t != nil {
-				return t
-			}
-		case t.named("lambda"):
-			if t := parameter(until(s[i+1:], ":")); t != nil {
-				return t
-			}
-		case t.named("def") && i+2 < len(s) && s[i+2].is("("):
-			if t := parameter(within(s[i+3:])); t != nil {
+		if t.kind == tokenName {
+			if t := byWord(t.text, s[i+1:]); t != nil {
 				return t
 			}
 		}
@@ -81,9 +68,26 @@ func byPlace(s []token) *token {
 	return nil
 }
 
+// byWord finds what a word makes targets or parameters of in the tokens behind it.
+func byWord(word string, rest []token) *token {
+	switch word {
+	case "for":
+		return target(until(rest, "in"))
+	case "as":
+		return target(asTarget(rest))
+	case "lambda":
+		return parameter(until(rest, ":"))
+	case "def":
+		if len(rest) > 1 && rest[1].is("(") {
+			return parameter(within(rest[2:]))
+		}
+	}
+	return nil
+}
+
 // lookAhead bounds how far one token makes us look, so that the work stays
 // proportional to the script.
-const lookAhead = 256
+const lookAhead = 64
 
 // until returns the tokens before a word or operator that stands at their own
 // depth.
@@ -94,7 +98,7 @@ func until(s []token, end string) []token {
 		if depth == 0 && t.text == end && (t.kind == tokenName || t.kind == tokenOperator) {
 			return s[:i]
 		}
-		if depth += nesting(t); depth < 0 {
+		if depth += int(t.nest); depth < 0 {
 			return s[:i]
 		}
 	}
@@ -106,7 +110,7 @@ func within(s []token) []token {
 	s = s[:min(len(s), lookAhead)]
 	depth := 0
 	for i, t := range s {
-		if depth += nesting(t); depth < 0 {
+		if depth += int(t.nest); depth < 0 {
 			return s[:i]
 		}
 	}
@@ -115,7 +119,7 @@ func within(s []token) []token {
 
 // asTarget returns what follows "as": one thing, or several in brackets.
 func asTarget(s []token) []token {
-	if len(s) > 0 && nesting(s[0]) > 0 {
+	if len(s) > 0 && s[0].nest > 0 {
 		return within(s[1:])
 	}
 	return until(until(s, ","), ":")
@@ -126,7 +130,7 @@ func asTarget(s []token) []token {
 func target(s []token) *token {
 	inside := 0 // brackets of a call or an index, which hold no target
 	for i, t := range s {
-		n := nesting(t)
+		n := int(t.nest)
 		if n < 0 || n > 0 && (inside > 0 || i > 0 && endsValue(s[i-1])) {
 			inside = max(0, inside+n)
 		}
@@ -151,7 +155,7 @@ func parameter(s []token) *token {
 		if t.kind == tokenVariable && depth == 0 && (i == 0 || s[i-1].is(",") || s[i-1].is("*") || s[i-1].is("**")) {
 			return &s[i]
 		}
-		depth += nesting(t)
+		depth += int(t.nest)
 	}
 	return nil
 }

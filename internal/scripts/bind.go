@@ -32,13 +32,18 @@ func bind(field, source string) (bound, error) {
 		return bound{}, err
 	}
 	b := bound{prefix: unusedPrefix(source)}
+	seen := map[string]bool{}
 	var out strings.Builder
 	last := 0
 	for _, t := range tokens {
 		if t.kind != tokenVariable {
 			continue
 		}
-		if !slices.Contains(b.used, t.text) {
+		if !seen[t.text] {
+			if len(seen) == maxVariables {
+				return bound{}, invalid(field, source, t, fmt.Sprintf("is one variable too many: a script has at most %d", maxVariables))
+			}
+			seen[t.text] = true
 			b.used = append(b.used, t.text)
 		}
 		out.WriteString(source[last:t.start])
@@ -103,7 +108,7 @@ func statements(tokens []token) [][]token {
 	var list [][]token
 	depth, start, lambdas := 0, 0, 0
 	for i, t := range tokens {
-		depth = max(0, depth+nesting(t))
+		depth = max(0, depth+int(t.nest))
 		if depth > 0 {
 			continue
 		}
@@ -126,14 +131,4 @@ func (t token) is(operator string) bool { return t.kind == tokenOperator && t.te
 
 func (t token) named(words ...string) bool {
 	return t.kind == tokenName && slices.Contains(words, t.text)
-}
-
-func nesting(t token) int {
-	switch {
-	case t.is("(") || t.is("[") || t.is("{"):
-		return 1
-	case t.is(")") || t.is("]") || t.is("}"):
-		return -1
-	}
-	return 0
 }

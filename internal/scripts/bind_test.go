@@ -1,6 +1,7 @@
 package scripts
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +83,13 @@ func TestAssignmentIsRefused(t *testing.T) {
 	}
 	_, err := bind("scriptContent", "a = 1\nb = 2\n$total = 3")
 	if err == nil || !strings.Contains(err.Error(), "$total in line 3") || !strings.Contains(err.Error(), "scriptContent") {
+		t.Errorf("got %v", err)
+	}
+	var many strings.Builder
+	for i := range 257 {
+		fmt.Fprintf(&many, "$v%d\n", i)
+	}
+	if _, err := bind("script", many.String()); err == nil || !strings.Contains(err.Error(), "$v256 in line 257, which is one variable too many") {
 		t.Errorf("got %v", err)
 	}
 	for _, in := range []string{"$é", "$aé", "$" + strings.Repeat("a", 49)} {

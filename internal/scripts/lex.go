@@ -19,7 +19,8 @@ const (
 // token is a piece of a source. Text is its own, of a tokenVariable without $.
 type token struct {
 	kind  tokenKind
-	start int // offset in the source
+	nest  int8 // 1 of an opening bracket, -1 of a closing one
+	start int  // offset in the source
 	text  string
 }
 
@@ -42,7 +43,7 @@ func lex(src string) []token {
 }
 
 func (l *lexer) add(kind tokenKind, end int) {
-	l.tokens = append(l.tokens, token{kind, l.pos, l.src[l.pos:end]})
+	l.tokens = append(l.tokens, token{kind: kind, start: l.pos, text: l.src[l.pos:end]})
 	l.pos = end
 }
 
@@ -61,7 +62,7 @@ func (l *lexer) next() {
 		l.blank()
 	case c == '$' && l.pos+1 < len(l.src) && isNameStart(l.src[l.pos+1]):
 		end := l.nameEnd(l.pos + 1)
-		l.tokens = append(l.tokens, token{tokenVariable, l.pos, l.src[l.pos+1 : end]})
+		l.tokens = append(l.tokens, token{kind: tokenVariable, start: l.pos, text: l.src[l.pos+1 : end]})
 		l.pos = end
 	case isNameStart(c):
 		l.name()
@@ -143,7 +144,7 @@ func (l *lexer) str(prefix string) {
 	if strings.HasPrefix(l.src[at:], strings.Repeat(quote, 3)) {
 		quote = strings.Repeat(quote, 3)
 	}
-	l.tokens = append(l.tokens, token{tokenValue, start, ""})
+	l.tokens = append(l.tokens, token{kind: tokenValue, start: start})
 	own := len(l.tokens) - 1
 	l.pos = at + len(quote)
 	formatted := strings.ContainsAny(prefix, "ft")
@@ -229,17 +230,23 @@ var operators = []string{
 }
 
 func (l *lexer) operator() {
-	for _, op := range operators {
-		if strings.HasPrefix(l.src[l.pos:], op) {
-			l.add(tokenOperator, l.pos+len(op))
-			return
+	// The second character tells most of them apart from those of one.
+	if l.pos+1 < len(l.src) && strings.IndexByte("=*/<>.", l.src[l.pos+1]) >= 0 {
+		for _, op := range operators {
+			if strings.HasPrefix(l.src[l.pos:], op) {
+				l.add(tokenOperator, l.pos+len(op))
+				return
+			}
 		}
 	}
+	nest := 0
 	switch l.src[l.pos] {
 	case '(', '[', '{':
-		l.depth++
+		nest = 1
 	case ')', ']', '}':
-		l.depth = max(0, l.depth-1)
+		nest = -1
 	}
+	l.depth = max(0, l.depth+nest)
 	l.add(tokenOperator, l.pos+1)
+	l.tokens[len(l.tokens)-1].nest = int8(nest)
 }
