@@ -107,7 +107,8 @@ func (s step) update() (req api.RuntimeUpdate, err error) {
 		// What belongs to a language goes with it, unless it is said anew.
 		maps.Copy(body, s.fields)
 	}
-	return req, convert(body, &req)
+	err = convert(body, &req)
+	return req, err
 }
 
 // create is the request that makes the runtime, with every field: what a field
