@@ -96,7 +96,7 @@ func (p *Pool) take(claim Claim) (*Lease, error) {
 	}
 	h.leases[l] = struct{}{}
 	p.held[claim.Organization]++
-	if p.contest.claimed(claim.Organization, l.began); p.contest.on(l.began) {
+	if p.contest.claimed(claim.Organization, l.began); p.contested(l.began) {
 		l.peers = p.held[claim.Organization]
 	}
 	p.demanded(h, l.began)

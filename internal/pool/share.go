@@ -26,14 +26,16 @@ func (c *contest) claimed(org remuda.OrganizationID, now time.Time) {
 	c.last = org
 }
 
-func (c *contest) on(now time.Time) bool { return now.Before(c.until) }
+// contested reports whether several organizations use the node now: they hold
+// instances, or have claimed some in turns. Needs mu.
+func (p *Pool) contested(now time.Time) bool { return len(p.held) > 1 || now.Before(p.contest.until) }
 
 // divide tells the engine when several organizations begin to use the node together,
 // and when they do so no more: then the server, which works for all of them, comes
 // before what one of them runs. Only Run calls it.
 func (p *Pool) divide(now time.Time) {
 	p.mu.Lock()
-	on := p.contest.on(now)
+	on := p.contested(now)
 	changed := on != p.yielded
 	p.yielded = on
 	p.mu.Unlock()
@@ -51,9 +53,28 @@ func (l *Lease) share(inst engine.Instance) {
 	}
 }
 
+// Share does so anew, from the next execution on, for a lease that is used more than
+// once: what its organization holds, and who else is there, may have changed.
+func (l *Lease) Share() {
+	p := l.pool
+	l.mu.Lock()
+	able, ok := l.inst.(engine.Sharer)
+	l.mu.Unlock()
+	if !ok {
+		return
+	}
+	among := 1
+	p.mu.Lock()
+	if p.contested(time.Now()) {
+		among = p.held[l.claim.Organization]
+	}
+	p.mu.Unlock()
+	able.Share(among)
+}
+
 // pressed reports whether a warm start of the generation should not give way to what
 // runs: its stock runs out while several organizations want the processor, and one
 // that keeps it busy must not keep others from being filled. Needs mu.
 func (p *Pool) pressed(h *herd) bool {
-	return 2*len(h.ready) < h.target && p.contest.on(time.Now())
+	return 2*len(h.ready) < h.target && p.contested(time.Now())
 }

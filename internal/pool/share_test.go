@@ -122,9 +122,24 @@ func TestShares(t *testing.T) {
 		if !eng.yielding() {
 			t.Error("the server does not come first while two organizations use the node")
 		}
-		for _, l := range held {
+		of := func(l *Lease) int {
+			l.Share()
+			eng.mu.Lock()
+			defer eng.mu.Unlock()
+			return eng.among[l.inst.ID()]
+		}
+		if first := of(held[0]); first != 7 {
+			t.Errorf("an instance that was there before shares with %d of 7", first)
+		}
+		for _, l := range held[2:] {
 			l.Release()
 		}
+		time.Sleep(2 * contestedFor)
+		if first := of(held[0]); first != 1 || eng.yielding() {
+			t.Errorf("with the others gone an instance shares with %d, yields %v", first, eng.yielding())
+		}
+		held[0].Release()
+		held[1].Release()
 		time.Sleep(2 * contestedFor)
 		if eng.yielding() {
 			t.Error("the server still comes first, with nobody there")

@@ -53,6 +53,7 @@ func (s *Service) Acquire(ctx context.Context, p remuda.Principal, id remuda.Run
 		}
 	}
 	r.running, r.released = execution, make(chan struct{})
+	r.lease.Share()
 	return &Hold{Runspace: r.row, Definition: r.lease.Definition(), Instance: r.inst, Fresh: !r.used, service: s, r: r}, nil
 }
 
