@@ -13,7 +13,8 @@
 // that they hold over restarts and need no table.
 //
 // Manage runtime is the role deployer, use script Python the role operator; whoever
-// has less gets ERR014.
+// has less gets ERR014. GET /api/sessions/privileges lists these; but for 2, their
+// numbers are ours, since the vendor's are not published.
 //
 // # Where the vendor says nothing, or we differ
 //
