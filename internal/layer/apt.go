@@ -63,8 +63,7 @@ func (apt) open(ctx context.Context, b *build, lock []remuda.Locked) (_ *sandbox
 			err = firstError(err, s.close())
 		}
 	}()
-	sources := b.maker.sources
-	if len(sources) == 0 {
+	if len(s.sources) == 0 {
 		return nil, &remuda.Error{Code: remuda.CodeUnsupported, Message: "packages of apt cannot be installed here", Cause: "this machine has no source of packages that is reached over HTTP", Remedy: "configure apt's sources, or set packages_apt_dir"}
 	}
 	status, err := os.ReadFile(statusFile)
@@ -75,7 +74,7 @@ func (apt) open(ctx context.Context, b *build, lock []remuda.Locked) (_ *sandbox
 		return nil, remuda.Internal("reading what is installed", err)
 	}
 	files := map[string][]byte{"apt/status": status, "apt/apt.conf": []byte(aptConf), "apt/shim/update-alternatives": []byte(aptAlternatives)}
-	for n, source := range sources {
+	for n, source := range s.sources {
 		files[fmt.Sprintf("apt/etc/sources.list.d/%02d.sources", n)] = []byte(source.stanza(n))
 		if source.signedBy != "" && source.keyFile(n) != "" {
 			files[source.keyFile(n)] = []byte(source.signedBy)

@@ -38,8 +38,8 @@ var hints = []struct {
 	message string // for the package
 }{
 	{regexp.MustCompile(`(?m)^ERROR: THESE PACKAGES DO NOT MATCH THE HASHES.*\n\s+([A-Za-z0-9][A-Za-z0-9._-]*?)(?:==\S+)?(?: from|\s).*$`), "its file has another hash than was promised"},
+	{regexp.MustCompile(`(?ms)^ERROR: Ignored the following versions that require a different python version:.*^ERROR: (?:Could not find a version that satisfies the requirement|No matching distribution found for) ([A-Za-z0-9][A-Za-z0-9._-]*)`), "it needs another Python, or no index has a version of it that fits this one"},
 	{regexp.MustCompile(`(?m)^ERROR: (?:Could not find a version that satisfies the requirement|No matching distribution found for) ([A-Za-z0-9][A-Za-z0-9._-]*)`), "no index has a version of it that fits this interpreter"},
-	{regexp.MustCompile(`(?m)^ERROR: Ignored the following versions that require a different python version:.*$`), "it needs another Python"},
 	{regexp.MustCompile(`(?m)^\s*ERROR: Failed building wheel for ([A-Za-z0-9][A-Za-z0-9._-]*)`), "its own build script failed"},
 	{regexp.MustCompile(`(?m)^ERROR: Cannot install ([A-Za-z0-9][A-Za-z0-9._-]*).* because these package versions have conflicting dependencies`), "what it needs contradicts what others need"},
 	{regexp.MustCompile(`(?m)^ERROR: ([A-Za-z0-9][A-Za-z0-9._-]*) has an invalid wheel`), "its wheel is broken"},

@@ -84,8 +84,8 @@ func (m *Maker) remove(ctx context.Context, org remuda.OrganizationID, id remuda
 	return os.RemoveAll(away)
 }
 
-// mounted reports whether a mount of any process shows a layer. What cannot be
-// seen counts as a mount.
+// mounted reports whether a mount of any process shows a layer. A process that
+// cannot be looked at has ended.
 func mounted(id string) bool {
 	processes, err := os.ReadDir("/proc")
 	if err != nil {

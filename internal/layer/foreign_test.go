@@ -192,7 +192,12 @@ func FuzzWords(f *testing.F) {
 
 func TestDiagnose(t *testing.T) {
 	t.Parallel()
+	const another = "ERROR: Ignored the following versions that require a different python version: 9.0 Requires-Python >=3.12\nERROR: Could not find a version that satisfies the requirement mare==9.0 (from versions: 1.0)\nERROR: No matching distribution found for mare==9.0\n"
+	if _, why := layer.Diagnose(another); !strings.HasPrefix(why, "it needs another Python") {
+		t.Errorf("got %q", why)
+	}
 	for tail, want := range map[string]string{
+		another: "mare",
 		"ERROR: Could not find a version that satisfies the requirement foo==9 (from versions: 1.0)\nERROR: No matching distribution found for foo==9\n": "foo",
 		"Collecting a\nCollecting b\n  error: subprocess-exited-with-error\n":                                                                            "b",
 		"E: Unable to locate package nothing\n":                                                  "nothing",

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/remuda-run/remuda/internal/engine"
-	"github.com/remuda-run/remuda/internal/layer/index"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
@@ -38,8 +37,7 @@ type Maker struct {
 	busy  *busy
 
 	asking  sync.Mutex // for the gateway
-	leading *index.Gateway
-	sources []aptSource
+	leading *lead
 }
 
 // New opens the directory of layers. It asks no index and starts nothing.
@@ -121,7 +119,7 @@ func (m *Maker) Resolve(ctx context.Context, r Request, p Progress) (remuda.Lock
 	packages := askedOf(r)
 	w := newWords(p)
 	key := m.lockKey(r, packages)
-	leave, err := m.busy.enter(ctx, "lock "+key)
+	leave, err := m.busy.enter(ctx, "lock "+string(r.Organization)+" "+key)
 	if err != nil {
 		return remuda.Lock{}, err
 	}
@@ -287,7 +285,7 @@ func (m *Maker) failed(w *words, packages []asked, err error) error {
 		}
 		w.state(one, packageNow{state: remuda.PackageNotInstalled, message: message})
 	}
-	w.say("the build has failed: " + err.Error())
+	w.say("the build has failed: " + remuda.Public(err))
 	return err
 }
 

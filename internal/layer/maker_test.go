@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,8 +90,21 @@ func (h *heard) String() string {
 type house struct {
 	t testing.TB
 	*layer.Maker
-	dir string
-	org remuda.OrganizationID
+	dir     string
+	org     remuda.OrganizationID
+	created atomic.Int64 // sandboxes
+}
+
+// counting is the shared engine with a count of what a house has it make.
+type counting struct {
+	layer.Engine
+	h *house
+}
+
+// Create implements layer.Engine.
+func (c counting) Create(ctx context.Context, spec engine.Spec) (engine.Instance, error) {
+	c.h.created.Add(1)
+	return c.Engine.Create(ctx, spec)
 }
 
 func newHouse(t testing.TB, settings layer.Settings) *house {
@@ -108,7 +122,7 @@ func (h *house) open(settings layer.Settings) {
 	if settings.BuildTimeout == 0 {
 		settings.BuildTimeout = 5 * time.Minute
 	}
-	maker, err := layer.New(layer.Options{Dir: h.dir, Engine: shared, Settings: settings, Logger: slog.New(slog.NewTextHandler(h.t.Output(), nil))})
+	maker, err := layer.New(layer.Options{Dir: h.dir, Engine: counting{shared, h}, Settings: settings, Logger: slog.New(slog.NewTextHandler(h.t.Output(), nil))})
 	if err != nil {
 		h.t.Fatal(err)
 	}

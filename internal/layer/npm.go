@@ -37,7 +37,7 @@ func (b *build) npmEnv() map[string]string {
 		"REMUDA_NODE":         b.interpreter,
 		"npm_config_registry": gateway + index.NpmPath, "npm_config_cache": "/tmp/npm-cache", "npm_config_userconfig": "/workspace/.npmrc",
 		"npm_config_globalconfig": "/workspace/.npmrc-global", "npm_config_audit": "false", "npm_config_fund": "false", "npm_config_update_notifier": "false",
-		"npm_config_progress": "false", "npm_config_color": "false", "npm_config_fetch_retries": "1", "npm_config_loglevel": "warn",
+		"npm_config_progress": "false", "npm_config_color": "false", "npm_config_fetch_retries": "1", "npm_config_fetch_retry_mintimeout": "1000", "npm_config_loglevel": "warn",
 		"SOURCE_DATE_EPOCH": epoch,
 	}
 }

@@ -29,6 +29,7 @@ type sandbox struct {
 	maker   *Maker
 	inst    engine.Instance
 	session *index.Session
+	sources []aptSource // that the session leads to
 	server  *http.Server
 	served  sync.WaitGroup
 	words   *words
@@ -48,7 +49,7 @@ func (m *Maker) open(ctx context.Context, environment string, lock []remuda.Lock
 	if err != nil {
 		return nil, err
 	}
-	s := &sandbox{maker: m, inst: inst, words: w, session: g.Session(lock, w.note)}
+	s := &sandbox{maker: m, inst: inst, words: w, session: g.Session(lock, w.note), sources: g.sources}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())

@@ -44,9 +44,17 @@ func indexAddress(field, address string) (*url.URL, error) {
 	return u, nil
 }
 
+// lead is the way to the site's indexes, and the sources of apt that it leads to, by
+// their numbers.
+type lead struct {
+	*index.Gateway
+
+	sources []aptSource
+}
+
 // gateway is the way to the site's indexes. The machine's own tools are asked once
 // for what the settings leave open.
-func (m *Maker) gateway(ctx context.Context) (*index.Gateway, error) {
+func (m *Maker) gateway(ctx context.Context) (*lead, error) {
 	m.asking.Lock()
 	defer m.asking.Unlock()
 	if m.leading != nil {
@@ -62,20 +70,22 @@ func (m *Maker) gateway(ctx context.Context) (*index.Gateway, error) {
 		return nil, err
 	}
 	known := opts.Pip != nil && opts.Npm != nil
-	if m.sources, err = readSources(s.AptDir); err != nil {
+	sources, err := readSources(s.AptDir)
+	if err != nil {
 		return nil, err
 	}
-	for _, source := range m.sources {
+	for _, source := range sources {
 		opts.Apt = append(opts.Apt, source.uri)
 	}
 	g, err := index.New(opts)
 	if err != nil {
 		return nil, err
 	}
+	l := &lead{g, sources}
 	if known { // or the next build asks again
-		m.leading = g
+		m.leading = l
 	}
-	return g, nil
+	return l, nil
 }
 
 // siteIndex is an index's address: the setting, or what the tool says is its own.
