@@ -290,7 +290,7 @@ func (s *Service) conclude(run context.Context, j *job, result made, failure err
 		s.catalog.put(&next)
 		return true, nil, nil
 	}
-	s.shelf.remember(j.org, next.Definition, build, build.EndedAt)
+	s.shelf.remember(j.org, next.Definition, build)
 	return true, &next, s.serve(&next, next.Definition, build, []engine.Layer{result.layer})
 }
 

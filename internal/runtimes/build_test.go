@@ -391,6 +391,28 @@ func TestAdoptsGenerationsWithoutBuilds(t *testing.T) {
 	}
 }
 
+// TestLanguageOfPackages changes the language of runtimes with packages: those of
+// apt stay what they are, the others are another language's.
+func TestLanguageOfPackages(t *testing.T) {
+	t.Parallel()
+	i := newInstaller()
+	h := builds(t, database(t), i)
+	d := asks("r", "ok-tool")
+	d.Language = remuda.LanguageBash
+	h.create(t, d)
+	h.settled(t, "r")
+	h.update(t, "r", remuda.RuntimePatch{Language: new(remuda.LanguagePython)})
+	rt := h.settled(t, "r")
+	if len(rt.Packages) != 1 || rt.Packages[0].Manager != remuda.ManagerApt || rt.Build.Packages[0].Manager != remuda.ManagerApt {
+		t.Errorf("of bash: %+v", rt.Packages)
+	}
+	h.update(t, "r", remuda.RuntimePatch{Packages: packagesOf("ok-module")})
+	h.settled(t, "r")
+	if rt = h.update(t, "r", remuda.RuntimePatch{Language: new(remuda.LanguageNode)}); len(rt.Packages) != 0 || rt.Build.Status != remuda.RuntimeReady || rt.Build.Layer != "" {
+		t.Errorf("of python: %+v, %+v", rt.Packages, rt.Build)
+	}
+}
+
 func TestRebuild(t *testing.T) {
 	t.Parallel()
 	i := newInstaller()

@@ -67,7 +67,7 @@ func (s *Service) advance(ctx context.Context, old *record, st step) (*record, *
 		return rec, &pool.Retirement{}, nil
 	}
 	g := made[serving]
-	s.shelf.remember(rec.Organization, g.def, g.build, g.build.StartedAt)
+	s.shelf.need(rec.Organization, g.build)
 	return rec, s.serve(rec, g.def, g.build, g.layers), nil
 }
 

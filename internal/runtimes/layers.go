@@ -25,7 +25,7 @@ type Layers interface {
 	Collect(ctx context.Context, used map[remuda.OrganizationID][]remuda.LayerID) error
 }
 
-// owned is a layer of an organization.
+// ownedLayer is a layer of an organization.
 type ownedLayer struct {
 	org remuda.OrganizationID
 	id  remuda.LayerID
@@ -61,19 +61,26 @@ func question(org remuda.OrganizationID, d remuda.Definition, version string) st
 	return strings.Join(append([]string{string(org), string(d.Language), version, d.Environment}, wanted(d)...), "\n")
 }
 
-// remember notes a build that is ready.
-func (s *shelf) remember(org remuda.OrganizationID, d remuda.Definition, b remuda.Build, at time.Time) {
-	if b.Layer == "" || b.Status != remuda.RuntimeReady {
+// need notes a build that is served.
+func (s *shelf) need(org remuda.OrganizationID, b remuda.Build) {
+	if b.Layer == "" {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.of[b.Key] = ownedLayer{org, b.Layer}
-	q := question(org, d, b.Version)
-	if old, ok := s.answers[q]; ok && old.build.Layer == b.Layer && !old.at.Before(at) {
+}
+
+// remember notes what a build of this process has answered. What an earlier one has
+// asked, the site's settings of today might not allow.
+func (s *shelf) remember(org remuda.OrganizationID, d remuda.Definition, b remuda.Build) {
+	if b.Layer == "" || b.Status != remuda.RuntimeReady {
 		return
 	}
-	s.answers[q] = answer{b, at}
+	s.need(org, b)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answers[question(org, d, b.Version)] = answer{b, b.EndedAt}
 }
 
 // known returns a build that answers the question and whose layer is there.

@@ -3,6 +3,7 @@ package runtimes
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/remuda-run/remuda/internal/layer"
@@ -82,7 +83,8 @@ func wanted(d remuda.Definition) []string {
 		if version == "" {
 			version = "latest"
 		}
-		out = append(out, string(p.Manager)+":"+layer.CanonicalName(p.Manager, p.Name)+"="+version)
+		_, extras, _ := strings.Cut(p.Name, "[")
+		out = append(out, string(p.Manager)+":"+layer.CanonicalName(p.Manager, p.Name)+"["+strings.ToLower(strings.ReplaceAll(extras, " ", ""))+"="+version)
 	}
 	slices.Sort(out)
 	return out

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/remuda-run/remuda/internal/layer"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
@@ -43,7 +44,10 @@ func apply(d remuda.Definition, patch remuda.RuntimePatch) remuda.Definition {
 	if patch.Packages != nil {
 		d.Packages = slices.Clone(*patch.Packages)
 	} else if patch.Language != nil && *patch.Language != language {
-		d.Packages = slices.DeleteFunc(d.Packages, func(p remuda.Package) bool { return p.Manager != remuda.ManagerApt })
+		d.Packages = slices.DeleteFunc(d.Packages, func(p remuda.Package) bool { return layer.ManagerOf(language, p) != remuda.ManagerApt })
+		for i := range d.Packages { // said, since the new language's own is another
+			d.Packages[i].Manager = remuda.ManagerApt
+		}
 	}
 	set(&d.Others, patch.Others)
 	if patch.Env != nil {

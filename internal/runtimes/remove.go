@@ -28,15 +28,17 @@ func (s *Service) DeleteRuntime(ctx context.Context, p remuda.Principal, ref str
 		return err
 	}
 	if how.Drain > 0 {
-		if err := s.drain(ctx, p, ref, how.Drain); err != nil {
+		marked, err := s.mark(p, ref)
+		if err != nil {
+			return err
+		}
+		defer s.unmark(marked.ID) // unless it is gone by then
+		if err := s.drain(ctx, p, marked, how.Drain); err != nil {
 			return err
 		}
 	}
 	rec, retired, err := s.remove(ctx, p, ref, how)
 	if err != nil {
-		if rec != nil && how.Drain > 0 {
-			s.unmark(rec.ID)
-		}
 		return err
 	}
 	if err := retired.Wait(ctx); err != nil {
@@ -58,18 +60,9 @@ func (s *Service) checkDeletion(how remuda.Deletion) error {
 	return nil
 }
 
-// drain lets what runs on a runtime end, and ends what has not after d. Nothing
-// new begins from here on, until the runtime is gone, or drain has failed.
-func (s *Service) drain(ctx context.Context, p remuda.Principal, ref string, d time.Duration) (err error) {
-	rec, err := s.mark(p, ref)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			s.unmark(rec.ID)
-		}
-	}()
+// drain lets what runs on a runtime that is marked end, and ends what has not after
+// d.
+func (s *Service) drain(ctx context.Context, p remuda.Principal, rec *record, d time.Duration) error {
 	patient, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	if s.pool.AwaitUnheld(patient, rec.ID) == nil {
@@ -97,7 +90,8 @@ func (s *Service) drain(ctx context.Context, p remuda.Principal, ref string, d t
 // endTimeout bounds how long the end of what was asked to end is waited for.
 const endTimeout = 30 * time.Second
 
-// mark makes a runtime one that is being deleted.
+// mark makes a runtime one that is being deleted: nothing new begins on it until it
+// is gone, or unmark.
 func (s *Service) mark(p remuda.Principal, ref string) (*record, error) {
 	s.changes.Lock()
 	defer s.changes.Unlock()

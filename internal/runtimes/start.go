@@ -98,7 +98,7 @@ func (s *Service) begin(ctx context.Context, rec *record) error {
 		s.catalog.put(rec)
 		return s.rebuildAtStart(ctx, rec, rec.Build.Version, "the layer of generation %d is gone", lost)
 	default:
-		s.shelf.remember(rec.Organization, rec.serves.Definition, rec.built, rec.built.EndedAt)
+		s.shelf.need(rec.Organization, rec.built)
 		s.serve(rec, rec.serves.Definition, rec.built, layers)
 	}
 	if version := interpreter(rec.Definition, rec, known); version != rec.Build.Version && version != "" && rec.Build.Status == remuda.RuntimeReady {
