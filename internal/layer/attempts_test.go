@@ -5,6 +5,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/gzip"
+	"io"
 	"maps"
 	"net"
 	"os"
@@ -162,7 +163,7 @@ func TestBadPackages(t *testing.T) {
 			x.Wheel(t, indextest.Project{Name: "bad", Version: "1.0", Files: map[string]string{"bad.py": ""}}).Hash = strings.Repeat("ab", 32)
 		}, "another hash"},
 		"huge": {func(t *testing.T, x *indextest.Python) {
-			x.Add("bad", "bad-1.0-py3-none-any.whl", hugeWheel(t, 400<<20))
+			x.Add("bad", "bad-1.0-py3-none-any.whl", hugeWheel(t, 400))
 		}, "256 MiB of disk"},
 		"absent": {func(*testing.T, *indextest.Python) {}, "no index has"},
 		"for another Python": {func(_ *testing.T, x *indextest.Python) {
@@ -233,8 +234,28 @@ func zipOf(t *testing.T, files map[string]string) []byte {
 }
 
 // hugeWheel is small as a file and large when it is unpacked.
-func hugeWheel(t *testing.T, size int) []byte {
-	return zipOf(t, wheelFiles("bad", map[string]string{"bad.bin": strings.Repeat("\x00", size)}))
+func hugeWheel(t *testing.T, mib int) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for name, content := range wheelFiles("bad", map[string]string{"bad.bin": ""}) {
+		w, err := z.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, content); err != nil {
+			t.Fatal(err)
+		}
+		for n := 0; n < mib && name == "bad.bin"; n++ {
+			if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 // evilSdist is a tar with a link out and a file that is written through it.
