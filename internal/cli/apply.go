@@ -57,6 +57,9 @@ func (c *command) applyCommand() *cobra.Command {
 			"not keep the others from being applied (exit status 1). Builds of packages are waited for. See docs/declarative.md.",
 		Example: "  remuda apply -f runtimes.yaml --dry-run\n  remuda apply -f runtimes.yaml\n  remuda apply -f runtimes/ --set reports --prune",
 		RunE: c.remotely(func(ctx context.Context, r *remote, _ []string) error {
+			if f.timeout < 0 {
+				return usageError("--timeout %s is negative", "write it like 10m; 0 is without an end", f.timeout)
+			}
 			return c.apply(ctx, r, f)
 		}),
 	}

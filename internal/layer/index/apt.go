@@ -24,7 +24,8 @@ func (s *Session) apt(w http.ResponseWriter, r *http.Request, rest string) {
 		http.NotFound(w, r)
 		return
 	}
-	at := s.gateway.opts.Apt[n].JoinPath(plain)
+	// JoinPath would decode a second time what is decoded by now.
+	at := s.gateway.opts.Apt[n].JoinPath(escaped(plain))
 	if strings.HasPrefix(plain, "dists/") && !strings.HasSuffix(plain, ".deb") {
 		s.aptIndex(w, r, at)
 		return
@@ -49,6 +50,15 @@ func (s *Session) apt(w http.ResponseWriter, r *http.Request, rest string) {
 	}
 	defer func() { _ = body.Close() }()
 	s.pass(w, r, f, body, size)
+}
+
+// escaped writes a path so that it is decoded to what it is.
+func escaped(plain string) string {
+	segments := strings.Split(plain, "/")
+	for n, segment := range segments {
+		segments[n] = url.PathEscape(segment)
+	}
+	return strings.Join(segments, "/")
 }
 
 // aptIndex passes on a file of dists. That one is absent is usual: apt tries

@@ -142,11 +142,12 @@ func TestAptGateway(t *testing.T) {
 	t.Parallel()
 	up := site(t, map[string]string{
 		"/debian/dists/stable/InRelease": "signed", "/debian/pool/main/j/jq/jq_1.6_amd64.deb": "hello", "/debian/pool/secret": "secret", "/secret": "secret",
-		"/debian/dists/evil.deb": "x",
+		"/debian/dists/evil.deb": "x", "/debian/pool/main/e/epoch/jepoch_1%3a2_amd64.deb": "epoch",
 	}, nil)
 	v := open(t, index.Options{Apt: []*url.URL{up.JoinPath("debian")}, Allow: []string{"apt:j*"}}, nil)
 	for path, want := range map[string]int{
 		"/apt/0/dists/stable/InRelease": 200, "/apt/0/pool/main/j/jq/jq_1.6_amd64.deb": 200, "/apt/0/pool/secret": 404, "/apt/0/dists/../pool/secret": 404, "/apt/0/dists/..%2f..%2fsecret": 404,
+		"/apt/0/dists/%252e%252e/%252e%252e/%252e%252e/secret": 404, "/apt/0/pool/main/e/epoch/jepoch_1%253a2_amd64.deb": 200,
 		"/apt/0/dists/absent": 404, "/apt/1/dists/stable/InRelease": 404, "/apt/0/pool/x_1_amd64.deb": 404, "/apt/0/pool/xy_1_amd64.deb": 403, "/apt/0/dists/evil.deb": 404,
 	} {
 		if status, body := v.get(path); status != want {

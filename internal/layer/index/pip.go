@@ -16,7 +16,7 @@ const acceptSimple = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.
 // pipName is what a project may be called.
 var pipName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?$`)
 
-// pipPage shows a project's page: what the index and the wheel directory have of
+// pipPage shows a project's page: what the wheel directory or else the index has of
 // it and may be seen. It is always the HTML of PEP 503, which every pip reads.
 func (s *Session) pipPage(w http.ResponseWriter, r *http.Request, raw string) {
 	name := Canonical("pip", raw)
@@ -27,21 +27,16 @@ func (s *Session) pipPage(w http.ResponseWriter, r *http.Request, raw string) {
 	if !s.permitted(w, "pip", name) {
 		return
 	}
-	local, err := wheelsOf(s.gateway.opts.WheelDir, name)
-	if err != nil {
+	// A name that the site's own directory has is never looked for in the index,
+	// where anybody might have it in a higher version.
+	entries, err := wheelsOf(s.gateway.opts.WheelDir, name)
+	if err == nil && len(entries) == 0 {
+		entries, err = s.gateway.pipEntries(r, name)
+	}
+	if err != nil && !errors.Is(err, errAbsent) {
 		s.fail(w, name, err)
 		return
 	}
-	entries, err := s.gateway.pipEntries(r, name)
-	switch {
-	case err == nil || errors.Is(err, errAbsent):
-	case len(local) > 0: // a site without a way to the index has the directory for this
-		s.say("the index was not asked for %s, only the wheel directory: %v", name, err)
-	default:
-		s.fail(w, name, err)
-		return
-	}
-	entries = append(local, entries...)
 	if len(entries) == 0 {
 		s.say("no index has a package %s", name)
 		http.NotFound(w, r)
