@@ -1,9 +1,11 @@
 package runtimes
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -92,8 +94,7 @@ func TestInterpretersSideBySide(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(prefix) })
-	const wrapper = "#!/bin/sh\nif [ \"$1\" = --version ]; then echo 'Python 3.98.1'; exit; fi\nHERD=%s exec /usr/bin/python3 \"$@\"\n"
-	program := filepath.Join(prefix, "bin", "python3.98")
+	program, liar := filepath.Join(prefix, "bin", "python3.98"), filepath.Join(prefix, "bin", "python3.97")
 	for _, dir := range []string{prefix, filepath.Dir(program)} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -102,7 +103,9 @@ func TestInterpretersSideBySide(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(program, fmt.Appendf(nil, wrapper, prefix), 0o755); err != nil {
+	newest := renamedPython(t, program)
+	const lies = "#!/bin/sh\nif [ \"$1\" = --version ]; then echo 'Python 3.97.1'; exit; fi\nexec /usr/bin/python3 \"$@\"\n"
+	if err := os.WriteFile(liar, []byte(lies), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	s := harness.Start(t, "--interpreters", prefix)
@@ -110,10 +113,14 @@ func TestInterpretersSideBySide(t *testing.T) {
 		Items []struct{ Version, Path string }
 	}
 	s.Call(http.MethodGet, "/v1/versions?language=python", nil, &list)
-	if len(list.Items) < 2 || list.Items[0].Version != "3.98.1" || list.Items[0].Path != program {
+	if len(list.Items) < 3 || list.Items[0].Version != newest || list.Items[0].Path != program {
 		t.Fatalf("versions: %+v", list.Items)
 	}
-	older := list.Items[1].Version
+	older := list.Items[2].Version
+	s.Runtime(harness.JSON{"name": "liar", "language": "python", "version": "3.97"})
+	if ex := s.Run(harness.JSON{"runtime": "liar", "script": "1"}); ex.State != "error" || !strings.Contains(ex.Reason, "runs as "+older) {
+		t.Errorf("one that is another version inside: %s", ex)
+	}
 	s.Runtime(harness.JSON{"name": "new", "language": "python", "version": "3.98"})
 	s.Runtime(harness.JSON{"name": "old", "language": "python", "version": older})
 	for _, name := range []string{"new", "old"} {
@@ -124,7 +131,7 @@ func TestInterpretersSideBySide(t *testing.T) {
 	if ex := s.Run(harness.JSON{"runtime": "new", "script": "open('" + program + "', 'a')"}); ex.Error == nil || ex.Error.Type != "OSError" && ex.Error.Type != "PermissionError" {
 		t.Errorf("writing to the prefix: %s", ex)
 	}
-	if p := s.Refuse(http.MethodPost, "/v1/runtimes", harness.JSON{"name": "x", "language": "python", "version": "3.10.5"}); p.Status != http.StatusBadRequest || !strings.Contains(p.Error(), "3.98.1, "+older) {
+	if p := s.Refuse(http.MethodPost, "/v1/runtimes", harness.JSON{"name": "x", "language": "python", "version": "3.10.5"}); p.Status != http.StatusBadRequest || !strings.Contains(p.Error(), newest+", 3.97.1, "+older) {
 		t.Errorf("an unknown version: %v", p)
 	}
 	var rt struct {
@@ -138,4 +145,24 @@ func TestInterpretersSideBySide(t *testing.T) {
 	if text := buildLog(s, "compatible", 1); !strings.Contains(text, older) || !strings.Contains(text, "3.10.5 (compatible)") {
 		t.Errorf("the build's log: %s", text)
 	}
+}
+
+// renamedPython places a copy of the machine's Python that has another version, and
+// returns that.
+func renamedPython(t *testing.T, at string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "/usr/bin/python3", "-c", "import platform; print(platform.python_version())").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := strings.TrimSpace(string(out))
+	newest := "3.98." + strings.Repeat("1", len(version)-len("3.98."))
+	content, err := os.ReadFile("/usr/bin/python3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(at, bytes.ReplaceAll(content, []byte(version), []byte(newest)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return newest
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -190,6 +191,10 @@ func (i *Instance) become(ctx context.Context, b *blank, driver guest.Program, b
 	ready, err := b.conn.WaitReady(ctx)
 	if err != nil {
 		return i.explain(err)
+	}
+	if !strings.Contains(ready.Version, i.spec.Version) {
+		return unsupported(fmt.Sprintf("the %s interpreter of version %s runs as %s", i.spec.Language, i.spec.Version, ready.Version),
+			"inside the sandbox it finds another one's libraries", "build it so that it finds its own (a static one, or one with an rpath), or take its prefix off the setting interpreters", nil)
 	}
 	timings["create"] = created
 	for stage, us := range ready.TimingsUS {

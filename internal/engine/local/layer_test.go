@@ -37,6 +37,7 @@ func layersOf(t *testing.T) []engine.Layer {
 			"node/node_modules/onlyone/index.js":     "module.exports = 'one';\n",
 			"node/node_modules/esm/package.json":     `{"name":"esm","type":"module","exports":"./index.js"}`,
 			"node/node_modules/esm/index.js":         "export default 'esm';\n",
+			"python/typing.py":                       "raise ImportError('not the standard library')\n",
 			"bin/layered":                            "#!/bin/sh\necho layered one\n",
 			"usr/bin/laid-over":                      "#!/bin/sh\necho laid over\n",
 			"usr/lib/python3/dist-packages/laid.py":  "word = 'laid'\n",
@@ -54,7 +55,8 @@ func layersOf(t *testing.T) []engine.Layer {
 // print.
 var layered = map[remuda.Language]struct{ script, want string }{
 	remuda.LanguagePython: {`
-import onlyone, both, laid, subprocess, sys
+import onlyone, both, laid, subprocess, sys, typing
+typing.Any
 print(onlyone.word, both.word, laid.word)
 print(subprocess.run("layered; laid-over; cat /usr/share/remuda-test-of-layers/notice; python3 -c 'import onlyone; print(onlyone.word)'", shell=True, capture_output=True, text=True).stdout, end="")
 `, "one one laid\nlayered one\nlaid over\nshared\none\n"},

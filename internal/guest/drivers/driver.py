@@ -255,6 +255,9 @@ def prepare():
     except OSError:
         posix.set_inheritable(3, False)
     posix.register_at_fork(after_in_child=leave)
+    extra = [p for p in posix.environ.get(b"PYTHONPATH", b"").decode("utf-8", "surrogateescape").split(":") if p]
+    layers = [p for p in extra if p.startswith("/layer/")]
+    sys.path += layers  # as site-packages are: what the standard library has is taken from there
     version = "%d.%d" % sys.version_info[:2]
     base = sys.prefix.rstrip("/")
     for path in ("/usr/local/lib/python%s/dist-packages" % version, base + "/lib/python%s/site-packages" % version, base + "/lib/python3/dist-packages"):
@@ -263,13 +266,9 @@ def prepare():
         except OSError:
             continue
         sys.path.append(path)
-    extra = posix.environ.get(b"PYTHONPATH")
-    if extra:
-        extra = [p for p in extra.decode("utf-8", "surrogateescape").split(":") if p]
-        sys.path[0:0] = extra
-        for path in extra:
-            if path.startswith("/layer/"):
-                path_files(path)
+    sys.path[0:0] = [p for p in extra if p not in layers]
+    for path in layers:
+        path_files(path)
     builtins = sys.modules["builtins"]
     builtins.exit, builtins.quit, builtins.help = Quit("exit"), Quit("quit"), Help()
     main = type(sys)("__main__")
