@@ -93,8 +93,13 @@ func (c *command) runtimeLog() *cobra.Command {
 }
 
 func (c *command) printBuildLog(ctx context.Context, r *remote, id string, generation int, follow bool) error {
+	text := c.foreignText()
+	write := func(rec api.OutputRecord) error {
+		_, err := text.Write(client.Bytes(rec))
+		return err
+	}
 	if c.output != outputJSON && follow {
-		b, err := r.FollowBuild(ctx, id, generation, 0, func(rec api.OutputRecord) error { return c.writeRecord(rec) }, nil)
+		b, err := r.FollowBuild(ctx, id, generation, 0, write, nil)
 		if err == nil && remuda.RuntimeStatus(b.Status) == remuda.RuntimeError {
 			return exitStatus(ExitFailed)
 		}
@@ -117,15 +122,10 @@ func (c *command) printBuildLog(ctx context.Context, r *remote, id string, gener
 	}
 	return c.print(all, func(io.Writer) error {
 		for _, rec := range all.Records {
-			if err := c.writeRecord(rec); err != nil {
+			if err := write(rec); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-}
-
-func (c *command) writeRecord(rec api.OutputRecord) error {
-	_, err := c.Stdout.Write(client.Bytes(rec))
-	return err
 }

@@ -226,6 +226,8 @@ func (r *declaredReader) add(d declaration) {
 	}
 	if d.Name == "" {
 		check("name", "must not be empty")
+	} else {
+		check("name", runtimes.CheckRuntimeName(d.Name))
 	}
 	if !slices.Contains(remuda.Languages(), remuda.Language(d.Language)) {
 		check("language", fmt.Sprintf("must be one of %s, not %q", words(remuda.Languages()), d.Language))

@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -93,6 +95,52 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// foreignText is standard output for a text that somebody else wrote. A terminal gets
+// it without what would control the terminal, a file or a pipe as it is.
+func (c *command) foreignText() io.Writer {
+	if isTerminal(c.Stdout) {
+		return &plainWriter{w: c.Stdout}
+	}
+	return c.Stdout
+}
+
+// plainWriter passes on lines and tabs, and the rest as printable does.
+type plainWriter struct {
+	w    io.Writer
+	rest []byte // the beginning of a character whose end has not come yet
+}
+
+// Write implements io.Writer.
+func (p *plainWriter) Write(data []byte) (int, error) {
+	text := slices.Concat(p.rest, data)
+	end := len(text)
+	for i := end - 1; i >= max(0, end-utf8.UTFMax); i-- {
+		if utf8.RuneStart(text[i]) {
+			if !utf8.FullRune(text[i:]) {
+				end = i
+			}
+			break
+		}
+	}
+	p.rest = bytes.Clone(text[end:])
+	var out strings.Builder
+	for i, line := range strings.Split(string(text[:end]), "\n") {
+		if i > 0 {
+			out.WriteByte('\n')
+		}
+		for n, cell := range strings.Split(line, "\t") {
+			if n > 0 {
+				out.WriteByte('\t')
+			}
+			out.WriteString(printable(cell))
+		}
+	}
+	if _, err := io.WriteString(p.w, out.String()); err != nil {
+		return 0, err
+	}
+	return len(data), nil
 }
 
 // pairs writes "name  value" lines of one object.

@@ -41,7 +41,7 @@ func CheckName(name string) string {
 // environment and language, nil when these two are wrong themselves.
 func (s Settings) check(d remuda.Definition, known []engine.Interpreter) []remuda.FieldError {
 	var c checker
-	c.text("name", checkRuntimeName(d.Name))
+	c.text("name", CheckRuntimeName(d.Name))
 	if remuda.IsID(remuda.PrefixRuntime, d.Name) {
 		c.text("name", "must not have the form of a runtime id")
 	}

@@ -9,9 +9,9 @@ import (
 // maxRuntimeName bounds the name of a runtime, in bytes.
 const maxRuntimeName = 250
 
-// checkRuntimeName says what is wrong with the name of a runtime, "" for nothing.
+// CheckRuntimeName says what is wrong with the name of a runtime, "" for nothing.
 // It takes more than CheckName: other systems' names have spaces and brackets.
-func checkRuntimeName(name string) string {
+func CheckRuntimeName(name string) string {
 	unprintable := func(c rune) bool { return !unicode.IsPrint(c) || c == utf8.RuneError }
 	switch {
 	case name == "" || len(name) > maxRuntimeName || !utf8.ValidString(name) || strings.ContainsFunc(name, unprintable) || strings.TrimSpace(name) != name:
