@@ -113,6 +113,11 @@ func TestNearestVersion(t *testing.T) {
 		{"3.x", remuda.VersionCompatible, ""},
 		{"-3.1", remuda.VersionCompatible, ""},
 		{"3.", remuda.VersionCompatible, ""},
+		{"3.10.5\nx", remuda.VersionCompatible, ""},
+		{"3.10.5\n", remuda.VersionCompatible, ""},
+		{"3.10.\x1b[31m", remuda.VersionCompatible, ""},
+		{"+3.1", remuda.VersionCompatible, ""},
+		{"3.10.0rc1", remuda.VersionCompatible, "3.11.4"},
 	} {
 		if got, ok := ResolveVersion(c.want, c.policy, known); got.Version != c.found || ok != (c.found != "") {
 			t.Errorf("%s (%s) is %q, want %q", c.want, c.policy, got.Version, c.found)

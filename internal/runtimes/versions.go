@@ -3,6 +3,7 @@ package runtimes
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -62,19 +63,19 @@ func nearest(want string, known []engine.Interpreter) (found engine.Interpreter,
 	return found, best >= 0
 }
 
+// versionPattern is a version with its first two numbers: what follows them is passed
+// over, but is kept and shown, so that it must be harmless.
+var versionPattern = regexp.MustCompile(`^([0-9]{1,9})(?:\.([0-9]{1,9})(?:\.[0-9A-Za-z.+()_-]+)?)?$`)
+
 // parts reads the first two numbers of a version; a lone major has minor 0.
 func parts(version string) (major, minor int, ok bool) {
-	first, rest, more := strings.Cut(version, ".")
-	second, _, _ := strings.Cut(rest, ".")
-	major, err := strconv.Atoi(first)
-	if err != nil || major < 0 {
+	found := versionPattern.FindStringSubmatch(version)
+	if found == nil {
 		return 0, 0, false
 	}
-	if second == "" {
-		return major, 0, !more
-	}
-	minor, err = strconv.Atoi(second)
-	return major, minor, err == nil && minor >= 0
+	major, _ = strconv.Atoi(found[1]) // at most nine digits
+	minor, _ = strconv.Atoi(found[2]) // or nothing, which is 0
+	return major, minor, true
 }
 
 // maxVersion bounds the text of a version.
