@@ -14,6 +14,9 @@ func assigned(s []token) *token {
 	if t := byPlace(s); t != nil {
 		return t
 	}
+	if t := captured(s); t != nil {
+		return t
+	}
 	if len(s) == 2 && s[0].kind == tokenVariable && s[1].is(":") { // $x: int = 1
 		return &s[0]
 	}
@@ -31,6 +34,25 @@ func assigned(s []token) *token {
 			if t := target(s[start:i]); t != nil {
 				return t
 			}
+		}
+	}
+	return nil
+}
+
+// captured returns the first variable to which the pattern of a case block would give
+// a value. $x.name and $x(...) in it only read.
+func captured(s []token) *token {
+	end := len(s) - 1
+	if end < 1 || !s[0].named("case") || !s[end].is(":") {
+		return nil
+	}
+	depth := 0
+	for i, t := range s[:end] {
+		if depth += int(t.nest); depth == 0 && t.named("if") { // a guard, which is no pattern
+			return nil
+		}
+		if t.kind == tokenVariable && !s[i+1].is(".") && !s[i+1].is("(") {
+			return &s[i]
 		}
 	}
 	return nil

@@ -50,7 +50,9 @@ func TestBind(t *testing.T) {
 		"$ x $1 $":                               "$ x $1 $",
 		"a = (\n $x,\n # $x\n)":                  "a = (\n _var_x,\n # $x\n)",
 		"a = \\\n $x":                            "a = \\\n _var_x",
-		"x = 1e5+$x .5 0x1f":                     "x = 1e5+_var_x .5 0x1f",
+		"match $x:\n case a.b if $x: $y\n case $x.a | $y(1): pass": "match _var_x:\n case a.b if _var_x: _var_y\n case _var_x.a | _var_y(1): pass",
+		"case = $x; case($x); match($x)":                           "case = _var_x; case(_var_x); match(_var_x)",
+		"x = 1e5+$x .5 0x1f":                                       "x = 1e5+_var_x .5 0x1f",
 	} {
 		got, err := bind("script", in)
 		if err != nil || got.source != want {
@@ -75,6 +77,8 @@ func TestAssignmentIsRefused(t *testing.T) {
 		"import a as $x", "import $x", "from a import b as $x", "from $x import a", "try: pass\nexcept E as $x: pass", "del $x", "del a, $x", "global $x", "nonlocal $x",
 		"($x := 1)", "if ($x := f()): pass", "def f($x): pass", "def f(a, $x=1): pass", "def f(*$x): pass", "def f(**$x): pass", "def $x(): pass", "class $x: pass",
 		"lambda $x: 1", "lambda a, *$x: 1", "f($x=1)", "f(a, $x=1)", "a.$x", "a.$x = 1", `f"{($x := 1)}"`, "a = \\\n$x = 1", "x = 1\n\n  $x \\\n = 2",
+		"match 1:\n case $x: pass", "match 1:\n case 1 | [a, *$x] if $y: pass", "match 1:\n case {'a': ($x)}: pass", "match 1:\n case A(b=$x): pass",
+		"match 1:\n case {**$x}: pass", "match 1:\n case [" + strings.Repeat("1, ", 100) + "\n$x]: pass",
 	} {
 		got, err := bind("script", in)
 		if remuda.CodeOf(err) != remuda.CodeInvalid || !strings.Contains(err.Error(), "$x") {
@@ -131,7 +135,7 @@ func FuzzBind(f *testing.F) {
 // A hostile script must not cost more than its length.
 func TestBindIsLinear(t *testing.T) {
 	t.Parallel()
-	for _, part := range []string{"for ", "lambda ", "as (", "def f(", "($x", ",$x=", "f\"{", "f'{a:{", "[", "$x,", "$x=", "a[$x]=", "'", "\\\n"} {
+	for _, part := range []string{"for ", "lambda ", "as (", "def f(", "($x", ",$x=", "f\"{", "f'{a:{", "[", "$x,", "case $z.a:", "case [", "$x=", "a[$x]=", "'", "\\\n"} {
 		src := strings.Repeat(part, remuda.MaxScriptBytes/16/len(part)) + "$y"
 		done := make(chan struct{})
 		go func() {

@@ -126,8 +126,11 @@ func newVariableID() string {
 }
 
 // apply returns d with the fields of patch that are set. A secret that comes
-// without a value keeps the one it has, since nobody can read it to send it back.
+// without a value keeps the one it has, since nobody can read it to send it back;
+// but other code, a name by which other parts of the code read it, or another
+// runtime could tell it, so that it has no value then.
 func apply(d remuda.ScriptDefinition, patch remuda.ScriptPatch) remuda.ScriptDefinition {
+	old := d
 	d = d.Clone()
 	set(&d.Name, patch.Name)
 	set(&d.Description, patch.Description)
@@ -137,18 +140,23 @@ func apply(d remuda.ScriptDefinition, patch remuda.ScriptPatch) remuda.ScriptDef
 	set(&d.Result, patch.Result)
 	set(&d.Content, patch.Content)
 	set(&d.Runtime, patch.Runtime)
+	keep := d.Content == old.Content && d.Runtime == old.Runtime
 	if patch.Variables == nil {
+		for i := range d.Variables {
+			if v := &d.Variables[i]; v.Kind == remuda.VariableSecret && !keep {
+				v.Value = ""
+			}
+		}
 		return d
 	}
-	old := d.Variables
 	d.Variables = slices.Clone(*patch.Variables)
 	for i := range d.Variables {
 		v := &d.Variables[i]
-		if v.Kind != remuda.VariableSecret || v.Value != "" {
+		if v.Kind != remuda.VariableSecret || v.Value != "" || !keep {
 			continue
 		}
-		for _, was := range old {
-			if was.Kind == remuda.VariableSecret && (v.ID != "" && was.ID == v.ID || v.ID == "" && was.Name == v.Name) {
+		for _, was := range old.Variables {
+			if was.Kind == remuda.VariableSecret && was.Name == v.Name && (v.ID == "" || was.ID == v.ID) {
 				v.Value = was.Value
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/remuda-run/remuda/internal/authz"
@@ -40,12 +41,22 @@ func (s *Service) EvaluateContent(ctx context.Context, p remuda.Principal, e Eva
 		script = sc.ID
 		if e.Variables == nil {
 			e.Variables = sc.Variables
+			if e.Content != sc.Content || e.Runtime != "" && e.Runtime != sc.Runtime {
+				e.Variables = withoutSecrets(sc.Variables)
+			}
 		}
 		if e.Runtime == "" {
 			e.Runtime = sc.Runtime
 		}
 	}
 	return s.submit(ctx, p, job{script: script, content: e.Content, runtime: e.Runtime, variables: e.Variables})
+}
+
+// withoutSecrets leaves out the secrets. Whoever may run a script may use its
+// secrets in what it does, not with other code: that could tell them. Reading one is
+// then an error, not an empty text with which somebody might log in.
+func withoutSecrets(list []remuda.ScriptVariable) []remuda.ScriptVariable {
+	return slices.DeleteFunc(slices.Clone(list), func(v remuda.ScriptVariable) bool { return v.Kind == remuda.VariableSecret })
 }
 
 // EvaluateScript runs a stored script, with values for its variables.
@@ -239,15 +250,19 @@ func (s *Service) History(ctx context.Context, p remuda.Principal, refs []string
 	if len(refs) > historyRefs {
 		return nil, remuda.Invalid(remuda.FieldError{Field: "scriptids", Message: "names more than 100 scripts; ask for them in parts"})
 	}
-	list, err := s.GetScripts(ctx, p, refs)
+	var ids []remuda.ScriptID
+	err := s.each(ctx, p, refs, func(sc remuda.Script) error {
+		ids = append(ids, sc.ID)
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
 	var out []Result
-	for _, sc := range list {
+	for _, id := range ids {
 		var runs []remuda.ScriptRun
 		err := s.store.Read(ctx, func(tx *store.Tx) error {
-			runs, err = tx.ScriptRuns(ctx, p.Organization, sc.ID, historyDepth)
+			runs, err = tx.ScriptRuns(ctx, p.Organization, id, historyDepth)
 			return err
 		})
 		if err != nil {

@@ -85,21 +85,47 @@ func (s *Service) GetScript(ctx context.Context, p remuda.Principal, ref string)
 // Bounds of one call that names several scripts.
 const (
 	maxRefs      = 1000
-	maxRefsBytes = 64 << 20 // of their contents together
+	maxRefsBytes = 8 << 20 // of all but the first together; an answer takes several times as much
 )
 
 // GetScripts returns those of the named scripts that there are, in the order in
 // which they are named, each once.
 func (s *Service) GetScripts(ctx context.Context, p remuda.Principal, refs []string) ([]remuda.Script, error) {
-	if err := authz.Check(p, authz.ScriptRead, p.Organization); err != nil {
+	var list []remuda.Script
+	size := 0
+	err := s.each(ctx, p, refs, func(sc remuda.Script) error {
+		if size += sizeOf(sc); size > maxRefsBytes && len(list) > 0 {
+			return remuda.Invalid(remuda.FieldError{Field: "ids", Message: "names scripts of more than 8 MiB together; ask for them in parts"})
+		}
+		list = append(list, sc)
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
-	if len(refs) > maxRefs {
-		return nil, remuda.Invalid(remuda.FieldError{Field: "ids", Message: "names more than 1000 scripts; ask for them in parts"})
+	return list, nil
+}
+
+// sizeOf is about how many bytes a script has.
+func sizeOf(sc remuda.Script) int {
+	n := len(sc.Content) + len(sc.Description)
+	for _, v := range sc.Variables {
+		n += len(v.Value) + len(v.Description) + len(v.Tag)
 	}
-	var list []remuda.Script
-	seen, size := map[remuda.ScriptID]bool{}, 0
-	err := s.store.Read(ctx, func(tx *store.Tx) error {
+	return n
+}
+
+// each calls fn with each of the named scripts that there are, in the order in which
+// they are named, once.
+func (s *Service) each(ctx context.Context, p remuda.Principal, refs []string, fn func(remuda.Script) error) error {
+	if err := authz.Check(p, authz.ScriptRead, p.Organization); err != nil {
+		return err
+	}
+	if len(refs) > maxRefs {
+		return remuda.Invalid(remuda.FieldError{Field: "ids", Message: "names more than 1000 scripts; ask for them in parts"})
+	}
+	seen := map[remuda.ScriptID]bool{}
+	return s.store.Read(ctx, func(tx *store.Tx) error {
 		for _, ref := range refs {
 			sc, err := tx.Script(ctx, p.Organization, ref)
 			if remuda.CodeOf(err) == remuda.CodeNotFound {
@@ -111,15 +137,13 @@ func (s *Service) GetScripts(ctx context.Context, p remuda.Principal, refs []str
 			if seen[sc.ID] {
 				continue
 			}
-			if size += len(sc.Content); size > maxRefsBytes {
-				return remuda.Invalid(remuda.FieldError{Field: "ids", Message: "names scripts of more than 64 MiB together; ask for them in parts"})
-			}
 			seen[sc.ID] = true
-			list = append(list, sc)
+			if err := fn(sc); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
-	return list, err
 }
 
 // UpdateScript changes a script. A change that changes nothing makes no new

@@ -95,12 +95,7 @@ func initials(name string) string {
 // pick keeps the named keys of an object, of the elements of a list, or of the
 // elements of an object's lists when the object itself has none of the keys.
 func pick(v any, fields string) (any, error) {
-	names := map[string]bool{}
-	for name := range strings.SplitSeq(fields, ",") {
-		if name = strings.TrimSpace(name); name != "" {
-			names[name] = true
-		}
-	}
+	names := keysOf(fields)
 	if len(names) == 0 {
 		return v, nil
 	}
@@ -127,6 +122,17 @@ func pick(v any, fields string) (any, error) {
 		}
 	}
 	return keep(tree, names), nil
+}
+
+// keysOf are the keys of the parameter fields.
+func keysOf(fields string) map[string]bool {
+	names := map[string]bool{}
+	for name := range strings.SplitSeq(fields, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			names[name] = true
+		}
+	}
+	return names
 }
 
 func hasAny(root map[string]any, names map[string]bool) bool {

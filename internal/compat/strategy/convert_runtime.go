@@ -154,8 +154,8 @@ func cores(raw json.RawMessage) (*float64, []remuda.FieldError) {
 	if text == "" || text == "null" {
 		return nil, nil
 	}
-	if raw[0] == '"' && json.Unmarshal(raw, &text) != nil {
-		text = ""
+	if raw[0] == '"' && (json.Unmarshal(raw, &text) != nil || strings.Trim(text, "0123456789.") != "") {
+		text = "" // ParseFloat takes more than numbers as people write them
 	}
 	v, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) || v <= 0 {

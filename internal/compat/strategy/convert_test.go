@@ -126,6 +126,20 @@ func TestDates(t *testing.T) {
 	}
 }
 
+func TestCores(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]float64{`"0.2"`: 0.2, `2`: 2, `0.25`: 0.25, `".5"`: 0.5, `"4."`: 4, `5e-1`: 0.5} {
+		if got, err := cores(json.RawMessage(raw)); err != nil || got == nil || *got != want {
+			t.Errorf("%s: %v, %v", raw, got, err)
+		}
+	}
+	for _, raw := range []string{`"0x1p-2"`, `"inf"`, `"Infinity"`, `"NaN"`, `"1_0"`, `"1e1"`, `"+1"`, `"-1"`, `" 1"`, `"1\n"`, `""`, `"."`, `"1.2.3"`, `0`, `-1`, `1e400`, `true`} {
+		if got, err := cores(json.RawMessage(raw)); err == nil {
+			t.Errorf("%s is %v", raw, *got)
+		}
+	}
+}
+
 func TestPick(t *testing.T) {
 	t.Parallel()
 	list := runtimesWire{[]runtimeWire{{ID: "A", Name: "a", ACG: 1}, {ID: "B", Name: "b", ACG: 2}}}

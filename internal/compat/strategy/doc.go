@@ -63,9 +63,13 @@
 // fields of formatted strings; assigning to one is refused when the script is stored
 // and when it is run. What a script reads and has no variable for is refused. Numbers
 // are numbers, everything else is a text, with multiple a list; an empty value is None
-// where it may be, and missing where it is required. Secrets are never returned, and a
-// PUT that leaves one out keeps it. Notebooks are kept, and evaluating one is ERR010.
-// A list by ids leaves out those that are not there.
+// where it may be, and missing where it is required. Secrets are never returned.
+// They are for the stored code alone: a PUT that gives a secret of the same name without
+// a value keeps it, but one that changes content or runtime drops every secret that it
+// does not give again; and an evaluation with a scriptId and other content, or another
+// runtime, is refused (ERR006) if it reads a secret without bringing variables of its
+// own. Notebooks are kept, and evaluating one is ERR010.
+// A list by ids leaves out those that are not there; above 8 MiB together it is refused.
 //
 // Evaluations. The output is the value of return or of the last expression, as JSON;
 // of a value that JSON has no form for, its text. stderr ends with the traceback, in

@@ -56,7 +56,16 @@ func (e *edge) listScripts(c *call) error {
 		return err
 	}
 	out := scriptListWire{TotalItems: len(list), Result: []scriptItemWire{}}
+	names := keysOf(c.r.URL.Query().Get("fields"))
+	wanted := func(field string) bool { return len(names) == 0 || names[field] || names["result"] }
 	for _, sc := range list {
+		// What may be large is not encoded only to be left out.
+		if !wanted("scriptContent") {
+			sc.Content = ""
+		}
+		if !wanted("variables") {
+			sc.Variables = nil
+		}
 		out.Result = append(out.Result, scriptToItem(sc, c.p))
 	}
 	return c.reply(http.StatusOK, out)
