@@ -9,7 +9,7 @@ import (
 
 // movesName is the named hierarchy, one for all servers of a machine: the kernel
 // counts who has it.
-const movesName = "remuda-moves"
+const movesName = "favordynmods"
 
 // FavorMoves makes a move between cgroups cheap for as long as the file is open.
 //
