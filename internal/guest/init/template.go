@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -318,104 +317,4 @@ func (k *keeper) alone() error {
 		return fmt.Errorf("process %d runs: a package has started it", pid)
 	}
 	return nil
-}
-
-// inspection is what is expected of a process before it is offered.
-type inspection struct {
-	fds  []int // all of its descriptors
-	uid  int   // 0: not looked at
-	exec bool  // it is another program by now, which runs nothing foreign yet
-}
-
-// inspect asks the kernel whether a process is what it should be. A template, or
-// what it was forked from, may have been taken over by a package.
-func inspect(pid int, want inspection) error {
-	dir := fullProc + "/" + itoa(pid)
-	status, err := os.ReadFile(dir + "/status")
-	if err != nil {
-		return err
-	}
-	if err := inspectStatus(string(status), want); err != nil || want.exec {
-		return err
-	}
-	entries, err := os.ReadDir(dir + "/fd")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if !contains(want.fds, e.Name()) {
-			target, _ := os.Readlink(dir + "/fd/" + e.Name())
-			return fmt.Errorf("descriptor %s is open (%s): a package has left it behind", e.Name(), target)
-		}
-	}
-	maps, err := os.ReadFile(dir + "/maps")
-	if err != nil {
-		return err
-	}
-	for line := range strings.Lines(string(maps)) {
-		if sharedMapping(line, systemDevice()) {
-			return errors.New("memory is shared: a package has mapped it")
-		}
-	}
-	return nil
-}
-
-// sharedMapping reports whether a line of maps is of memory that others may
-// change. What is not writable now can be made so, unless it is a file of the
-// read-only root, which nobody has open for writing. A path would not tell: a file
-// of one's own can have any.
-func sharedMapping(line, system string) bool {
-	f := strings.Fields(line)
-	return len(f) >= 5 && strings.HasSuffix(f[1], "s") && (strings.Contains(f[1], "w") || f[3] != system)
-}
-
-// systemDevice is the device of the read-only root's libraries as maps writes it.
-var systemDevice = sync.OnceValue(func() string {
-	var st unix.Stat_t
-	if unix.Stat("/usr/lib", &st) != nil {
-		return "none"
-	}
-	return fmt.Sprintf("%02x:%02x", unix.Major(st.Dev), unix.Minor(st.Dev))
-})
-
-// inspectStatus looks at a process's status file.
-func inspectStatus(status string, of inspection) error {
-	want := map[string]string{
-		"Threads": "1", "NoNewPrivs": "1", "Seccomp": "2",
-		"CapPrm": "0000000000000000", "CapEff": "0000000000000000", "CapInh": "0000000000000000", "CapBnd": "0000000000000000", "CapAmb": "0000000000000000",
-	}
-	if of.exec {
-		delete(want, "Threads")
-	}
-	if of.uid > 0 {
-		u := itoa(of.uid)
-		want["Uid"] = u + "\t" + u + "\t" + u + "\t" + u
-		want["Gid"] = want["Uid"]
-		want["Seccomp_filters"] = "2"
-	}
-	for line := range strings.Lines(status) {
-		name, value, _ := strings.Cut(line, ":")
-		expected, ok := want[name]
-		if !ok {
-			continue
-		}
-		delete(want, name)
-		if got := strings.TrimSpace(value); got != expected {
-			return fmt.Errorf("%s is %q instead of %q", name, got, expected)
-		}
-	}
-	delete(want, "Seccomp_filters") // before Linux 5.9 it is not told
-	if len(want) > 0 {
-		return fmt.Errorf("the kernel does not say %v", want)
-	}
-	return nil
-}
-
-func contains(fds []int, name string) bool {
-	for _, fd := range fds {
-		if itoa(fd) == name {
-			return true
-		}
-	}
-	return false
 }
