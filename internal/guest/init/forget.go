@@ -19,5 +19,22 @@ func (t *template) forget() {
 		return
 	}
 	t.forgetAt = time.Time{}
+	scrubStack()
 	go runtime.GC() // it ends by itself; the loop goes on meanwhile
 }
+
+// scrubStack overwrites what calls have left below the caller's frame: short texts
+// are compared and converted there. Called before the first fork it makes the stack
+// as large as it needs to be, so that no older one, which nobody would overwrite, is
+// ever left behind; it does not shrink (protocol.KeeperEnv).
+//
+//go:noinline
+func scrubStack() {
+	var below [64 << 10]byte
+	for i := range below {
+		below[i] = scrubbed
+	}
+	scrubbed = below[len(below)-1]
+}
+
+var scrubbed byte // read and written, so that the compiler keeps the loop

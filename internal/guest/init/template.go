@@ -223,6 +223,7 @@ func (k *keeper) templateHeard(kind byte, payload []byte) error {
 			return nil
 		}
 		t.prepared = true
+		scrubStack()
 		k.ready()
 	case kind == channel.TypeForked && len(t.waiting) > 0:
 		pid, err := channel.ParseForked(payload)

@@ -59,4 +59,6 @@ const ForkFlags = syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NE
 // KeeperEnv is the environment of a keeper. One thread of Go code at a time is all
 // that it needs. A template's keeper serves many instances: what it has freed is
 // overwritten when it is collected, which it does soon after the end of each.
-func KeeperEnv() []string { return []string{"GOMAXPROCS=1", "GODEBUG=clobberfree=1"} }
+func KeeperEnv() []string {
+	return []string{"GOMAXPROCS=1", "GODEBUG=clobberfree=1,gcshrinkstackoff=1"}
+}
