@@ -93,10 +93,8 @@ func (ts *templates) host(ctx context.Context, spec engine.Spec, driver guest.Pr
 // of returns the template to fork an instance from, if it is ready. An instance
 // whose environment is not its generation's is not forked.
 func (ts *templates) of(ctx context.Context, spec engine.Spec) *template {
-	ts.mu.Lock()
-	t := ts.byKey[spec.Generation]
-	ts.mu.Unlock()
-	if t == nil || !t.serves(spec) {
+	t := ts.find(spec)
+	if t == nil {
 		return nil
 	}
 	t.mu.Lock()
@@ -115,6 +113,17 @@ func (ts *templates) of(ctx context.Context, spec engine.Spec) *template {
 		t.idle.Reset(templateIdle)
 	}
 	return t
+}
+
+// find returns the template that a spec's instance would be forked from, ready or
+// not.
+func (ts *templates) find(spec engine.Spec) *template {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if t := ts.byKey[spec.Generation]; t != nil && t.serves(spec) {
+		return t
+	}
+	return nil
 }
 
 func (t *template) serves(spec engine.Spec) bool {
@@ -160,10 +169,8 @@ func (ts *templates) want(spec engine.Spec, version string, driver guest.Program
 // be none. It is for instances that nobody waits for: one interpreter is started
 // instead of one for each of them.
 func (ts *templates) await(ctx context.Context, spec engine.Spec) *template {
-	ts.mu.Lock()
-	t := ts.byKey[spec.Generation]
-	ts.mu.Unlock()
-	if t == nil || !t.serves(spec) {
+	t := ts.find(spec)
+	if t == nil {
 		return nil
 	}
 	select {
