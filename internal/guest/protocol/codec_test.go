@@ -110,6 +110,7 @@ func FuzzDecode(f *testing.F) {
 	code := 7
 	f.Add(byte(9), protocol.AppendMessage(nil, &protocol.End{ID: "a", State: "success", ExitCode: &code, Rich: map[string]string{"text/plain": "x"}}))
 	f.Add(byte(5), protocol.AppendMessage(nil, &protocol.Execute{ID: "a", Args: []string{"b"}}))
+	f.Add(byte(5), protocol.AppendMessage(nil, &protocol.Execute{ID: "a", Assign: "n", Scratch: []string{"p", "q"}, Streams: true, Objects: true}))
 	f.Add(byte(2), protocol.AppendMessage(nil, &protocol.Setup{Limits: []protocol.Rlimit{{Resource: 1, Value: 2}}}))
 	f.Add(byte(11), protocol.AppendMessage(nil, &protocol.FileReply{Entries: []protocol.FileEntry{{Path: "a"}}}))
 	f.Fuzz(func(t *testing.T, kind byte, b []byte) {

@@ -80,6 +80,10 @@ func (m *Execute) fields(c *coder) {
 	c.int64(&m.TimeoutMS)
 	c.bool(&m.KillOnTimeout)
 	c.int64(&m.OutputLimit)
+	c.string(&m.Assign)
+	list(c, &m.Scratch, stringField)
+	c.bool(&m.Streams)
+	c.bool(&m.Objects)
 }
 
 func (m *Interrupt) fields(c *coder) {

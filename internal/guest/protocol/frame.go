@@ -9,7 +9,7 @@ import (
 
 // Version is the protocol's version. A keeper refuses a server that has another
 // one with a Failed frame that says so.
-const Version = 5
+const Version = 6
 
 // MaxFrame bounds the payload of any frame, in bytes.
 const MaxFrame = 64 << 20

@@ -144,6 +144,12 @@ type Execute struct {
 	TimeoutMS     int64                      `json:"timeout_ms,omitempty"` // 0 is none
 	KillOnTimeout bool                       `json:"kill_on_timeout,omitempty"`
 	OutputLimit   int64                      `json:"output_limit"`
+	// Assign is the global that gets what the script evaluates to, which End then
+	// does not tell. Scratch are globals that are unbound when the script has ended.
+	Assign  string   `json:"assign,omitempty"`
+	Scratch []string `json:"scratch,omitempty"`
+	Streams bool     `json:"streams,omitempty"` // messages become records of streams 3 to 7
+	Objects bool     `json:"objects,omitempty"` // what it evaluates to becomes records of stream 8
 }
 
 // Interrupt sends SIGINT to the interpreter and its foreground children and,
@@ -219,8 +225,21 @@ const FileChunk = 256 << 10
 // ErrShort is returned for a binary payload that is too short.
 var ErrShort = errors.New("payload is too short")
 
+// The streams of Output frames. A record of the first two is a piece of what was
+// written, one of the others is whole: a message, or the JSON text of an object.
+const (
+	StreamStdout byte = iota + 1
+	StreamStderr
+	StreamInformation
+	StreamWarning
+	StreamError
+	StreamDebug
+	StreamVerbose
+	StreamObject
+)
+
 // AppendOutput appends the payload of an Output frame: sequence number (8 bytes,
-// big-endian), stream (1 stdout, 2 stderr), data.
+// big-endian), stream, data.
 func AppendOutput(b []byte, seq int64, stream byte, data []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(seq))
 	b = append(b, stream)
