@@ -136,7 +136,8 @@ type recovered struct {
 // recover clears away what an earlier server left and books it, in this order:
 // nothing may be called lost whose sandbox still runs.
 func (s *services) recover(ctx context.Context, eng engine.Engine) (r recovered, err error) {
-	if r.instances, err = eng.Recover(ctx); err != nil {
+	found, err := eng.Recover(ctx, nil)
+	if r.instances = found.Ended; err != nil {
 		return r, err
 	}
 	if err := s.layers.Recover(ctx); err != nil {

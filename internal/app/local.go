@@ -198,11 +198,11 @@ func sweepOne(ctx context.Context, o LocalOptions, dir string) error {
 	if err != nil {
 		return errors.Join(err, lock.release())
 	}
-	ended, err := eng.Recover(ctx)
+	found, err := eng.Recover(ctx, nil)
 	if err := errors.Join(err, eng.Close(ctx)); err != nil {
 		return errors.Join(err, lock.release()) // the directory stays, so that the next run tries again
 	}
-	o.Logger.Info("cleared away an earlier run that was killed", "directory", dir, "instances", len(ended))
+	o.Logger.Info("cleared away an earlier run that was killed", "directory", dir, "instances", len(found.Ended))
 	return errors.Join(os.RemoveAll(dir), lock.release())
 }
 

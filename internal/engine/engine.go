@@ -18,10 +18,11 @@ type Engine interface {
 	// Check tries every mechanism that instances need and returns one Finding
 	// for each, in a fixed order. It changes nothing that it does not undo.
 	Check(ctx context.Context) []Finding
-	// Recover clears away every sandbox, cgroup and file that an earlier server
-	// with the same data directory left, and returns the ids of the instances
-	// that it ended. Call it once, before Create.
-	Recover(ctx context.Context) ([]remuda.InstanceID, error)
+	// Recover takes over those instances of an earlier server with the same data
+	// directory that keep names, and clears away every other sandbox, cgroup and
+	// file that it left. Of a Spec in keep, ID says which instance is meant, and the
+	// rest what the server knows of it. Call it once, before Create.
+	Recover(ctx context.Context, keep []Spec) (Recovered, error)
 	// Create makes an instance whose interpreter is started and waits for its
 	// first execution. On error nothing is left of it.
 	Create(ctx context.Context, spec Spec) (Instance, error)
@@ -30,6 +31,22 @@ type Engine interface {
 	Versions(ctx context.Context, environment string, language remuda.Language) ([]Interpreter, error)
 	// Close destroys every instance and releases what the engine holds.
 	Close(ctx context.Context) error
+}
+
+// Recovered is what an engine has done about an earlier server's instances.
+type Recovered struct {
+	Attached []Instance                   // that live on; each is a Resumer
+	Ended    []remuda.InstanceID          // that nobody wanted
+	Lost     map[remuda.InstanceID]string // that were wanted and are not there, and why
+}
+
+// LoseAll says of every wanted instance that it is lost, for one reason.
+func LoseAll(keep []Spec, reason string) map[remuda.InstanceID]string {
+	lost := make(map[remuda.InstanceID]string, len(keep))
+	for _, spec := range keep {
+		lost[spec.ID] = reason
+	}
+	return lost
 }
 
 // Finding is the outcome of one check of the machine.
@@ -68,6 +85,8 @@ type Spec struct {
 	// Background says that nobody waits for the instance: until its first
 	// execution it gives way to others on a busy processor.
 	Background bool
+	// Workspace is copied into the new instance's workspace; nil is nothing.
+	Workspace Workspace
 	// Linger is how long the sandbox outlives its server's connection before it
 	// ends itself; 0 ends it at once.
 	Linger time.Duration
@@ -96,6 +115,69 @@ type Retirer interface {
 	// Retire lets go of it. Instances live on; creating another one of that
 	// generation afterwards is allowed, only slower.
 	Retire(key remuda.GenerationKey)
+}
+
+// Resumer is an Instance that an earlier server has made.
+type Resumer interface {
+	// Pending is the execution that runs, or has ended without our knowing, and the
+	// number of the first output record that comes again; ok is false when there is
+	// none. Until it was resumed or dropped, Execute is a conflict.
+	Pending() (id remuda.ExecutionID, first int64, ok bool)
+	// Resume goes on with it. It is as Execute for req, whose script does not matter;
+	// records up to after are not given again.
+	Resume(ctx context.Context, req Request, after int64, sink Sink) (Result, error)
+	// Drop interrupts it and throws away what it says.
+	Drop(ctx context.Context) error
+}
+
+// Detacher is an Instance that can outlive its server.
+type Detacher interface {
+	// Detach lets go of it: from here on only its linger time bounds its life, and
+	// Close of its engine leaves it alone. Every other call fails afterwards.
+	Detach(ctx context.Context) error
+}
+
+// Acknowledger is an Instance that holds output until somebody has stored it.
+type Acknowledger interface {
+	// Acknowledge says that the output of an execution with Request.HoldOutput is
+	// safe up to a number.
+	Acknowledge(id remuda.ExecutionID, seq int64)
+}
+
+// Workspacer is an Instance whose workspace can be handed on.
+type Workspacer interface {
+	// Workspace pins the files of the workspace, also beyond the end of the sandbox.
+	Workspace(ctx context.Context) (Workspace, error)
+}
+
+// Workspace is what an instance left. Spec.Workspace copies it into a new one.
+type Workspace interface {
+	Close() error
+}
+
+// Terminaler is an Instance in which terminals can be opened.
+type Terminaler interface {
+	// OpenTerminal starts a program with a terminal of its own in the sandbox, in
+	// the same fence as scripts. It ends with the sandbox, or with us.
+	OpenTerminal(ctx context.Context, spec TerminalSpec) (Terminal, error)
+}
+
+// TerminalSpec says what runs in a terminal.
+type TerminalSpec struct {
+	Command    []string // empty is the language's interactive interpreter
+	Env        map[string]string
+	Rows, Cols int
+}
+
+// Terminal is the server's end of a terminal. Close ends its program.
+type Terminal interface {
+	io.ReadWriteCloser
+	Resize(rows, cols int) error
+	// Done is closed when the program has ended.
+	Done() <-chan struct{}
+	// ExitCode is the program's, 128 and the signal's number if one ended it;
+	// meaningful once Done is closed.
+	ExitCode() int
 }
 
 // Weigher is an Instance that knows its weight.
@@ -176,6 +258,14 @@ type Request struct {
 	Env         map[string]string // for this run only
 	Timeout     time.Duration     // wall clock; 0 is none
 	OutputLimit int64             // bytes kept; 0 is remuda.DefaultOutputLimit
+	// Assign is the name that gets the script's value, instead of its being told.
+	Assign string
+	// Scratch are names that are unbound when the script has ended.
+	Scratch []string
+	// Streams and Objects have messages and objects kept as records of their own.
+	Streams, Objects bool
+	// HoldOutput has output acknowledged by Acknowledge only.
+	HoldOutput bool
 	// KillOnTimeout kills the sandbox when time runs out; otherwise the script
 	// is interrupted first and the sandbox may survive.
 	KillOnTimeout bool

@@ -25,7 +25,7 @@ func sandboxed(t *testing.T) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := eng.Recover(t.Context()); err != nil {
+	if _, err := eng.Recover(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { // after the house, which was made later

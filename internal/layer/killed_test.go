@@ -91,7 +91,7 @@ func TestKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := eng.Recover(t.Context()); err != nil {
+	if _, err := eng.Recover(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	maker, err := layer.New(layer.Options{Dir: filepath.Join(dir, "layers"), Engine: eng})

@@ -51,7 +51,7 @@ func withEngine(m *testing.M) int {
 		fmt.Println(err)
 		return 1
 	}
-	if _, err := shared.Recover(ctx); err != nil {
+	if _, err := shared.Recover(ctx, nil); err != nil {
 		fmt.Println(err)
 		return 1
 	}

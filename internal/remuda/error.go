@@ -27,6 +27,17 @@ const (
 	CodeInternal        Code = "internal"         // our fault
 )
 
+// Reason is a finer word than a Code, for edges whose wire has one.
+type Reason string
+
+// The reasons.
+const (
+	ReasonRunspaceBusy     Reason = "runspace_busy"      // Object is the execution that is running
+	ReasonRunspaceNotReady Reason = "runspace_not_ready" // Object is the state that it is in
+	ReasonTooManyRunspaces Reason = "too_many_runspaces"
+	ReasonTooManyTerminals Reason = "too_many_terminals"
+)
+
 // FieldError names one wrong field of an input.
 type FieldError struct {
 	Field   string `json:"field"`   // path of the field, "resources.cpu"
@@ -41,6 +52,9 @@ type Error struct {
 	Cause   string       // why, public; may be empty
 	Remedy  string       // what to do about it; may be empty
 	Fields  []FieldError // with CodeInvalid: every wrong field
+	// Reason tells apart what doors answer differently; "" where the code says all.
+	Reason Reason
+	Object string // id of what the error is about besides what was asked for: the execution that is running
 	// RetryAfterSeconds is a hint with CodeExhausted and CodeUnavailable; 0 is none.
 	RetryAfterSeconds int
 	Err               error // private cause, never shown to a client
@@ -97,6 +111,14 @@ func CodeOf(err error) Code {
 		return e.Code
 	}
 	return CodeInternal
+}
+
+// ReasonOf returns the reason of the first Error in err's chain.
+func ReasonOf(err error) Reason {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Reason
+	}
+	return ""
 }
 
 // Public is the part of err that a user may read: what happened and why, of an

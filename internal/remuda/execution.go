@@ -49,6 +49,16 @@ type ExecutionRequest struct {
 	Egress *Egress
 	// Identity says for whom the script runs; the script sees it.
 	Identity *Identity
+	Name     string // shown with it; at most 255 bytes
+	// Queue lets it wait for its turn in a runspace that is busy.
+	Queue bool
+	// Streams has the language's logging and warnings kept as streams of their own.
+	Streams bool
+	// Objects has what the script evaluates to kept as objects.
+	Objects bool
+	// ParameterScripts run before the script, in order, in the same interpreter;
+	// what each evaluates to is the parameter of its name. Only in a runspace.
+	ParameterScripts []ParameterScript
 	// IdempotencyKey makes a second request of the same user with the same key the
 	// same execution; "" is none.
 	IdempotencyKey string
@@ -66,6 +76,13 @@ const EnvIdentity = "REMUDA_IDENTITY"
 type Identity struct {
 	Subject string            `json:"subject,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
+}
+
+// ParameterScript is a script whose value becomes a parameter.
+type ParameterScript struct {
+	Name   string
+	Script string
+	Value  json.RawMessage // what the script sees as argument; nil is nothing
 }
 
 // File is a file to be placed in the workspace before a run.
@@ -105,6 +122,9 @@ type Execution struct {
 	CreatedAt   time.Time
 	StartedAt   *time.Time
 	EndedAt     *time.Time
+	Name        string
+	System      bool // the server ran it by itself, such as a connection script
+	Objects     bool // its objects were asked for
 }
 
 // Value is what a script evaluated to.
@@ -141,13 +161,42 @@ type Stream string
 const (
 	StreamStdout Stream = "stdout"
 	StreamStderr Stream = "stderr"
+	// What a language's own logging says, when Streams was asked for. A record is
+	// one message.
+	StreamInformation Stream = "information"
+	StreamError       Stream = "error"
+	StreamWarning     Stream = "warning"
+	StreamDebug       Stream = "debug"
+	StreamVerbose     Stream = "verbose"
+	// StreamObject has one JSON text in each record, when Objects was asked for.
+	StreamObject Stream = "object"
 )
+
+// MessageStreams lists the streams of messages.
+func MessageStreams() []Stream {
+	return []Stream{StreamInformation, StreamError, StreamWarning, StreamDebug, StreamVerbose}
+}
 
 // OutputRecord is a numbered piece of output. Numbers start at 1 and have no gaps.
 type OutputRecord struct {
 	Seq    int64
 	Stream Stream
 	Data   []byte
+	At     time.Time // when the server got it; zero where that was not noted
+}
+
+// StreamRecord is one message of a stream.
+type StreamRecord struct {
+	Seq     int64 // of the output record that it was in
+	Time    time.Time
+	Message string
+}
+
+// StreamPage asks for messages: those after a number, or the last ones.
+type StreamPage struct {
+	After int64
+	Last  int // not 0: only so many of the newest
+	Max   int // 0 is 1,000
 }
 
 // OutputPage is a piece of an execution's output.
@@ -164,6 +213,8 @@ type ExecutionFilter struct {
 	Runspace RunspaceID
 	Runtime  RuntimeID
 	State    ExecutionState
+	Owner    UserID
+	NoSystem bool // leaves out what the server ran by itself
 }
 
 // RunspaceFilter narrows a list of runspaces; zero fields do not.

@@ -26,6 +26,8 @@ type (
 	RunspaceID string
 	// ExecutionID names one script run ("ex_...").
 	ExecutionID string
+	// TerminalID names a terminal in a runspace ("trm_...").
+	TerminalID string
 )
 
 // Prefixes of the identifiers, without the underscore.
@@ -37,6 +39,7 @@ const (
 	PrefixInstance     = "ins"
 	PrefixRunspace     = "rs"
 	PrefixExecution    = "ex"
+	PrefixTerminal     = "trm"
 )
 
 // GlobalOrganization owns the objects that every organization may read and use
@@ -86,6 +89,9 @@ func NewInstanceID() InstanceID { return InstanceID(NewID(PrefixInstance)) }
 
 // NewRunspaceID returns a fresh runspace id.
 func NewRunspaceID() RunspaceID { return RunspaceID(NewID(PrefixRunspace)) }
+
+// NewTerminalID returns a fresh terminal id.
+func NewTerminalID() TerminalID { return TerminalID(NewID(PrefixTerminal)) }
 
 // NewExecutionID returns a fresh execution id.
 func NewExecutionID() ExecutionID { return ExecutionID(NewID(PrefixExecution)) }

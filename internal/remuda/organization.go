@@ -49,12 +49,37 @@ type PolicyPatch struct {
 	MaxInstances *int
 }
 
+// Limits are what an organization's administrators bound, while things run. Zero
+// is the site's default.
+type Limits struct {
+	MaxRunspaces        int           // open at the same time
+	MaxRunspacesPerUser int           // of one owner
+	IdleTimeout         time.Duration // of runspaces that do not ask for their own
+	ActiveTimeout       time.Duration // likewise: how long one script may run in it
+	MemoryMB            int           // of a runspace; never above its runtime's
+	KeepExecutions      int           // ended ones that are kept for each user
+	KeepFor             time.Duration // how long ended ones are kept
+}
+
+// LimitsPatch changes the fields that are not nil; a pointer to zero goes back to
+// the site's default.
+type LimitsPatch struct {
+	MaxRunspaces        *int
+	MaxRunspacesPerUser *int
+	IdleTimeout         *time.Duration
+	ActiveTimeout       *time.Duration
+	MemoryMB            *int
+	KeepExecutions      *int
+	KeepFor             *time.Duration
+}
+
 // Organization is a tenant.
 type Organization struct {
 	ID        OrganizationID
 	Name      string // unique
 	CreatedAt time.Time
 	Policy    Policy
+	Limits    Limits
 }
 
 // User is an account. Its roles are per organization.
@@ -111,6 +136,9 @@ type Principal struct {
 	Token        TokenID // "" when authenticated by password
 	RequestID    string  // for the audit log
 	Comment      string  // why, in the caller's words; for the audit log
+	// OwnOnly is set by a door whose tenancy is by user: runspaces, executions and
+	// terminals of other users of the organization are not there.
+	OwnOnly bool
 }
 
 // Page asks for one page of a list. Cursor is the "next" of the page before.

@@ -2,6 +2,7 @@ package remuda
 
 import (
 	"io/fs"
+	"log/slog"
 	"time"
 )
 
@@ -23,6 +24,20 @@ type Runspace struct {
 	LastUsedAt   time.Time
 	CreatedAt    time.Time
 	EndedAt      *time.Time
+
+	ErrorCode     Code          // of Error; "" when there is none
+	ActiveTimeout time.Duration // a script that runs longer ends the runspace; 0 is never
+	MemoryMB      int           // its own limit; 0 is the runtime's
+	// Session is the token of the session that it ends with, "" when it belongs to
+	// none.
+	Session TokenID
+	// RunConnection says that a connection script runs before it is ready, as
+	// ConnectionExecution, and a disconnect script when it closes.
+	RunConnection       bool
+	ConnectionExecution ExecutionID
+	ConnectionScript    string // stored scripts by id or name; "" is the runtime's
+	DisconnectScript    string
+	Resets              int // how often it got a fresh instance
 }
 
 // RunspaceRequest asks for a new runspace.
@@ -32,7 +47,33 @@ type RunspaceRequest struct {
 	IdleTimeout *time.Duration // nil is the server's default
 	Env         map[string]string
 	InitScript  string // runs before the runspace is ready; its failure is the runspace's error
+
+	ActiveTimeout    *time.Duration // nil is the organization's
+	MemoryMB         int            // 0 is the organization's or the runtime's
+	Session          TokenID        // ends with this session, when nothing runs in it
+	RunConnection    bool
+	ConnectionScript string // stored scripts by id or name; "" is the runtime's
+	DisconnectScript string
+	// ConnectionName and DisconnectName are what their executions are called; ""
+	// is "connection" and "disconnect".
+	ConnectionName, DisconnectName string
+	// Credentials are what the connection script gets as its parameter credentials.
+	// They are neither stored nor logged, and gone when it has ended.
+	Credentials Credentials
 }
+
+// Credentials are a caller's, passed on to one script. They show nothing when
+// they are printed or logged.
+type Credentials map[string]string
+
+// String implements fmt.Stringer.
+func (Credentials) String() string { return "[credentials]" }
+
+// GoString implements fmt.GoStringer.
+func (Credentials) GoString() string { return "[credentials]" }
+
+// LogValue implements slog.LogValuer.
+func (Credentials) LogValue() slog.Value { return slog.StringValue("[credentials]") }
 
 // FileInfo describes one entry of a runspace's workspace.
 type FileInfo struct {

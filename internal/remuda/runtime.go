@@ -114,7 +114,11 @@ type Definition struct {
 	Isolation Isolation // "" is IsolationProcess
 	Egress    Egress    // nothing by default
 	Packages  []Package // installed in a layer of the generation's own
-	Others    string    // kept and given back, without a meaning
+	// ConnectionScript and DisconnectScript are stored scripts, by id or name, that
+	// run when a runspace that asks for it is made and closed.
+	ConnectionScript string
+	DisconnectScript string
+	Others           string // kept and given back, without a meaning
 }
 
 // Clone returns a copy that shares nothing with d.

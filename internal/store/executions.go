@@ -11,7 +11,7 @@ import (
 )
 
 const executionColumns = `organization, id, owner, runtime, runtime_name, runspace, instance, generation, fresh, state,
-	exit_code, killed_by, output_bytes, output_cut, result, created_at, started_at, ended_at`
+	exit_code, killed_by, output_bytes, output_cut, result, created_at, started_at, ended_at, name, system`
 
 // Conditions of the partial indexes, word for word, or they are not used.
 const (
@@ -32,6 +32,7 @@ type result struct {
 	Warm       bool                `json:"warm,omitempty"`
 	Narrowed   []string            `json:"narrowed,omitempty"`
 	ColdReason string              `json:"cold_reason,omitempty"`
+	Objects    bool                `json:"objects,omitempty"`
 }
 
 // emptyResult spares the encoder for executions that have not run.
@@ -39,12 +40,13 @@ const emptyResult = "{}"
 
 func encodeResult(e *remuda.Execution) (string, error) {
 	if e.Value == nil && e.Error == nil && e.Reason == "" && e.Usage == (remuda.Usage{}) && len(e.Timings) == 0 &&
-		!e.Warm && len(e.Narrowed) == 0 && e.ColdReason == "" {
+		!e.Warm && len(e.Narrowed) == 0 && e.ColdReason == "" && !e.Objects {
 		return emptyResult, nil
 	}
 	r := result{
 		Warm: e.Warm, Narrowed: e.Narrowed, ColdReason: e.ColdReason, Value: e.Value, Error: e.Error, Reason: e.Reason,
 		CPUUS: e.Usage.CPU.Microseconds(), WallUS: e.Usage.Wall.Microseconds(), PeakMemory: e.Usage.PeakMemory,
+		Objects: e.Objects,
 	}
 	if len(e.Timings) > 0 {
 		r.TimingsUS = make(map[string]int64, len(e.Timings))
@@ -65,7 +67,7 @@ func decodeResult(raw string, e *remuda.Execution) error {
 		return fmt.Errorf("decode a stored result: %w", err)
 	}
 	e.Value, e.Error, e.Reason = r.Value, r.Error, r.Reason
-	e.Warm, e.Narrowed, e.ColdReason = r.Warm, r.Narrowed, r.ColdReason
+	e.Warm, e.Narrowed, e.ColdReason, e.Objects = r.Warm, r.Narrowed, r.ColdReason, r.Objects
 	e.Usage = remuda.Usage{CPU: time.Duration(r.CPUUS) * time.Microsecond, Wall: time.Duration(r.WallUS) * time.Microsecond, PeakMemory: r.PeakMemory}
 	if len(r.TimingsUS) > 0 {
 		e.Timings = make(remuda.Timings, len(r.TimingsUS))
@@ -81,7 +83,7 @@ func scanExecution(r scanner) (e remuda.Execution, err error) {
 	var exit, started, ended sql.NullInt64
 	var raw string
 	err = r.Scan(&e.Organization, &e.ID, &e.Owner, &e.Runtime, &e.RuntimeName, &e.Runspace, &e.Instance, &e.Generation, &e.Fresh,
-		&e.State, &exit, &e.KilledBy, &e.OutputBytes, &e.OutputCut, &raw, &created, &started, &ended)
+		&e.State, &exit, &e.KilledBy, &e.OutputBytes, &e.OutputCut, &raw, &created, &started, &ended, &e.Name, &e.System)
 	if err != nil {
 		return e, err
 	}
@@ -107,10 +109,10 @@ func (tx *Tx) InsertExecution(ctx context.Context, e remuda.Execution) error {
 		return remuda.Internal("encoding an execution", err)
 	}
 	_, err = tx.exec(ctx, "adding an execution",
-		"INSERT INTO executions ("+executionColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+		"INSERT INTO executions ("+executionColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
 		string(e.Organization), string(e.ID), string(e.Owner), string(e.Runtime), e.RuntimeName, string(e.Runspace), string(e.Instance),
 		e.Generation, e.Fresh, string(e.State), nullInt(e.ExitCode), string(e.KilledBy), e.OutputBytes, e.OutputCut, raw,
-		micros(e.CreatedAt), nullMicros(e.StartedAt), nullMicros(e.EndedAt))
+		micros(e.CreatedAt), nullMicros(e.StartedAt), nullMicros(e.EndedAt), e.Name, e.System)
 	return tx.conflictError(err, "execution %s exists already", e.ID)
 }
 
@@ -156,6 +158,10 @@ func (tx *Tx) Executions(ctx context.Context, org remuda.OrganizationID, f remud
 	q := newListQuery("SELECT "+executionColumns+" FROM executions", string(org), before, limit)
 	q.equal("runtime", string(f.Runtime))
 	q.equal("state", string(f.State))
+	q.equal("owner", string(f.Owner))
+	if f.NoSystem {
+		q.where("NOT system")
+	}
 	if f.Runspace != "" {
 		q.equal("runspace", string(f.Runspace))
 		q.where("runspace <> ''")

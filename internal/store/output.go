@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"github.com/remuda-run/remuda/internal/remuda"
 )
@@ -21,8 +22,8 @@ func (tx *Tx) AppendOutput(ctx context.Context, org remuda.OrganizationID, id re
 			data = []byte{} // nil would be NULL
 		}
 		_, err := tx.exec(ctx, "adding output",
-			"INSERT INTO output_records (organization, execution, seq, stream, data) VALUES ($1, $2, $3, $4, $5)",
-			string(org), string(id), r.Seq, string(r.Stream), data)
+			"INSERT INTO output_records (organization, execution, seq, stream, data, at) VALUES ($1, $2, $3, $4, $5, $6)",
+			string(org), string(id), r.Seq, string(r.Stream), data, unnoted(r.At))
 		if err != nil {
 			err = tx.conflictError(err, "output record %d of execution %s exists already", r.Seq, id)
 			return tx.referenceError(err, remuda.NotFound("execution", string(id)))
@@ -40,7 +41,7 @@ func (tx *Tx) Output(ctx context.Context, org remuda.OrganizationID, id remuda.E
 		maxBytes = defaultOutputBytes
 	}
 	ctx, st, err := tx.statement(ctx,
-		"SELECT seq, stream, data FROM output_records WHERE organization = $1 AND execution = $2 AND seq > $3 ORDER BY seq LIMIT $4")
+		"SELECT seq, stream, data, at FROM output_records WHERE organization = $1 AND execution = $2 AND seq > $3 ORDER BY seq LIMIT $4")
 	if err != nil {
 		return nil, err
 	}
@@ -52,8 +53,12 @@ func (tx *Tx) Output(ctx context.Context, org remuda.OrganizationID, id remuda.E
 	var out []remuda.OutputRecord
 	for size := 0; rows.Next(); {
 		var r remuda.OutputRecord
-		if err := rows.Scan(&r.Seq, &r.Stream, &r.Data); err != nil {
+		var at int64
+		if err := rows.Scan(&r.Seq, &r.Stream, &r.Data, &at); err != nil {
 			return nil, tx.fail(doing, err)
+		}
+		if at != 0 {
+			r.At = timeOf(at)
 		}
 		if r.Data == nil {
 			r.Data = []byte{} // drivers differ in what an empty value reads as
@@ -68,4 +73,12 @@ func (tx *Tx) Output(ctx context.Context, org remuda.OrganizationID, id remuda.E
 		return nil, tx.fail(doing, err)
 	}
 	return out, nil
+}
+
+// unnoted is a time that may be zero, which is stored as 0.
+func unnoted(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return micros(t)
 }

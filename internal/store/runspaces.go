@@ -11,7 +11,7 @@ import (
 )
 
 const runspaceColumns = `organization, id, name, owner, runtime, runtime_name, generation, instance, state, error,
-	idle_timeout_us, env, init_script, last_used_at, created_at, ended_at`
+	idle_timeout_us, env, init_script, last_used_at, created_at, ended_at, settings`
 
 // openRunspace is the condition of the indexes of unfinished runspaces, word for
 // word, or they are not used.
@@ -20,9 +20,9 @@ const openRunspace = "state <> 'closed' AND state <> 'error'"
 func scanRunspace(r scanner) (rs remuda.Runspace, err error) {
 	var idle, used, created int64
 	var ended sql.NullInt64
-	var env string
+	var env, settings string
 	err = r.Scan(&rs.Organization, &rs.ID, &rs.Name, &rs.Owner, &rs.Runtime, &rs.RuntimeName, &rs.Generation, &rs.Instance,
-		&rs.State, &rs.Error, &idle, &env, &rs.InitScript, &used, &created, &ended)
+		&rs.State, &rs.Error, &idle, &env, &rs.InitScript, &used, &created, &ended, &settings)
 	if err != nil {
 		return rs, err
 	}
@@ -31,7 +31,44 @@ func scanRunspace(r scanner) (rs remuda.Runspace, err error) {
 	if err := json.Unmarshal([]byte(env), &rs.Env); err != nil {
 		return rs, fmt.Errorf("decode the environment of a stored runspace: %w", err)
 	}
-	return rs, nil
+	return rs, decodeRunspace(settings, &rs)
+}
+
+// runspaceSettings is the part of a runspace that is stored as JSON. The names
+// are part of the database: change them only with a migration.
+type runspaceSettings struct {
+	ErrorCode           remuda.Code        `json:"error_code,omitempty"`
+	ActiveTimeoutUS     int64              `json:"active_timeout_us,omitempty"`
+	MemoryMB            int                `json:"memory_mb,omitempty"`
+	Session             remuda.TokenID     `json:"session,omitempty"`
+	RunConnection       bool               `json:"run_connection,omitempty"`
+	ConnectionExecution remuda.ExecutionID `json:"connection_execution,omitempty"`
+	ConnectionScript    string             `json:"connection_script,omitempty"`
+	DisconnectScript    string             `json:"disconnect_script,omitempty"`
+	Resets              int                `json:"resets,omitempty"`
+}
+
+func encodeRunspace(rs *remuda.Runspace) (string, error) {
+	raw, err := json.Marshal(runspaceSettings{
+		ErrorCode: rs.ErrorCode, ActiveTimeoutUS: rs.ActiveTimeout.Microseconds(), MemoryMB: rs.MemoryMB, Session: rs.Session,
+		RunConnection: rs.RunConnection, ConnectionExecution: rs.ConnectionExecution, ConnectionScript: rs.ConnectionScript,
+		DisconnectScript: rs.DisconnectScript, Resets: rs.Resets,
+	})
+	if err != nil {
+		return "", remuda.Internal("encoding a runspace", err)
+	}
+	return string(raw), nil
+}
+
+func decodeRunspace(raw string, rs *remuda.Runspace) error {
+	var s runspaceSettings
+	if err := json.Unmarshal([]byte(raw), &s); err != nil {
+		return fmt.Errorf("decode the settings of a stored runspace: %w", err)
+	}
+	rs.ErrorCode, rs.ActiveTimeout, rs.MemoryMB, rs.Session = s.ErrorCode, time.Duration(s.ActiveTimeoutUS)*time.Microsecond, s.MemoryMB, s.Session
+	rs.RunConnection, rs.ConnectionExecution, rs.Resets = s.RunConnection, s.ConnectionExecution, s.Resets
+	rs.ConnectionScript, rs.DisconnectScript = s.ConnectionScript, s.DisconnectScript
+	return nil
 }
 
 // InsertRunspace adds a runspace. A name that an open runspace of the
@@ -41,24 +78,32 @@ func (tx *Tx) InsertRunspace(ctx context.Context, rs remuda.Runspace) error {
 	if err != nil {
 		return remuda.Internal("encoding a runspace", err)
 	}
+	settings, err := encodeRunspace(&rs)
+	if err != nil {
+		return err
+	}
 	_, err = tx.exec(ctx, "adding a runspace",
-		"INSERT INTO runspaces ("+runspaceColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+		"INSERT INTO runspaces ("+runspaceColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
 		string(rs.Organization), string(rs.ID), rs.Name, string(rs.Owner), string(rs.Runtime), rs.RuntimeName, rs.Generation,
 		string(rs.Instance), string(rs.State), rs.Error, rs.IdleTimeout.Microseconds(), string(env), rs.InitScript,
-		micros(rs.LastUsedAt), micros(rs.CreatedAt), nullMicros(rs.EndedAt))
+		micros(rs.LastUsedAt), micros(rs.CreatedAt), nullMicros(rs.EndedAt), settings)
 	return tx.conflictError(err, "an open runspace named %q exists already", rs.Name)
 }
 
 // UpdateRunspace changes what changes in a runspace's life: name, generation,
-// instance, state, error, idle timeout, last use and end. The state of one that
+// instance, state, error, idle timeout, settings, last use and end. The state of one that
 // is closed or in error does not change any more: that is a conflict.
 func (tx *Tx) UpdateRunspace(ctx context.Context, rs remuda.Runspace) error {
+	settings, err := encodeRunspace(&rs)
+	if err != nil {
+		return err
+	}
 	n, err := tx.exec(ctx, "changing a runspace",
 		`UPDATE runspaces SET name = $3, generation = $4, instance = $5, state = $6, error = $7, idle_timeout_us = $8,
-			last_used_at = $9, ended_at = $10
+			last_used_at = $9, ended_at = $10, settings = $11
 		WHERE organization = $1 AND id = $2 AND (`+openRunspace+` OR state = $6)`,
 		string(rs.Organization), string(rs.ID), rs.Name, rs.Generation, string(rs.Instance), string(rs.State), rs.Error,
-		rs.IdleTimeout.Microseconds(), micros(rs.LastUsedAt), nullMicros(rs.EndedAt))
+		rs.IdleTimeout.Microseconds(), micros(rs.LastUsedAt), nullMicros(rs.EndedAt), settings)
 	if err != nil {
 		return tx.conflictError(err, "an open runspace named %q exists already", rs.Name)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/remuda-run/remuda/internal/engine"
@@ -69,10 +70,23 @@ func (e *Engine) of(class remuda.Isolation) (engine.Engine, error) {
 }
 
 // Recover implements engine.Engine.
-func (e *Engine) Recover(ctx context.Context) ([]remuda.InstanceID, error) {
-	ids, err := e.process.Recover(ctx)
-	more, otherErr := e.gvisor.Recover(ctx)
-	return append(ids, more...), errors.Join(err, otherErr)
+func (e *Engine) Recover(ctx context.Context, keep []engine.Spec) (engine.Recovered, error) {
+	var process, gvisor []engine.Spec
+	for _, spec := range keep {
+		if spec.Isolation == remuda.IsolationGVisor {
+			gvisor = append(gvisor, spec)
+		} else {
+			process = append(process, spec)
+		}
+	}
+	found, err := e.process.Recover(ctx, process)
+	more, otherErr := e.gvisor.Recover(ctx, gvisor)
+	found.Attached, found.Ended = append(found.Attached, more.Attached...), append(found.Ended, more.Ended...)
+	if found.Lost == nil {
+		found.Lost = map[remuda.InstanceID]string{}
+	}
+	maps.Copy(found.Lost, more.Lost)
+	return found, errors.Join(err, otherErr)
 }
 
 // Create implements engine.Engine.

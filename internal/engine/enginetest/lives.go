@@ -89,7 +89,8 @@ func KillServer(t *testing.T, n int, env ...string) map[remuda.InstanceID]bool {
 // and waits until left lists nothing: what was killed may be seen for a moment more.
 func RecoverAll(t *testing.T, e engine.Engine, ids map[remuda.InstanceID]bool, left func() []string) {
 	t.Helper()
-	found, err := e.Recover(t.Context())
+	recovered, err := e.Recover(t.Context(), nil)
+	found := recovered.Ended
 	got := map[remuda.InstanceID]bool{}
 	for _, id := range found {
 		got[id] = ids[id]

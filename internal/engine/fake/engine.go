@@ -63,12 +63,12 @@ func (e *Engine) Leave(ids ...remuda.InstanceID) {
 }
 
 // Recover implements engine.Engine.
-func (e *Engine) Recover(context.Context) ([]remuda.InstanceID, error) {
+func (e *Engine) Recover(_ context.Context, keep []engine.Spec) (engine.Recovered, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	left := e.left
 	e.left = nil
-	return left, nil
+	return engine.Recovered{Ended: left, Lost: engine.LoseAll(keep, "nothing of it is there")}, nil
 }
 
 // FailCreate makes the next Creates fail, one for each error.

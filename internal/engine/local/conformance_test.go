@@ -34,7 +34,7 @@ func open(t *testing.T, opts Options) *Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Recover(t.Context()); err != nil {
+	if _, err := e.Recover(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	enginetest.CloseAtEnd(t, e, func() []string { return leftovers(e) })

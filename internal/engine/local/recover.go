@@ -12,13 +12,19 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
 // Recover implements engine.Engine. The herd's cgroups say what an earlier
 // server left; metadata only gives it names, and finds a process that had not
 // reached its cgroup.
-func (e *Engine) Recover(ctx context.Context) ([]remuda.InstanceID, error) {
+func (e *Engine) Recover(ctx context.Context, keep []engine.Spec) (engine.Recovered, error) {
+	ended, err := e.clearAll(ctx)
+	return engine.Recovered{Ended: ended, Lost: engine.LoseAll(keep, "this engine ends its sandboxes with their server")}, err
+}
+
+func (e *Engine) clearAll(ctx context.Context) ([]remuda.InstanceID, error) {
 	left, err := e.dir.leftovers()
 	if err != nil {
 		return nil, remuda.Internal("looking for what an earlier server left", err)

@@ -97,7 +97,7 @@ func TestRecoverSparesStrangers(t *testing.T) {
 	if err := first.dir.writeMetadata(metadata{ID: id, Pid: cmd.Process.Pid, StartTime: 1}); err != nil {
 		t.Fatal(err)
 	}
-	found, err := first.Recover(t.Context())
+	found, err := first.clearAll(t.Context())
 	if err != nil || !slices.Contains(found, id) {
 		t.Errorf("Recover: %v, %v", found, err)
 	}

@@ -44,7 +44,7 @@ func openEngine(t *testing.T, opts Options) *Engine {
 	}
 	opts.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	e := New(opts)
-	if _, err := e.Recover(t.Context()); err != nil {
+	if _, err := e.Recover(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	enginetest.CloseAtEnd(t, e, func() []string { return leftovers(e) })

@@ -5,12 +5,19 @@ import (
 	"errors"
 	"os"
 
+	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
 // Recover implements engine.Engine. The herd's cgroups hold every process that
-// an earlier server left; bundles give them names.
-func (e *Engine) Recover(ctx context.Context) ([]remuda.InstanceID, error) {
+// an earlier server left; bundles give them names. None lives on: a container's
+// keeper has one connection, its server's.
+func (e *Engine) Recover(ctx context.Context, keep []engine.Spec) (engine.Recovered, error) {
+	ended, err := e.clearAll(ctx)
+	return engine.Recovered{Ended: ended, Lost: engine.LoseAll(keep, "sandboxes of the class gvisor end with their server")}, err
+}
+
+func (e *Engine) clearAll(ctx context.Context) ([]remuda.InstanceID, error) {
 	if _, err := os.Stat(e.opts.DataDir); errors.Is(err, os.ErrNotExist) {
 		return nil, nil // none was ever made here
 	}

@@ -76,14 +76,14 @@ func TestRecoverWithoutRunsc(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := New(Options{DataDir: dir, Runsc: filepath.Join(dir, "absent")})
-	found, err := e.Recover(t.Context())
+	found, err := e.clearAll(t.Context())
 	if err != nil || len(found) != 1 || found[0] != id {
 		t.Errorf("Recover: %v, %v, want %s", found, err, id)
 	}
 	if left := leftovers(e); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
-	if found, err = e.Recover(t.Context()); err != nil || len(found) != 0 {
+	if found, err = e.clearAll(t.Context()); err != nil || len(found) != 0 {
 		t.Errorf("Recover again: %v, %v", found, err)
 	}
 	if err := e.Close(t.Context()); err != nil {
