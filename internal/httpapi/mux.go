@@ -11,15 +11,24 @@ import (
 // problem: 405 with Allow when the path has other methods, else 404. Register
 // it as the pattern "/", and as every other pattern without a method.
 func NotFound(mux *http.ServeMux) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		allowed := AllowedMethods(mux, r)
+	return NotThere(mux, func(w http.ResponseWriter, r *http.Request, allowed []string) {
 		if len(allowed) == 0 {
 			WriteError(w, r, &remuda.Error{Code: remuda.CodeNotFound, Message: "there is nothing at this path", Remedy: "see /docs for what there is"})
 			return
 		}
-		allow := strings.Join(allowed, ", ")
-		w.Header().Set("Allow", allow)
-		WriteError(w, r, &remuda.Error{Code: CodeMethodNotAllowed, Message: "the method " + clip(r.Method) + " is not allowed here", Remedy: "use one of " + allow})
+		WriteError(w, r, &remuda.Error{Code: CodeMethodNotAllowed, Message: "the method " + clip(r.Method) + " is not allowed here", Remedy: "use one of " + strings.Join(allowed, ", ")})
+	})
+}
+
+// NotThere is NotFound for edges with errors of their own form: answer gets the
+// methods that the path has, which are in the header Allow already.
+func NotThere(mux *http.ServeMux, answer func(w http.ResponseWriter, r *http.Request, allowed []string)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		allowed := AllowedMethods(mux, r)
+		if len(allowed) > 0 {
+			w.Header().Set("Allow", strings.Join(allowed, ", "))
+		}
+		answer(w, r, allowed)
 	})
 }
 

@@ -2,7 +2,9 @@ package compattest
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -17,8 +19,8 @@ type Door struct {
 	Start func(t *testing.T) *Site
 	// Login returns headers that say who is asking, a user of the site.
 	Login func(t *testing.T, s *Site, user string) http.Header
-	// Credential is the header that says who is asking.
-	Credential string
+	// Credentials are the headers of Login that say who is asking.
+	Credentials []string
 	// CheckError says why an answer is not an error in the vendor's form.
 	CheckError func(Reply) error
 	// Objects makes one object of each kind as the user whose headers are given, and
@@ -26,6 +28,8 @@ type Door struct {
 	Objects func(t *testing.T, s *Site, header http.Header) map[string]string
 	// Absent is an id that no object has.
 	Absent string
+	// NotFound are the statuses that say so other than 404, by operationId.
+	NotFound map[string]int
 	// Bodies are valid bodies, by operationId, of operations that need one.
 	Bodies map[string]string
 }
@@ -101,11 +105,15 @@ func withoutCredentials(t *testing.T, d Door) {
 		}
 		what := op.Method + " " + op.Path
 		d.refused(t, what, s.Send(c, op.Method, d.Prefix+fill(op.Path, d.Absent), nil, d.Bodies[op.OperationID]), http.StatusUnauthorized)
-		right := good.Get(d.Credential)
-		for _, wrong := range []string{"", "x", right + "x", right[:len(right)-1], strings.Repeat("a", 8000)} {
+		for name, mangle := range map[string]func(string) string{
+			"empty": func(string) string { return "" }, "short": func(string) string { return "x" }, "longer": func(s string) string { return s + "x" },
+			"shorter": func(s string) string { return s[:len(s)-1] }, "long": func(string) string { return strings.Repeat("a", 8000) },
+		} {
 			h := good.Clone()
-			h.Set(d.Credential, wrong)
-			d.refused(t, what+" with "+d.Credential+": "+wrong, s.Send(c, op.Method, d.Prefix+fill(op.Path, d.Absent), h, d.Bodies[op.OperationID]), http.StatusUnauthorized)
+			for _, credential := range d.Credentials {
+				h.Set(credential, mangle(good.Get(credential)))
+			}
+			d.refused(t, what+" with "+name+" credentials", s.Send(c, op.Method, d.Prefix+fill(op.Path, d.Absent), h, d.Bodies[op.OperationID]), http.StatusUnauthorized)
 		}
 	}
 	if n := s.Changes("ours"); n != before {
@@ -117,13 +125,18 @@ func withoutCredentials(t *testing.T, d Door) {
 func nothingThere(t *testing.T, d Door) {
 	s := d.Start(t)
 	h, c := d.Login(t, s, "administrator.ours"), &http.Client{}
-	for _, path := range []string{"", "/", "/nothing", "/api", "/api/", "/api/nothing", "/api/" + strings.Repeat("x", 4000), "/%00", "/api/%2e%2e/%2e%2e/v1"} {
+	for _, path := range []string{"", "/", "/nothing", "/" + strings.Repeat("x", 4000), "/%00", "/%2e%2e/%2e%2e/v1"} {
 		d.refused(t, "GET "+path, s.Send(c, http.MethodGet, d.Prefix+"/x"+path, h, ""), http.StatusNotFound, http.StatusBadRequest)
 	}
-	encoded := fmt.Sprintf("/%%%X%s", d.Prefix[1], d.Prefix[2:])
-	d.refused(t, "an encoded prefix", s.Send(c, http.MethodGet, encoded+"/api", h, ""), http.StatusNotFound, http.StatusBadRequest)
-	for _, path := range []string{"/api//x", "/api/./x", "/api/../x"} {
-		d.refused(t, "GET "+path, s.Send(c, http.MethodGet, d.Prefix+path, h, ""), http.StatusBadRequest, http.StatusNotFound)
+	for _, op := range d.Spec.Operations() {
+		path := d.Prefix + op.Path
+		first, rest, _ := strings.Cut(path[1:], "/")
+		for _, odd := range []string{fmt.Sprintf("/%%%X%s", path[1], path[2:]), "//" + path[1:], "/./" + path[1:], "/x/.." + path, "/" + first + "//" + rest, "/" + first + "/./" + rest, path + "/", path + "/x"} {
+			odd = fill(odd, d.Absent)
+			if _, documented := d.Spec.find(op.Method, odd); !documented {
+				d.refused(t, op.Method+" "+odd, s.Send(c, op.Method, odd, h, ""), http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed)
+			}
+		}
 	}
 	for _, op := range d.Spec.Operations() {
 		for _, method := range []string{"PROPFIND", "OPTIONS", "TRACE", "POST", "PUT", "PATCH", "DELETE"} {
@@ -152,9 +165,11 @@ func badBodies(t *testing.T, d Door) {
 		}
 		for name, body := range map[string]string{
 			"half": `{"name":`, "single quotes": `{'name': 'x'}`, "list": `[]`, "text": `"x"`, "number": `1`, "null": `null`, "two": `{} {}`, "no UTF-8": "{\"name\":\"\xff\xfe\"}",
-			"deep": strings.Repeat("[", 100_000), "deep object": strings.Repeat(`{"a":`, 50_000), "twice": `{"name":"a","name":"b","identityToken":"","scriptContent":"","variables":[],"variables":[],"answers":[],"answers":[]}`,
-			"comment": `/* */ {}`, "NaN": `{"a":NaN}`, "form": "a=b&c=d", "huge number": `{"execTimeout":1e999,"variables":1,"identityToken":1,"answers":1,"scriptContent":1,"name":1}`,
+			"deep": strings.Repeat("[", 100_000), "deep object": strings.Repeat(`{"a":`, 50_000), "comment": `/* */ {}`, "NaN": `{"a":NaN}`, "form": "a=b&c=d", "field twice": `{"no such field":1,"no such field":1}`,
 		} {
+			d.refused(t, op.OperationID+" with "+name, s.Send(c, op.Method, d.Prefix+path, h, body))
+		}
+		for name, body := range d.wrongFields(t, op) {
 			d.refused(t, op.OperationID+" with "+name, s.Send(c, op.Method, d.Prefix+path, h, body))
 		}
 		for name, kind := range map[string]string{"text": "text/plain", "xml": "application/xml", "other charset": "application/json; charset=utf-16", "garbage": ";;;"} {
@@ -170,6 +185,49 @@ func badBodies(t *testing.T, d Door) {
 	if n := s.Changes("ours"); n != before {
 		t.Errorf("%d changes were made by bodies that are wrong", n-before)
 	}
+}
+
+// wrongFields are bodies with one field that the document forbids: of another type,
+// beyond what any number is, given twice, or missing where it is required.
+func (d Door) wrongFields(t *testing.T, op Operation) map[string]string {
+	t.Helper()
+	schema := op.RequestBody.Value.Content["application/json"].Schema.Value
+	var right map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(valid(d, op)), &right); err != nil {
+		t.Fatalf("the body of %s: %v", op.OperationID, err)
+	}
+	wrong := map[string]string{}
+	for field := range schema.Properties {
+		others := maps.Clone(right)
+		delete(others, field)
+		without := encode(t, others)
+		if visit(schema, []byte(without)) != nil {
+			wrong["no "+field] = without
+		}
+		head := strings.TrimSuffix(without, "}")
+		if head != "{" {
+			head += ","
+		}
+		for _, value := range []string{`{"x":[]}`, `[[{}]]`, `"\u0000"`, "1e999", "-1", "true"} {
+			body := fmt.Sprintf("%s%q:%s}", head, field, value)
+			if visit(schema, []byte(body)) != nil {
+				wrong[field+" "+value] = body
+			}
+		}
+		if value, ok := right[field]; ok {
+			wrong[field+" twice"] = fmt.Sprintf("%s%q:%s,%q:%s}", head, field, value, field, value)
+		}
+	}
+	return wrong
+}
+
+func encode(t *testing.T, v any) string {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }
 
 func valid(d Door, op Operation) string {
@@ -198,8 +256,12 @@ func foreign(t *testing.T, d Door) {
 		what, id := op.Method+" "+op.Path, objectID(op.Path, path)
 		foreign := s.Send(c, op.Method, d.Prefix+path, theirs, d.Bodies[op.OperationID])
 		absent := s.Send(c, op.Method, d.Prefix+fill(op.Path, d.Absent), theirs, d.Bodies[op.OperationID])
-		d.refused(t, what+" of another organization", foreign, http.StatusNotFound)
-		d.refused(t, what+" of nobody", absent, http.StatusNotFound)
+		status := http.StatusNotFound
+		if other, ok := d.NotFound[op.OperationID]; ok {
+			status = other
+		}
+		d.refused(t, what+" of another organization", foreign, status)
+		d.refused(t, what+" of nobody", absent, status)
 		if a, b := withoutDigits(foreign.Body, id), withoutDigits(absent.Body, d.Absent); a != b {
 			t.Errorf("%s: a foreign object is told from an absent one:\n%s\n%s", what, a, b)
 		}
@@ -257,7 +319,7 @@ func roles(t *testing.T, d Door) {
 		case strings.HasSuffix(action, ".write"), strings.HasSuffix(action, ".run"):
 			tried++
 			d.refused(t, op.OperationID+" by a monitor", s.Send(c, op.Method, d.Prefix+path, monitor, d.Bodies[op.OperationID]), http.StatusForbidden)
-		case strings.HasSuffix(action, ".read") && !strings.Contains(op.Path, "ids"):
+		case strings.HasSuffix(action, ".read"):
 			if r := s.Send(c, op.Method, d.Prefix+path, monitor, ""); r.Status == http.StatusForbidden {
 				t.Errorf("%s is forbidden to a monitor\n%s", op.OperationID, r.Body)
 			}

@@ -203,14 +203,10 @@ func writeRefusal(w http.ResponseWriter, r *http.Request, err error, a answer, m
 
 // notThere answers for paths and methods that the door does not have, in the words
 // by which clients know that.
-func notThere(mux *http.ServeMux) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		allowed := httpapi.AllowedMethods(mux, r)
-		if len(allowed) == 0 {
-			writeRefusal(w, r, &remuda.Error{Code: remuda.CodeNotFound, Message: messageNoPath}, answers[remuda.CodeNotFound], messageNoPath)
-			return
-		}
-		w.Header().Set("Allow", strings.Join(allowed, ", "))
-		writeRefusal(w, r, &remuda.Error{Code: httpapi.CodeMethodNotAllowed, Message: messageNoMethod}, answers[httpapi.CodeMethodNotAllowed], messageNoMethod)
-	})
+func notThere(w http.ResponseWriter, r *http.Request, allowed []string) {
+	code, message := remuda.CodeNotFound, messageNoPath
+	if len(allowed) > 0 {
+		code, message = httpapi.CodeMethodNotAllowed, messageNoMethod
+	}
+	writeRefusal(w, r, &remuda.Error{Code: code, Message: message}, answers[code], message)
 }

@@ -2,9 +2,7 @@ package strategy
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -12,7 +10,6 @@ import (
 	"time"
 
 	"github.com/remuda-run/remuda/api"
-	"github.com/remuda-run/remuda/internal/authn"
 	"github.com/remuda-run/remuda/internal/httpapi"
 	"github.com/remuda-run/remuda/internal/httpapi/openapi"
 	"github.com/remuda-run/remuda/internal/remuda"
@@ -100,14 +97,9 @@ type edge struct {
 }
 
 // call is one request on its way through an operation.
-type call struct {
-	w  http.ResponseWriter
-	r  *http.Request
-	op *openapi.Operation
-	p  remuda.Principal // zero where nobody has to say who they are
-}
+type call struct{ *httpapi.Call }
 
-func (c *call) ctx() context.Context { return c.r.Context() }
+func (c *call) ctx() context.Context { return c.R.Context() }
 
 // Handler returns the door, inside httpapi.Wrap. It fails when the options are
 // wrong, or the document and the table of routes do not fit together, which a test
@@ -118,57 +110,22 @@ func Handler(s Services, o Options) (http.Handler, error) {
 		return nil, err
 	}
 	e := &edge{Services: s, options: o, started: time.Now()}
-	mux := http.NewServeMux()
-	mux.Handle("/", notThere(mux))
+	table := httpapi.NewTable(doc, refuse)
 	for _, rt := range routes {
-		op := doc.Operation(rt.operation)
-		if op == nil || op.Pattern() != rt.pattern || (rt.needs == nothing) != (len(op.Security) == 0) {
-			return nil, fmt.Errorf("route %q (%s) is not what the OpenAPI document says", rt.pattern, rt.operation)
-		}
-		mux.Handle(rt.pattern, e.serve(op, rt))
+		table.Handle(rt.pattern, rt.operation, rt.needs == nothing, func(shared *httpapi.Call) error {
+			c := &call{shared}
+			if err := e.admit(c, rt.needs); err != nil {
+				return err
+			}
+			return rt.handle(e, c)
+		})
 	}
-	if len(routes) != len(doc.Operations) {
-		return nil, fmt.Errorf("the OpenAPI document has %d operations and the table of routes %d", len(doc.Operations), len(routes))
+	h, err := table.Handler(notThere)
+	if err != nil {
+		return nil, err
 	}
 	o.HTTP.Refuse = refuse
-	return httpapi.Wrap(below(o.Prefix, mux, notThere(http.NewServeMux())), o.HTTP)
-}
-
-// below serves h at a prefix, which must be written as it is: one in another encoding
-// would confuse the two forms of a path.
-func below(prefix string, h, otherwise http.Handler) http.Handler {
-	stripped := http.StripPrefix(prefix, h)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !strings.HasPrefix(r.URL.EscapedPath(), prefix+"/") {
-			otherwise.ServeHTTP(w, r)
-			return
-		}
-		stripped.ServeHTTP(w, r)
-	})
-}
-
-// serve makes the http.Handler of an operation.
-func (e *edge) serve(op *openapi.Operation, rt route) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r = r.WithContext(authn.WithAddress(r.Context(), address(r)))
-		c := &call{w: w, r: r, op: op}
-		err := e.admit(c, rt.needs)
-		if err == nil {
-			err = rt.handle(e, c)
-		}
-		if err != nil {
-			refuse(w, r, err)
-		}
-	})
-}
-
-// address is the client's, without its port.
-func address(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
+	return httpapi.Wrap(httpapi.Below(o.Prefix, h, httpapi.NotThere(http.NewServeMux(), notThere)), o.HTTP)
 }
 
 // Names of headers and of the cookie.
@@ -185,15 +142,15 @@ func (e *edge) admit(c *call, what needs) error {
 	if what == nothing {
 		return nil
 	}
-	p, err := e.Logins.AuthenticateSession(c.ctx(), c.r.Header.Get(headerSession))
+	p, err := e.Logins.AuthenticateSession(c.ctx(), c.R.Header.Get(headerSession))
 	if err != nil {
 		return err
 	}
-	c.become(p)
+	c.Become(p)
 	if what != project {
 		return nil
 	}
-	id := c.r.Header.Get(headerProject)
+	id := c.R.Header.Get(headerProject)
 	switch {
 	case id == "":
 		return missing(headerProject)
@@ -203,41 +160,20 @@ func (e *edge) admit(c *call, what needs) error {
 	return nil
 }
 
-// become notes who is asking.
-func (c *call) become(p remuda.Principal) {
-	p.RequestID = httpapi.RequestID(c.ctx())
-	c.p = p
-	httpapi.SetPrincipal(c.ctx(), p)
-}
-
-// comment notes why, for the audit log.
-func (c *call) comment(text string) {
-	if len(text) > maxComment {
-		text = strings.ToValidUTF8(text[:maxComment], "")
-	}
-	c.p.Comment = text
-}
-
 // Bounds of requests.
 const (
 	bodyLimit   = 1 << 20
 	scriptLimit = 16 << 20
 	formLimit   = 64 << 10
-	maxComment  = 1024
 )
-
-// read decodes the JSON body of the request.
-func (c *call) read(limit int64, into any) error {
-	return httpapi.ReadJSON(c.w, c.r, c.op.JSONBody(), limit, into)
-}
 
 // form reads a body of type application/x-www-form-urlencoded.
 func (c *call) form() (url.Values, error) {
-	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, formLimit))
+	data, err := io.ReadAll(http.MaxBytesReader(c.W, c.R.Body, formLimit))
 	if err != nil {
 		return nil, httpapi.BodyError(err)
 	}
-	httpapi.BodyRead(c.r)
+	httpapi.BodyRead(c.R)
 	values, err := url.ParseQuery(string(data))
 	if err != nil {
 		return nil, remuda.Invalid(remuda.FieldError{Field: "body", Message: "is not a form"})
@@ -246,12 +182,12 @@ func (c *call) form() (url.Values, error) {
 }
 
 // id is the object that the path names. Digits of either case are taken.
-func (c *call) id() string { return strings.ToUpper(c.r.PathValue("id")) }
+func (c *call) id() string { return strings.ToUpper(c.R.PathValue("id")) }
 
 // list is a parameter of ids separated by commas. It must be there.
 func (c *call) list(name string) ([]string, error) {
 	var ids []string
-	for part := range strings.SplitSeq(c.r.URL.Query().Get(name), ",") {
+	for part := range strings.SplitSeq(c.R.URL.Query().Get(name), ",") {
 		if part = strings.ToUpper(strings.TrimSpace(part)); part != "" {
 			ids = append(ids, part)
 		}
@@ -264,9 +200,9 @@ func (c *call) list(name string) ([]string, error) {
 
 // reply answers with a JSON body, of which the parameter fields may keep a part.
 func (c *call) reply(status int, v any) error {
-	v, err := pick(v, c.r.URL.Query().Get("fields"))
+	v, err := pick(v, c.R.URL.Query().Get("fields"))
 	if err == nil {
-		err = httpapi.WriteJSON(c.w, status, v)
+		err = httpapi.WriteJSON(c.W, status, v)
 	}
 	if err != nil {
 		return remuda.Internal("encoding the answer", err)
@@ -277,7 +213,7 @@ func (c *call) reply(status int, v any) error {
 // created answers with the id of a new object, or with the parameter fields with
 // those of the object.
 func (c *call) created(id string, object func() (any, error)) error {
-	if c.r.URL.Query().Get("fields") == "" {
+	if c.R.URL.Query().Get("fields") == "" {
 		return c.reply(http.StatusCreated, idWire{id})
 	}
 	v, err := object()
@@ -287,7 +223,4 @@ func (c *call) created(id string, object func() (any, error)) error {
 	return c.reply(http.StatusCreated, v)
 }
 
-func (c *call) noContent() error {
-	c.w.WriteHeader(http.StatusNoContent)
-	return nil
-}
+func (c *call) noContent() error { return c.Empty(http.StatusNoContent) }

@@ -10,7 +10,7 @@ import (
 // evaluate runs a content that comes with the request. It belongs to no project.
 func (e *edge) evaluate(c *call) error {
 	var req evaluationRequest
-	if err := c.read(scriptLimit, &req); err != nil {
+	if err := c.Read(scriptLimit, &req); err != nil {
 		return err
 	}
 	content, err := decodeContent(req.ScriptContent)
@@ -29,18 +29,18 @@ func (e *edge) evaluate(c *call) error {
 	if ev.Runtime, err = e.runtimeOf(c, value(req.ScriptRuntimeID)); err != nil {
 		return err
 	}
-	run, err := e.Scripts.EvaluateContent(c.ctx(), c.p, ev)
+	run, err := e.Scripts.EvaluateContent(c.ctx(), c.P, ev)
 	return accepted(c, run, err)
 }
 
 func (e *edge) evaluateScript(c *call) error {
 	var req scriptEvaluationRequest
-	if c.r.ContentLength != 0 { // clients send {} or nothing
-		if err := c.read(scriptLimit, &req); err != nil {
+	if c.R.ContentLength != 0 { // clients send {} or nothing
+		if err := c.Read(scriptLimit, &req); err != nil {
 			return err
 		}
 	}
-	run, err := e.Scripts.EvaluateScript(c.ctx(), c.p, c.id(), variableValues(req.Variables))
+	run, err := e.Scripts.EvaluateScript(c.ctx(), c.P, c.id(), variableValues(req.Variables))
 	return accepted(c, run, err)
 }
 
@@ -52,7 +52,7 @@ func accepted(c *call, run remuda.ScriptRun, err error) error {
 }
 
 func (e *edge) getEvaluation(c *call) error {
-	result, err := e.Scripts.Evaluation(c.ctx(), c.p, c.id())
+	result, err := e.Scripts.Evaluation(c.ctx(), c.P, c.id())
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (e *edge) getEvaluation(c *call) error {
 }
 
 func (e *edge) cancelEvaluation(c *call) error {
-	if err := e.Scripts.CancelEvaluation(c.ctx(), c.p, c.id()); err != nil {
+	if err := e.Scripts.CancelEvaluation(c.ctx(), c.P, c.id()); err != nil {
 		return err
 	}
 	return c.noContent()
@@ -71,7 +71,7 @@ func (e *edge) scriptHistory(c *call) error {
 	if err != nil {
 		return err
 	}
-	results, err := e.Scripts.History(c.ctx(), c.p, ids)
+	results, err := e.Scripts.History(c.ctx(), c.P, ids)
 	if err != nil {
 		return err
 	}

@@ -17,19 +17,19 @@ func (e *edge) listRuntimes(c *call) error {
 		return err
 	}
 	list := []runtimeWire{}
-	if rt, err := e.Runtimes.Builtin(c.p, remuda.LanguagePython); err == nil {
-		list = append(list, runtimeToWire(rt, owners, c.p))
+	if rt, err := e.Runtimes.Builtin(c.P, remuda.LanguagePython); err == nil {
+		list = append(list, runtimeToWire(rt, owners, c.P))
 	} else if remuda.CodeOf(err) != remuda.CodeNotFound {
 		return err
 	}
 	for page := (remuda.Page{Limit: pageSize}); ; {
-		some, next, err := e.Runtimes.ListRuntimes(c.ctx(), c.p, "", page)
+		some, next, err := e.Runtimes.ListRuntimes(c.ctx(), c.P, "", page)
 		if err != nil {
 			return err
 		}
 		for _, rt := range some {
 			if rt.Language == remuda.LanguagePython && !isDefault(rt) {
-				list = append(list, runtimeToWire(rt, owners, c.p))
+				list = append(list, runtimeToWire(rt, owners, c.P))
 			}
 		}
 		if next == "" {
@@ -41,7 +41,7 @@ func (e *edge) listRuntimes(c *call) error {
 
 // owners names the organization that owns the principal's runtimes.
 func (e *edge) owners(c *call) (ownerWire, error) {
-	org, err := e.Organizations.GetOrganization(c.ctx(), c.p, string(c.p.Organization))
+	org, err := e.Organizations.GetOrganization(c.ctx(), c.P, string(c.P.Organization))
 	if remuda.CodeOf(err) == remuda.CodeNotFound { // a site administrator's, who is a member of none
 		return administrator, nil
 	}
@@ -51,9 +51,9 @@ func (e *edge) owners(c *call) (ownerWire, error) {
 // find returns the runtime that an id of the vendor's form names.
 func (e *edge) find(c *call, id string) (remuda.Runtime, error) {
 	if id == defaultRuntime {
-		return e.Runtimes.Builtin(c.p, remuda.LanguagePython)
+		return e.Runtimes.Builtin(c.P, remuda.LanguagePython)
 	}
-	rt, err := e.Runtimes.ResolveShort(c.p, id)
+	rt, err := e.Runtimes.ResolveShort(c.P, id)
 	if err == nil && isDefault(rt) {
 		return rt, remuda.NotFound("runtime", id) // it has one id
 	}
@@ -76,35 +76,35 @@ func (e *edge) showRuntime(c *call, status int, rt remuda.Runtime) error {
 	if err != nil {
 		return err
 	}
-	return c.reply(status, runtimeToWire(rt, owners, c.p))
+	return c.reply(status, runtimeToWire(rt, owners, c.P))
 }
 
 func (e *edge) createRuntime(c *call) error {
 	var req runtimeRequest
-	if err := c.read(bodyLimit, &req); err != nil {
+	if err := c.Read(bodyLimit, &req); err != nil {
 		return err
 	}
-	c.comment(req.ChangeJournal.text())
+	c.Comment(req.ChangeJournal.text())
 	d, err := definition(req, e.options.Versions)
 	if err != nil {
 		return err
 	}
-	rt, err := e.Runtimes.CreateRuntime(c.ctx(), c.p, d)
+	rt, err := e.Runtimes.CreateRuntime(c.ctx(), c.P, d)
 	if err != nil {
 		return taken(err)
 	}
 	return c.created(remuda.ShortID(rt.ID), func() (any, error) {
 		owners, err := e.owners(c)
-		return runtimeToWire(rt, owners, c.p), err
+		return runtimeToWire(rt, owners, c.P), err
 	})
 }
 
 func (e *edge) updateRuntime(c *call) error {
 	var req runtimeRequest
-	if err := c.read(bodyLimit, &req); err != nil {
+	if err := c.Read(bodyLimit, &req); err != nil {
 		return err
 	}
-	c.comment(req.ChangeJournal.text())
+	c.Comment(req.ChangeJournal.text())
 	rt, err := e.find(c, c.id())
 	if err != nil {
 		return err
@@ -119,7 +119,7 @@ func (e *edge) updateRuntime(c *call) error {
 		}
 		patch.Name = nil // it is shown by another name than its own
 	}
-	if _, err := e.Runtimes.UpdateRuntime(c.ctx(), c.p, string(rt.ID), patch); err != nil {
+	if _, err := e.Runtimes.UpdateRuntime(c.ctx(), c.P, string(rt.ID), patch); err != nil {
 		return taken(err)
 	}
 	return c.noContent()
@@ -132,7 +132,7 @@ func keepDefault(what string) error {
 }
 
 func (e *edge) deleteRuntime(c *call) error {
-	c.comment(c.r.URL.Query().Get("userComments"))
+	c.Comment(c.R.URL.Query().Get("userComments"))
 	rt, err := e.find(c, c.id())
 	if err != nil {
 		return err
@@ -140,14 +140,14 @@ func (e *edge) deleteRuntime(c *call) error {
 	if isDefault(rt) {
 		return keepDefault("deleted")
 	}
-	if err := e.Runtimes.DeleteRuntime(c.ctx(), c.p, string(rt.ID), remuda.Deletion{}); err != nil {
+	if err := e.Runtimes.DeleteRuntime(c.ctx(), c.P, string(rt.ID), remuda.Deletion{}); err != nil {
 		return err
 	}
 	return c.noContent()
 }
 
 func (e *edge) runtimeVersions(c *call) error {
-	versions, err := e.Runtimes.VersionNames(c.ctx(), c.p, remuda.LanguagePython)
+	versions, err := e.Runtimes.VersionNames(c.ctx(), c.P, remuda.LanguagePython)
 	if err != nil {
 		return err
 	}

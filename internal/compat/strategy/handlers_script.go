@@ -8,21 +8,21 @@ import (
 
 func (e *edge) createScript(c *call) error {
 	var req scriptRequest
-	if err := c.read(scriptLimit, &req); err != nil {
+	if err := c.Read(scriptLimit, &req); err != nil {
 		return err
 	}
-	c.comment(req.ChangeJournal.text())
+	c.Comment(req.ChangeJournal.text())
 	patch, err := e.scriptPatch(c, req)
 	if err != nil {
 		return err
 	}
-	sc, err := e.Scripts.CreateScript(c.ctx(), c.p, newScript(patch))
+	sc, err := e.Scripts.CreateScript(c.ctx(), c.P, newScript(patch))
 	if err != nil {
 		return taken(err)
 	}
 	return c.created(remuda.ShortID(sc.ID), func() (any, error) {
 		owner, err := e.owner(c, sc)
-		return scriptToWire(sc, owner, c.p), err
+		return scriptToWire(sc, owner, c.P), err
 	})
 }
 
@@ -51,12 +51,12 @@ func (e *edge) listScripts(c *call) error {
 	if err != nil {
 		return err
 	}
-	list, err := e.Scripts.GetScripts(c.ctx(), c.p, ids)
+	list, err := e.Scripts.GetScripts(c.ctx(), c.P, ids)
 	if err != nil {
 		return err
 	}
 	out := scriptListWire{TotalItems: len(list), Result: []scriptItemWire{}}
-	names := keysOf(c.r.URL.Query().Get("fields"))
+	names := keysOf(c.R.URL.Query().Get("fields"))
 	wanted := func(field string) bool { return len(names) == 0 || names[field] || names["result"] }
 	for _, sc := range list {
 		// What may be large is not encoded only to be left out.
@@ -66,13 +66,13 @@ func (e *edge) listScripts(c *call) error {
 		if !wanted("variables") {
 			sc.Variables = nil
 		}
-		out.Result = append(out.Result, scriptToItem(sc, c.p))
+		out.Result = append(out.Result, scriptToItem(sc, c.P))
 	}
 	return c.reply(http.StatusOK, out)
 }
 
 func (e *edge) getScript(c *call) error {
-	sc, err := e.Scripts.GetScript(c.ctx(), c.p, c.id())
+	sc, err := e.Scripts.GetScript(c.ctx(), c.P, c.id())
 	if err != nil {
 		return err
 	}
@@ -80,17 +80,17 @@ func (e *edge) getScript(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.reply(http.StatusOK, scriptToWire(sc, owner, c.p))
+	return c.reply(http.StatusOK, scriptToWire(sc, owner, c.P))
 }
 
 // owner names a script's owner; without a name if that is no member any more.
 func (e *edge) owner(c *call, sc remuda.Script) (ownerWire, error) {
 	owner := ownerWire{ID: remuda.ShortID(sc.Owner)}
-	if sc.Owner == c.p.User {
-		owner.Name = c.p.UserName
+	if sc.Owner == c.P.User {
+		owner.Name = c.P.UserName
 		return owner, nil
 	}
-	members, err := e.Organizations.ListMembers(c.ctx(), c.p, string(c.p.Organization))
+	members, err := e.Organizations.ListMembers(c.ctx(), c.P, string(c.P.Organization))
 	for _, m := range members {
 		if m.User == sc.Owner {
 			owner.Name = m.UserName
@@ -101,30 +101,30 @@ func (e *edge) owner(c *call, sc remuda.Script) (ownerWire, error) {
 
 func (e *edge) updateScript(c *call) error {
 	var req scriptRequest
-	if err := c.read(scriptLimit, &req); err != nil {
+	if err := c.Read(scriptLimit, &req); err != nil {
 		return err
 	}
-	c.comment(req.ChangeJournal.text())
+	c.Comment(req.ChangeJournal.text())
 	patch, err := e.scriptPatch(c, req)
 	if err != nil {
 		return err
 	}
-	if _, err := e.Scripts.UpdateScript(c.ctx(), c.p, c.id(), patch); err != nil {
+	if _, err := e.Scripts.UpdateScript(c.ctx(), c.P, c.id(), patch); err != nil {
 		return taken(err)
 	}
 	return c.noContent()
 }
 
 func (e *edge) deleteScript(c *call) error {
-	c.comment(c.r.URL.Query().Get("userComments"))
-	if err := e.Scripts.DeleteScript(c.ctx(), c.p, c.id()); err != nil {
+	c.Comment(c.R.URL.Query().Get("userComments"))
+	if err := e.Scripts.DeleteScript(c.ctx(), c.P, c.id()); err != nil {
 		return err
 	}
 	return c.noContent()
 }
 
 func (e *edge) getAnswers(c *call) error {
-	_, answers, err := e.Scripts.Answers(c.ctx(), c.p, c.id())
+	_, answers, err := e.Scripts.Answers(c.ctx(), c.P, c.id())
 	if err != nil {
 		return err
 	}
@@ -133,10 +133,10 @@ func (e *edge) getAnswers(c *call) error {
 
 func (e *edge) putAnswers(c *call) error {
 	var req answersWire
-	if err := c.read(bodyLimit, &req); err != nil {
+	if err := c.Read(bodyLimit, &req); err != nil {
 		return err
 	}
-	answers, err := e.Scripts.PutAnswers(c.ctx(), c.p, c.id(), variableValues(req.Answers))
+	answers, err := e.Scripts.PutAnswers(c.ctx(), c.P, c.id(), variableValues(req.Answers))
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ const (
 
 func (e *edge) login(c *call) error {
 	var req loginRequest
-	kind, _, _ := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
+	kind, _, _ := mime.ParseMediaType(c.R.Header.Get("Content-Type"))
 	if kind == "application/x-www-form-urlencoded" {
 		form, err := c.form()
 		if err != nil {
@@ -45,7 +45,7 @@ func (e *edge) login(c *call) error {
 		if form.Has("loginMode") {
 			req.LoginMode, _ = json.Marshal(form.Get("loginMode")) // a text; cannot fail
 		}
-	} else if err := c.read(bodyLimit, &req); err != nil {
+	} else if err := c.Read(bodyLimit, &req); err != nil {
 		return err
 	}
 	p, err := e.authenticate(c, req)
@@ -99,8 +99,8 @@ func loginMode(raw json.RawMessage) (int, error) {
 
 // open opens a session and tells its token.
 func (e *edge) open(c *call, p remuda.Principal) error {
-	c.become(p)
-	_, secret, err := e.Sessions.OpenSession(c.ctx(), c.p, sessionName, e.options.SessionTimeout)
+	c.Become(p)
+	_, secret, err := e.Sessions.OpenSession(c.ctx(), c.P, sessionName, e.options.SessionTimeout)
 	if err != nil {
 		return err
 	}
@@ -110,9 +110,9 @@ func (e *edge) open(c *call, p remuda.Principal) error {
 
 // tell sets the header and the cookie of a session; "" takes the cookie back.
 func (e *edge) tell(c *call, secret string) {
-	h := c.w.Header()
+	h := c.W.Header()
 	cookie := http.Cookie{ //nolint:gosec // Secure where the connection is: without TLS it would never come back
-		Name: cookieSession, Value: secret, Path: e.options.Prefix, HttpOnly: true, Secure: c.r.TLS != nil, SameSite: http.SameSiteStrictMode,
+		Name: cookieSession, Value: secret, Path: e.options.Prefix, HttpOnly: true, Secure: c.R.TLS != nil, SameSite: http.SameSiteStrictMode,
 	}
 	if secret == "" {
 		cookie.MaxAge = -1
@@ -124,7 +124,7 @@ func (e *edge) tell(c *call, secret string) {
 
 func (e *edge) delegate(c *call) error {
 	var req loginRequest
-	if err := c.read(bodyLimit, &req); err != nil {
+	if err := c.Read(bodyLimit, &req); err != nil {
 		return err
 	}
 	mode, err := loginMode(req.LoginMode)
@@ -142,7 +142,7 @@ func (e *edge) delegate(c *call) error {
 }
 
 func (e *edge) logout(c *call) error {
-	if err := e.Sessions.CloseSession(c.ctx(), c.p); err != nil {
+	if err := e.Sessions.CloseSession(c.ctx(), c.P); err != nil {
 		return err
 	}
 	e.tell(c, "")
@@ -151,42 +151,42 @@ func (e *edge) logout(c *call) error {
 
 func (e *edge) token(c *call) error {
 	secret := ""
-	if cookie, err := c.r.Cookie(cookieSession); err == nil {
+	if cookie, err := c.R.Cookie(cookieSession); err == nil {
 		secret = cookie.Value
 	}
 	p, err := e.Logins.AuthenticateSession(c.ctx(), secret)
 	if err != nil {
 		return err
 	}
-	c.become(p)
+	c.Become(p)
 	e.tell(c, secret)
 	return c.noContent()
 }
 
 func (e *edge) createIdentityToken(c *call) error {
-	_, secret, err := e.Sessions.IssueIdentity(c.ctx(), c.p, identityName, identityLife)
+	_, secret, err := e.Sessions.IssueIdentity(c.ctx(), c.P, identityName, identityLife)
 	if err != nil {
 		return err
 	}
-	c.w.Header()[headerIdentity] = []string{secret}
-	c.w.WriteHeader(http.StatusCreated)
+	c.W.Header()[headerIdentity] = []string{secret}
+	c.W.WriteHeader(http.StatusCreated)
 	return nil
 }
 
 func (e *edge) checkIdentityToken(c *call) error {
-	secret := c.r.Header.Get(headerIdentity)
+	secret := c.R.Header.Get(headerIdentity)
 	p, err := e.Logins.AuthenticateIdentity(c.ctx(), secret)
 	if err != nil {
 		return err
 	}
-	c.become(p)
-	c.w.Header()[headerIdentity] = []string{secret}
-	c.w.WriteHeader(http.StatusOK)
+	c.Become(p)
+	c.W.Header()[headerIdentity] = []string{secret}
+	c.W.WriteHeader(http.StatusOK)
 	return nil
 }
 
 func (e *edge) createAPIToken(c *call) error {
-	_, secret, err := e.Sessions.IssueToken(c.ctx(), c.p, apiTokenName, apiTokenLife)
+	_, secret, err := e.Sessions.IssueToken(c.ctx(), c.P, apiTokenName, apiTokenLife)
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func (e *edge) createAPIToken(c *call) error {
 func (e *edge) session(c *call) error {
 	return c.reply(http.StatusOK, sessionWire{
 		Locale: 1033, MaxSearch: 3, WorkingSet: 10, Timeout: int64(e.options.SessionTimeout / time.Second),
-		ID: remuda.ShortID(c.p.User), FullName: c.p.UserName, Initials: initials(c.p.UserName),
+		ID: remuda.ShortID(c.P.User), FullName: c.P.UserName, Initials: initials(c.P.UserName),
 	})
 }
 
@@ -205,16 +205,16 @@ func (e *edge) session(c *call) error {
 func (*edge) keepSession(c *call) error { return c.noContent() }
 
 func (*edge) userInfo(c *call) error {
-	return c.reply(http.StatusOK, userInfoWire{ID: remuda.ShortID(c.p.User), FullName: c.p.UserName, Initials: initials(c.p.UserName), Username: c.p.UserName})
+	return c.reply(http.StatusOK, userInfoWire{ID: remuda.ShortID(c.P.User), FullName: c.P.UserName, Initials: initials(c.P.UserName), Username: c.P.UserName})
 }
 
 func (*edge) privileges(c *call) error {
 	var list []privilegeWire
 	for _, known := range knownPrivileges {
-		allowed := authz.Check(c.p, known.action, c.p.Organization) == nil
+		allowed := authz.Check(c.P, known.action, c.P.Organization) == nil
 		list = append(list, privilegeWire{
 			ID: known.id, Name: known.name, Description: known.description, IsUserLevelAllowed: allowed,
-			Projects: []projectPrivilege{{ID: remuda.ShortID(c.p.Organization), IsAllowed: allowed}},
+			Projects: []projectPrivilege{{ID: remuda.ShortID(c.P.Organization), IsAllowed: allowed}},
 		})
 	}
 	return c.reply(http.StatusOK, privilegesWire{list})
@@ -231,10 +231,10 @@ func (e *edge) status(c *call) error {
 
 func (*edge) openapiYAML(c *call) error {
 	data := api.Strategy()
-	h := c.w.Header()
+	h := c.W.Header()
 	h.Set("Content-Type", "application/yaml")
 	h.Set("Content-Length", strconv.Itoa(len(data)))
-	_, _ = c.w.Write(data) // a client that went away is not an error of ours
+	_, _ = c.W.Write(data) // a client that went away is not an error of ours
 	return nil
 }
 
@@ -242,7 +242,7 @@ func (*edge) openapiYAML(c *call) error {
 // is a member of none.
 func (e *edge) projects(c *call) error {
 	list := []projectWire{}
-	org, err := e.Organizations.GetOrganization(c.ctx(), c.p, string(c.p.Organization))
+	org, err := e.Organizations.GetOrganization(c.ctx(), c.P, string(c.P.Organization))
 	if err == nil {
 		list = append(list, projectToWire(org))
 	} else if remuda.CodeOf(err) != remuda.CodeNotFound {

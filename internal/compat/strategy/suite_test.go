@@ -91,7 +91,7 @@ func encoded(source string) string { return base64.StdEncoding.EncodeToString([]
 func door() compattest.Door {
 	content := encoded("value 1")
 	return compattest.Door{
-		Prefix: prefix, Start: start, Login: login, Absent: absent, Credential: "X-MSTR-AuthToken",
+		Prefix: prefix, Start: start, Login: login, Absent: absent, Credentials: []string{"X-MSTR-AuthToken"},
 		CheckError: func(r compattest.Reply) error {
 			_, err := errorOf(r)
 			return err
