@@ -15,7 +15,7 @@ func messages() []protocol.Message {
 	return []protocol.Message{
 		&protocol.Hello{}, &protocol.State{}, &protocol.Setup{}, &protocol.Ready{}, &protocol.Failed{}, &protocol.Execute{},
 		&protocol.Interrupt{}, &protocol.Ack{}, &protocol.Linger{}, &protocol.End{}, &protocol.FileRequest{}, &protocol.FileReply{},
-		&protocol.Root{},
+		&protocol.Root{}, &protocol.Attach{},
 	}
 }
 
@@ -97,6 +97,8 @@ func TestDecodeRefuses(t *testing.T) {
 		"keys out of order":      {[]byte{2, 1, 'b', 0, 1, 'a', 0, 0}, &protocol.Ready{}},
 		"a key twice":            {[]byte{2, 1, 'a', 0, 1, 'a', 0, 0}, &protocol.Ready{}},
 		"no UTF-8":               {[]byte{1, 0xff, 0}, &protocol.Failed{}},
+		"a number and more":      {[]byte{2, 2}, &protocol.Attach{}},
+		"a state of version 5":   {[]byte{10, 1, 1, 'e', 2}, &protocol.State{}},
 		"33 bits":                {[]byte{0x80, 0x80, 0x80, 0x80, 0x10, 0, 0, 0}, &protocol.FileRequest{}},
 	} {
 		if protocol.Decode(tt.b, tt.m) == nil {
@@ -112,6 +114,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add(byte(5), protocol.AppendMessage(nil, &protocol.Execute{ID: "a", Args: []string{"b"}}))
 	f.Add(byte(5), protocol.AppendMessage(nil, &protocol.Execute{ID: "a", Assign: "n", Scratch: []string{"p", "q"}, Streams: true, Objects: true}))
 	f.Add(byte(2), protocol.AppendMessage(nil, &protocol.Setup{Limits: []protocol.Rlimit{{Resource: 1, Value: 2}}}))
+	f.Add(byte(1), protocol.AppendMessage(nil, &protocol.State{Version: 6, Ready: true, Execution: "a", NextSeq: 7, Mark: protocol.Mark{CPUNS: 1, OOMKills: 2, PidsMax: 3}}))
+	f.Add(byte(13), protocol.AppendMessage(nil, &protocol.Attach{User: 2004}))
 	f.Add(byte(11), protocol.AppendMessage(nil, &protocol.FileReply{Entries: []protocol.FileEntry{{Path: "a"}}}))
 	f.Fuzz(func(t *testing.T, kind byte, b []byte) {
 		all := messages()

@@ -12,9 +12,20 @@ func (m *Hello) fields(c *coder) { c.int(&m.Version) }
 func (m *State) fields(c *coder) {
 	c.int(&m.Version)
 	c.bool(&m.Ready)
+	c.int64(&m.LingerMS)
 	c.string(&m.Execution)
 	c.int64(&m.NextSeq)
+	c.int64(&m.ElapsedUS)
+	m.Mark.fields(c)
 }
+
+func (m *Mark) fields(c *coder) {
+	c.int64(&m.CPUNS)
+	c.uint(&m.OOMKills)
+	c.uint(&m.PidsMax)
+}
+
+func (m *Attach) fields(c *coder) { c.int(&m.User) }
 
 func (m *Setup) fields(c *coder) {
 	c.string(&m.Hostname)
@@ -84,6 +95,7 @@ func (m *Execute) fields(c *coder) {
 	list(c, &m.Scratch, stringField)
 	c.bool(&m.Streams)
 	c.bool(&m.Objects)
+	m.Mark.fields(c)
 }
 
 func (m *Interrupt) fields(c *coder) {

@@ -21,11 +21,12 @@ const (
 	TypeLinger    Type = 8  // Linger
 	TypeFork      Type = 9  // Fork; after Hello, on a connection of its own to a template's keeper
 	TypePrepare   Type = 10 // Prepare; after Forked, at most once, when Setup is not to follow at once
+	TypeAttach    Type = 11 // Attach; after Hello, on a connection of its own to a template's keeper
 )
 
 // Frames from the keeper to the server.
 const (
-	TypeState     Type = 65 // State; the answer to Hello
+	TypeState     Type = 65 // State; the answer to Hello, and to Attach
 	TypeReady     Type = 66 // Ready; the answer to Setup
 	TypeFailed    Type = 67 // Failed; Hello or Setup could not be done
 	TypeOutput    Type = 68 // binary: see Output
@@ -39,12 +40,31 @@ type Hello struct {
 	Version int `json:"version"`
 }
 
-// State answers Hello.
+// State answers Hello and Attach. What is held of its execution follows.
 type State struct {
 	Version   int    `json:"version"`
-	Ready     bool   `json:"ready"`               // Setup is done and the interpreter waits or runs
-	Execution string `json:"execution,omitempty"` // id of what runs now, or has ended and is not acknowledged
-	NextSeq   int64  `json:"next_seq,omitempty"`  // of the oldest record that is still held
+	Ready     bool   `json:"ready"`                // Setup is done and the interpreter waits or runs
+	LingerMS  int64  `json:"linger_ms"`            // how long the keeper will outlive this connection
+	Execution string `json:"execution,omitempty"`  // id of what runs now, or has ended and is not acknowledged
+	NextSeq   int64  `json:"next_seq,omitempty"`   // of the oldest record that is still held
+	ElapsedUS int64  `json:"elapsed_us,omitempty"` // how long it runs, or has run
+	Mark      Mark   `json:"mark"`                 // as its Execute had it
+}
+
+// Mark is what the server has counted of a sandbox when an execution began. The
+// keeper only keeps it, for a later server, which needs it to tell what the
+// execution has used.
+type Mark struct {
+	CPUNS    int64  `json:"cpu_ns"`
+	OOMKills uint64 `json:"oom_kills"`
+	PidsMax  uint64 `json:"pids_max"`
+}
+
+// Attach asks a template's keeper for an instance that it has forked before. The
+// connection is that instance's from then on, in place of the one it had; State
+// answers.
+type Attach struct {
+	User int `json:"user"` // as Forked told it
 }
 
 // Setup tells a keeper what sandbox to build. It runs with the capabilities of
@@ -150,6 +170,7 @@ type Execute struct {
 	Scratch []string `json:"scratch,omitempty"`
 	Streams bool     `json:"streams,omitempty"` // messages become records of streams 3 to 7
 	Objects bool     `json:"objects,omitempty"` // what it evaluates to becomes records of stream 8
+	Mark    Mark     `json:"mark"`
 }
 
 // Interrupt sends SIGINT to the interpreter and its foreground children and,
