@@ -196,6 +196,9 @@ func (i *Instance) become(ctx context.Context, b *blank, driver guest.Program, b
 		return unsupported(fmt.Sprintf("the %s interpreter of version %s runs as %s", i.spec.Language, i.spec.Version, ready.Version),
 			"inside the sandbox it finds another one's libraries", "build it so that it finds its own (a static one, or one with an rpath), or take its prefix off the setting interpreters", nil)
 	}
+	if err := i.inherit(ctx); err != nil {
+		return err
+	}
 	timings["create"] = created
 	for stage, us := range ready.TimingsUS {
 		timings[stage] = time.Duration(us) * time.Microsecond

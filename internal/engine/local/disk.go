@@ -76,7 +76,7 @@ func (m *diskMaker) forget(d *diskImage) {
 // make makes a disk image whose root belongs to owner on the host. On error
 // nothing is left of it.
 func (m *diskMaker) make(ctx context.Context, quota diskQuota, owner int) (*diskImage, error) {
-	d := &diskImage{maker: m, quota: quota, mount: -1}
+	d := &diskImage{maker: m, quota: quota, mount: -1, holders: 1}
 	if err := m.reserve(d); err != nil {
 		return nil, err
 	}

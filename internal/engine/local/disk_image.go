@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -23,6 +24,41 @@ type diskImage struct {
 	loop  string   // path of the loop device, "" before
 	mount int      // descriptor of the detached mount, -1 before and when passed on
 	root  *os.File // its root directory, kept to shut the file system down
+
+	holding sync.Mutex
+	holders int // the instance, and who has its workspace; no longer ours at 0
+}
+
+// hold keeps the disk until drop. It reports false when it has gone. No disk, in
+// memory, is held by whoever has a file of it open.
+func (d *diskImage) hold() bool {
+	if d == nil {
+		return true
+	}
+	d.holding.Lock()
+	defer d.holding.Unlock()
+	if d.holders == 0 {
+		return false
+	}
+	d.holders++
+	return true
+}
+
+// drop lets go of the disk, which is released with its last holder.
+func (d *diskImage) drop(ctx context.Context) error {
+	if d == nil {
+		return nil
+	}
+	d.holding.Lock()
+	d.holders--
+	last := d.holders == 0
+	d.holding.Unlock()
+	if !last {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keeper.CleanupTime)
+	defer cancel()
+	return d.release(ctx)
 }
 
 // build makes everything; release undoes what there is.

@@ -78,7 +78,7 @@ func (i *Instance) SetLinger(ctx context.Context, d time.Duration) error {
 func (i *Instance) clear(ctx context.Context) error {
 	errs := []error{i.disconnect(ctx), i.blank.clear(ctx)}
 	if i.disk != nil {
-		errs = append(errs, i.disk.release(ctx))
+		errs = append(errs, i.disk.drop(ctx))
 	}
 	if i.metadata {
 		path := i.engine.dir.metadata(i.spec.ID)

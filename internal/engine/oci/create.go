@@ -56,6 +56,12 @@ func (e *Engine) Create(ctx context.Context, spec engine.Spec) (engine.Instance,
 	if err := checkSpec(spec); err != nil {
 		return nil, err
 	}
+	if spec.Workspace != nil {
+		return nil, &remuda.Error{
+			Code: remuda.CodeUnsupported, Message: "a sandbox of the class gvisor cannot take over a workspace",
+			Cause: "its files are inside of its own kernel", Remedy: "create another runspace, and write the files that it needs",
+		}
+	}
 	in, err := e.host.Interpreter(ctx, spec.Language, spec.Version)
 	if err != nil {
 		return nil, err
