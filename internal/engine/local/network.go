@@ -21,7 +21,7 @@ type connection struct {
 // newSlots prepares the network of sandboxes. Nothing is made before a sandbox
 // needs it.
 func (e *Engine) newSlots() error {
-	slots, err := netslot.New(netslot.Options{Herd: e.dir.herd, Settings: e.opts.Network, Logger: e.log})
+	slots, err := netslot.New(netslot.Options{Herd: e.dir.herd, Settings: e.opts.Network, Logger: e.log, Outlive: !e.opts.Ephemeral})
 	if err != nil {
 		return fmt.Errorf("prepare the network of sandboxes: %w", err)
 	}
@@ -52,6 +52,31 @@ func (i *Instance) SetEgress(ctx context.Context, e remuda.Egress) error {
 	}
 	i.net.attached = attached
 	return nil
+}
+
+// reconnect takes over the place that an instance of an earlier server has, or had.
+// It reaches what its runtime lists now, and nothing else, when this returns. It
+// comes after the Recover of the slots, which was told to keep it.
+func (i *Instance) reconnect(ctx context.Context, pid int) error {
+	policy := i.engine.slots.Compile(i.spec.Egress)
+	i.net.mu.Lock()
+	defer i.net.mu.Unlock()
+	attached, err := i.engine.slots.Adopt(ctx, i.spec.ID, pid, policy)
+	if err != nil {
+		return err
+	}
+	i.net.attached = attached
+	return nil
+}
+
+// letGo leaves the place as it is to the next server.
+func (i *Instance) letGo() {
+	i.net.mu.Lock()
+	defer i.net.mu.Unlock()
+	i.net.ended = true
+	if i.net.attached != nil {
+		i.net.attached.Detach()
+	}
 }
 
 // disconnect gives the place back.

@@ -35,7 +35,7 @@ func (e *Engine) clearAll(ctx context.Context) ([]remuda.InstanceID, error) {
 		ids = append(ids, m.ID)
 		errs = append(errs, killLeft(ctx, m))
 	}
-	errs = append(errs, e.slots.Recover(ctx))
+	errs = append(errs, e.slots.Recover(ctx, nil))
 	groups, err := e.herd.Names()
 	errs = append(errs, err)
 	for _, name := range groups {

@@ -174,6 +174,12 @@ func (a *Attached) answer(name string, found []netip.Addr, stay time.Duration) (
 	if len(fresh)+len(gone) == 0 {
 		return good, nil
 	}
+	if a.slots.opts.Outlive {
+		if err := a.slots.left.note(a.slot.number, a.name, a.granted); err != nil {
+			a.granted.forget(fresh)
+			return nil, err
+		}
+	}
 	if err := a.slot.rules.admit(fresh, gone, stay); err != nil {
 		a.granted.forget(fresh)
 		return nil, err
@@ -227,7 +233,7 @@ func (a *Attached) wipe() error {
 		})
 	}
 	errs := []error{err}
-	errs = append(errs, removeLink(a.router.links, a.slot.rules.link), a.forget(func(netip.Addr) bool { return true }))
+	errs = append(errs, removeLink(a.router.links, a.slot.rules.link), a.forget(func(netip.Addr) bool { return true }), a.slots.left.forget(a.slot.number))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}

@@ -47,8 +47,23 @@ func (s *Slots) Check(ctx context.Context) engine.Finding {
 	return f
 }
 
+// trialHerd is whose router Check uses while the herd has none: the one that an
+// earlier process may have left is for Recover.
+func trialHerd(herd string) string { return "x" + herd[1:] }
+
 // try connects.
 func (s *Slots) try(ctx context.Context) (_ string, err error) {
+	s.mu.Lock()
+	open := s.router != nil
+	s.mu.Unlock()
+	if !open {
+		trial, err := New(Options{Herd: trialHerd(s.opts.Herd), Settings: s.opts.Settings, Ahead: 1})
+		if err != nil {
+			return "", err
+		}
+		trial.record, trial.left.dir = s.record, s.left.dir+"-trial"
+		s = trial
+	}
 	elsewhere, err := newNamespace()
 	if err != nil {
 		return "", err

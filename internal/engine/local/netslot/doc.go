@@ -17,11 +17,17 @@
 // another herd. No address of a sandbox is seen outside of the router, so that
 // herds may use the same ones.
 //
-// The router lives as long as this process: the kernel removes it, and every
-// interface with it, also after kill -9. What stays then is a table of rules and
-// a few switches of the machine, which Recover puts back.
+// The router lives as long as this process, or, with Options.Outlive, as long as
+// the mount that pins its namespace: then what sandboxes have open stays open over
+// a restart of the server, also after kill -9, and the rules are in force all the
+// while (keep.go). Recover of the next process takes over the slots that it is told
+// to keep and clears all others; Adopt brings each under the policy of now
+// (adopt.go). Rules of another form, by an older program or other settings, are
+// never taken over: those sandboxes are connected anew. Without a server nobody
+// answers names. What a server that is never started again leaves is the pinned
+// namespace, its uplink, a table of rules and a few switches of the machine.
 //
 // No program is started: links are made over rtnetlink, rules over nftables'
 // netlink, connections are forgotten over conntrack's. Start with Slots, then
-// router.go and rules.go.
+// router.go and rules.go, then keep.go and adopt.go.
 package netslot

@@ -72,11 +72,11 @@ func TestKilledAndRecovered(t *testing.T) {
 	s, err := New(Options{Herd: heldHerd})
 	must(t, err)
 	s.record = forwarding{dir}
-	must(t, s.Recover(context.Background()))
+	must(t, s.Recover(context.Background(), nil))
 	if after := machineState(t); after != before {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
-	must(t, s.Recover(context.Background())) // finds nothing
+	must(t, s.Recover(context.Background(), nil)) // finds nothing
 	must(t, s.Close(context.Background()))
 	if _, err := os.Stat(s.record.path()); !os.IsNotExist(err) {
 		t.Errorf("the record is still there (%v)", err)

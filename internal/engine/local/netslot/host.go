@@ -20,10 +20,12 @@ type hostRules struct {
 }
 
 func newHostRules(herd string) *hostRules {
-	return &hostRules{
+	h := &hostRules{
 		table: table{name: tablePrefix + herd}, link: linkPrefix + herd,
 		opened: &nftables.Set{Name: "opened", KeyType: nftables.TypeIFName},
 	}
+	h.hold(h.opened)
+	return h
 }
 
 // install writes them. A machine's other tables still have their say: what they

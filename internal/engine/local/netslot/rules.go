@@ -53,6 +53,10 @@ func newRouterRules(where *namespace) *routerRules {
 		r.never[f] = &nftables.Set{Name: "never" + f.suffix, Interval: true, KeyType: f.addresses}
 		r.machine[f] = &nftables.Set{Name: "machine" + f.suffix, KeyType: f.addresses}
 	}
+	r.hold(r.outbound, r.inbound)
+	for _, f := range families {
+		r.hold(r.owners[f], r.never[f], r.machine[f])
+	}
 	return r
 }
 

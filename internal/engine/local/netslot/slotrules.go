@@ -21,6 +21,9 @@ const maxNamed = 4096
 // newPerSecond bounds how many connections a slot may open in a second.
 const newPerSecond = 500
 
+// slotPrefix begins the names of the slots' links in the router.
+const slotPrefix = "s"
+
 // slotRules are the chains and sets of one slot. They are made once and stay
 // with it; what is in the sets changes.
 type slotRules struct {
@@ -35,7 +38,7 @@ type slotRules struct {
 
 func newSlotRules(router *routerRules, number int) *slotRules {
 	s := &slotRules{
-		router: router, number: number, link: fmt.Sprintf("s%d", number),
+		router: router, number: number, link: fmt.Sprintf("%s%d", slotPrefix, number),
 		listed: map[*family]*nftables.Set{}, named: map[*family]*nftables.Set{}, open: map[*family]*nftables.Set{},
 	}
 	for _, f := range families {
@@ -44,6 +47,7 @@ func newSlotRules(router *routerRules, number int) *slotRules {
 		s.named[f] = &nftables.Set{Name: name("named"), HasTimeout: true, KeyType: f.addresses, Size: maxNamed}
 		s.open[f] = &nftables.Set{Name: name("open"), HasTimeout: true, Dynamic: true, KeyType: f.addresses, Size: maxNamed}
 	}
+	router.hold(s.sets()...)
 	return s
 }
 
@@ -179,4 +183,23 @@ func (s *slotRules) empty() error {
 		}
 	}
 	return nil
+}
+
+// admitted lists the addresses that names led to and that are still reached.
+func (s *slotRules) admitted() ([]netip.Addr, error) {
+	var list []netip.Addr
+	for _, f := range families {
+		for _, set := range []*nftables.Set{s.named[f], s.open[f]} {
+			found, err := s.router.elements(set)
+			if err != nil {
+				return nil, err
+			}
+			for _, element := range found {
+				if a, ok := netip.AddrFromSlice(element.Key); ok {
+					list = append(list, a)
+				}
+			}
+		}
+	}
+	return list, nil
 }

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/remuda-run/remuda/internal/egress"
@@ -26,6 +26,9 @@ type Options struct {
 	Logger *slog.Logger
 	// Ahead is how many slots are kept ready; 0 is DefaultAhead.
 	Ahead int
+	// Outlive has connections outlive the process: Recover of the next one takes
+	// over those that it wants.
+	Outlive bool
 }
 
 // DefaultAhead is how many slots are made ahead once the first is asked for.
@@ -41,6 +44,7 @@ type Slots struct {
 	log    *slog.Logger
 	plan   plan
 	record forwarding
+	left   remains // of the router, for the next process
 
 	// filling makes slots ahead, tending follows the machine.
 	tasks   sync.WaitGroup
@@ -56,7 +60,9 @@ type Slots struct {
 	free     []*slot
 	made     int
 	inUse    map[*Attached]bool
-	claims   int // attachments begun or living: the router stays
+	claims   int                             // attachments begun or living: the router stays
+	kept     map[remuda.InstanceID]*Attached // of an earlier process, and not adopted yet
+	detached bool                            // there are connections for the next process
 }
 
 // slot is a place on the router.
@@ -87,6 +93,7 @@ func New(opts Options) (*Slots, error) {
 	}
 	return &Slots{
 		opts: opts, log: opts.Logger, plan: newPlan(opts.Settings), record: forwarding{recordDir},
+		left: remains{filepath.Join(recordDir, "net-"+opts.Herd)}, kept: map[remuda.InstanceID]*Attached{},
 		filling: make(chan struct{}, 1), inUse: map[*Attached]bool{},
 	}, nil
 }
@@ -113,7 +120,7 @@ func (s *Slots) claim() (*router, *resolver, error) {
 	case r != nil:
 		return r, d, nil
 	}
-	r, err := openRouter(s.opts.Herd, s.plan, s.record)
+	r, err := s.openRouter()
 	if err != nil {
 		if _, ok := errors.AsType[*remuda.Error](err); ok {
 			return nil, nil, err
@@ -123,19 +130,45 @@ func (s *Slots) claim() (*router, *resolver, error) {
 	}
 	d, err = startResolver(r.space, s.plan, s.opts.Settings.UpstreamDNS, s.log)
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("start the resolver: %w", err), r.close())
+		return nil, nil, errors.Join(fmt.Errorf("start the resolver: %w", err), r.close(), s.left.remove())
 	}
+	s.mu.Lock()
+	s.claims++
+	s.mu.Unlock()
+	s.begin(r, d, 0, nil)
+	return r, d, nil
+}
+
+// openRouter makes it, and pins it if connections are to outlive the process.
+func (s *Slots) openRouter() (*router, error) {
+	if err := s.left.remove(); err != nil {
+		return nil, err
+	}
+	r, err := openRouter(s.opts.Herd, s.plan, s.record)
+	if err != nil || !s.opts.Outlive {
+		return r, err
+	}
+	known, err := form(s.plan, s.bounds())
+	if err == nil {
+		err = s.left.leave(r.space, known)
+	}
+	if err != nil {
+		return nil, errors.Join(err, r.close(), s.left.remove())
+	}
+	return r, nil
+}
+
+// begin uses a router that is ready, of which some slots are made and free.
+func (s *Slots) begin(r *router, d *resolver, made int, free []*slot) {
 	if !r.six {
 		s.log.Info("sandboxes have no way out over IPv6: this kernel forwards it for all interfaces or for none, and it is off (sysctl net.ipv6.conf.all.forwarding)")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.mu.Lock()
-	s.router, s.resolver, s.stop, s.made, s.free = r, d, cancel, 0, nil
-	s.claims++
+	s.router, s.resolver, s.stop, s.made, s.free = r, d, cancel, made, free
 	s.mu.Unlock()
 	s.tasks.Go(func() { s.fill(ctx, r) })
 	s.tasks.Go(func() { s.tend(ctx, r) })
-	return r, d, nil
 }
 
 func (s *Slots) unclaim() {
@@ -177,13 +210,22 @@ func (s *Slots) make(r *router) (*slot, error) {
 	}
 	s.made++
 	s.mu.Unlock()
-	sl := &slot{number: number, rules: newSlotRules(r.rules, number)}
-	sl.v4, sl.v6 = s.plan.slot(number)
-	limits := bounds{connections: s.opts.Settings.Connections, bytes: uint64(s.opts.Settings.MegabitsPerSecond) * 1e6 / 8}
-	if err := sl.rules.install(limits); err != nil {
+	sl := s.slotAt(r, number)
+	if err := sl.rules.install(s.bounds()); err != nil {
 		return nil, fmt.Errorf("make a network slot: %w", err) // its number is not used again
 	}
 	return sl, nil
+}
+
+// slotAt is the slot of a number.
+func (s *Slots) slotAt(r *router, number int) *slot {
+	sl := &slot{number: number, rules: newSlotRules(r.rules, number)}
+	sl.v4, sl.v6 = s.plan.slot(number)
+	return sl
+}
+
+func (s *Slots) bounds() bounds {
+	return bounds{connections: s.opts.Settings.Connections, bytes: uint64(s.opts.Settings.MegabitsPerSecond) * 1e6 / 8}
 }
 
 // fill keeps slots ready.
@@ -237,33 +279,8 @@ func (s *Slots) tend(ctx context.Context, r *router) {
 	}
 }
 
-// Recover removes what an earlier process of the herd left on the machine. Call
-// it before the first Attach.
-func (s *Slots) Recover(context.Context) error {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return fmt.Errorf("speak to the machine's network: %w", err)
-	}
-	defer h.Close()
-	m := newHostRules(s.opts.Herd)
-	there, err := m.exists()
-	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EINVAL) {
-		return nil // a kernel without nftables has nothing to recover
-	}
-	if err != nil {
-		return err
-	}
-	if err := removeLink(h, probePrefix+s.opts.Herd); err != nil {
-		return err
-	}
-	if _, err := h.LinkByName(m.link); err != nil && !there {
-		return nil
-	}
-	return s.record.locked(func() error { return disconnect(h, m, s.record) })
-}
-
-// Close releases every slot and removes the router and what was changed of the
-// machine. No Attach may run.
+// Close releases every slot that is not detached. If none is, it removes the
+// router and what was changed of the machine. No Attach may run.
 func (s *Slots) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
@@ -284,7 +301,7 @@ func (s *Slots) Close(ctx context.Context) error {
 // shut removes the router. Called with opening.
 func (s *Slots) shut() error {
 	s.mu.Lock()
-	r, d, stop := s.router, s.resolver, s.stop
+	r, d, stop, detached := s.router, s.resolver, s.stop, s.detached
 	s.router, s.resolver, s.free = nil, nil, nil
 	s.mu.Unlock()
 	if r == nil {
@@ -293,5 +310,9 @@ func (s *Slots) shut() error {
 	stop()
 	d.close()
 	s.tasks.Wait()
-	return r.close()
+	if detached && s.opts.Outlive {
+		r.letGo()
+		return nil
+	}
+	return errors.Join(r.close(), s.left.remove())
 }

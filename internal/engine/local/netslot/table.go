@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/nftables"
+	mdnetlink "github.com/mdlayher/netlink"
 	"go4.org/netipx"
 	"golang.org/x/sys/unix"
 )
@@ -16,14 +17,27 @@ import (
 type table struct {
 	where *namespace // nil is the machine's
 	name  string
+	// read gets what is written, instead of the kernel; nil is the kernel.
+	read func([]mdnetlink.Message) ([]mdnetlink.Message, error)
 }
 
 func (t table) inner() *nftables.Table {
 	return &nftables.Table{Name: t.name, Family: nftables.TableFamilyINet}
 }
 
+// hold says whose sets these are, also where they were written by an earlier
+// process.
+func (t table) hold(sets ...*nftables.Set) {
+	for _, s := range sets {
+		s.Table = t.inner()
+	}
+}
+
 func (t table) connect() (*nftables.Conn, error) {
 	var opts []nftables.ConnOption
+	if t.read != nil {
+		opts = append(opts, nftables.WithTestDial(t.read))
+	}
 	if t.where != nil {
 		opts = append(opts, nftables.WithNetNSFd(t.where.fd()))
 	}

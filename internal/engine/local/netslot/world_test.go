@@ -36,6 +36,10 @@ func TestMain(m *testing.M) {
 		os.Exit(again("tests", os.Args[1:]...))
 	case "hold":
 		os.Exit(hold())
+	case "keep":
+		os.Exit(keepHold())
+	case "sit":
+		os.Exit(sit())
 	case "powerless":
 		os.Exit(powerless())
 	}
