@@ -124,23 +124,33 @@ type Resumer interface {
 	// none. Until it was resumed or dropped, Execute is a conflict.
 	Pending() (id remuda.ExecutionID, first int64, ok bool)
 	// Resume goes on with it. It is as Execute for req, whose script does not matter;
-	// records up to after are not given again.
+	// records up to after are not given again. The time limit of req counts from when
+	// the script began. It tells the end also when the sandbox has ended since.
 	Resume(ctx context.Context, req Request, after int64, sink Sink) (Result, error)
-	// Drop interrupts it and throws away what it says.
+	// Drop interrupts it and throws away what it says. A script that does not heed
+	// that ends with its sandbox.
 	Drop(ctx context.Context) error
 }
+
+// ErrDetached is in the error of everything that is asked of an Instance after its
+// Detach, and of the Execute that ran then.
+var ErrDetached = errors.New("the instance is detached")
 
 // Detacher is an Instance that can outlive its server.
 type Detacher interface {
 	// Detach lets go of it: from here on only its linger time bounds its life, and
-	// Close of its engine leaves it alone. Every other call fails afterwards.
+	// Close of its engine leaves it alone. Every other call fails afterwards, also
+	// Destroy, and Done is not closed. What runs goes on without us: its Execute
+	// returns an error with ErrDetached. An instance without a linger time, or of a
+	// class that cannot, is not detached.
 	Detach(ctx context.Context) error
 }
 
 // Acknowledger is an Instance that holds output until somebody has stored it.
 type Acknowledger interface {
 	// Acknowledge says that the output of an execution with Request.HoldOutput is
-	// safe up to a number.
+	// safe up to a number. A number above the last record's says so of its end too,
+	// which the next Execute says otherwise.
 	Acknowledge(id remuda.ExecutionID, seq int64)
 }
 

@@ -28,6 +28,8 @@ type Conn struct {
 	conn *net.UnixConn
 	in   *bufio.Reader
 
+	state protocol.State // what the keeper has greeted with
+
 	sending sync.Mutex
 	out     []byte       // reused between frames
 	frames  atomic.Int64 // written, or tried
@@ -52,13 +54,19 @@ func (k *Conn) hello(ctx context.Context) error {
 	if err := k.send(protocol.TypeHello, &protocol.Hello{Version: protocol.Version}); err != nil {
 		return err
 	}
+	return k.waitState()
+}
+
+// waitState reads the answer to Hello or Attach.
+func (k *Conn) waitState() error {
 	t, payload, err := k.read()
 	if err != nil {
 		return err
 	}
 	switch t {
 	case protocol.TypeState:
-		return greeted(payload)
+		k.state, err = greeted(payload)
+		return err
 	case protocol.TypeFailed:
 		return failure(payload)
 	default:
@@ -66,16 +74,19 @@ func (k *Conn) hello(ctx context.Context) error {
 	}
 }
 
-// greeted takes the answer to Hello.
-func greeted(payload []byte) error {
-	var state protocol.State
+// State is what the keeper has greeted with.
+func (k *Conn) State() protocol.State { return k.state }
+
+// greeted takes the answer to Hello or Attach.
+func greeted(payload []byte) (protocol.State, error) {
+	state := protocol.State{}
 	if err := decode(payload, &state); err != nil {
-		return err
+		return state, err
 	}
 	if state.Version != protocol.Version {
-		return fmt.Errorf("%w: it answers in version %d and this server speaks version %d", errProtocol, state.Version, protocol.Version)
+		return state, fmt.Errorf("%w: it answers in version %d and this server speaks version %d", errProtocol, state.Version, protocol.Version)
 	}
-	return nil
+	return state, nil
 }
 
 // errProtocol is wrapped by every error about what a keeper may not send.

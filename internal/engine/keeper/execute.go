@@ -23,13 +23,18 @@ const maxQueued = 4 << 20
 // run is an execution in flight: what the reader has heard and Execute has not
 // handled.
 type run struct {
-	id   string
-	wake chan struct{} // capacity 1: there is something new
+	id     string
+	hold   bool          // output is acknowledged by others
+	wake   chan struct{} // capacity 1: there is something new
+	begun  time.Time
+	before cgroup.Usage // of the group, when it began
 
 	mu      sync.Mutex
 	records []remuda.OutputRecord
 	queued  int // bytes in records
 	lastSeq int64
+	first   int64 // record that comes, of one that is taken over
+	skip    int64 // records up to this one are not given to the sink
 	end     *protocol.End
 	isDead  bool
 	timers  []*time.Timer
@@ -38,7 +43,7 @@ type run struct {
 
 // Execute implements engine.Instance.
 func (i *Instance) Execute(ctx context.Context, req engine.Request, sink engine.Sink) (engine.Result, error) {
-	r := &run{id: string(req.ID), wake: make(chan struct{}, 1)}
+	r := newRun(req)
 	if err := i.start(r); err != nil {
 		return engine.Result{Unstarted: remuda.CodeOf(err) == remuda.CodeUnavailable}, err
 	}
@@ -53,30 +58,44 @@ func (i *Instance) Execute(ctx context.Context, req engine.Request, sink engine.
 	if err != nil {
 		return engine.Result{Unstarted: true}, remuda.Internal("reading what a sandbox used", err)
 	}
-	begun := time.Now()
-	if req.Timeout > 0 {
-		r.after(req.Timeout+killSlack, func() { i.end(remuda.KilledByTime, timeReason(req.Timeout)) })
-	}
-	// Not in the loop below: the sink may be waiting.
-	stop := context.AfterFunc(ctx, func() { i.end(remuda.KilledByCancel, "the caller went away") })
-	defer stop()
+	r.begun, r.before = time.Now(), before
 	frame := frameOf(req)
+	frame.Mark = protocol.Mark{CPUNS: int64(before.CPU), OOMKills: before.OOMKills, PidsMax: before.PidsMax}
 	r.frame = i.conn.frames.Load() + 1
 	if err := i.conn.send(protocol.TypeExecute, &frame); err != nil {
 		r.frame = 0
 		i.kill() // the loop ends when the sandbox has
 	}
-	sent := time.Since(begun)
-	if err := i.deliver(r, sink); err != nil {
+	sent := time.Since(r.begun)
+	res, err := i.follow(ctx, r, req, sink)
+	if err == nil {
+		res.Timings["send"] = sent
+	}
+	return res, err
+}
+
+// follow goes along with an execution that the keeper has until it has ended.
+func (i *Instance) follow(ctx context.Context, r *run, req engine.Request, sink engine.Sink) (engine.Result, error) {
+	if req.Timeout > 0 {
+		left := max(0, req.Timeout-time.Since(r.begun))
+		r.after(left+killSlack, func() { i.end(remuda.KilledByTime, timeReason(req.Timeout)) })
+	}
+	// Not in the loop below: the sink may be waiting.
+	stop := context.AfterFunc(ctx, func() { i.end(remuda.KilledByCancel, "the caller went away") })
+	defer stop()
+	err := i.deliver(r, sink)
+	if left := i.leftBehind(); left != nil {
+		return engine.Result{}, left
+	}
+	if err != nil {
 		i.end(remuda.KilledByCancel, "its output could not be taken")
 		<-i.done
 		return engine.Result{}, fmt.Errorf("take the output of a script: %w", err)
 	}
-	res := i.result(r, req, before)
+	res := i.result(r, req, r.before)
 	if res.Usage.Wall == 0 {
-		res.Usage.Wall = time.Since(begun)
+		res.Usage.Wall = time.Since(r.begun)
 	}
-	res.Timings["send"] = sent
 	return res, nil
 }
 
@@ -89,6 +108,7 @@ func frameOf(req engine.Request) protocol.Execute {
 		ID: string(req.ID), Script: req.Script, CodeFile: req.CodeFile, Name: req.Name, Args: req.Args,
 		Parameters: req.Parameters, Stdin: req.Stdin, Env: req.Env,
 		TimeoutMS: ceilMS(req.Timeout), KillOnTimeout: req.KillOnTimeout, OutputLimit: limit,
+		Assign: req.Assign, Scratch: req.Scratch, Streams: req.Streams, Objects: req.Objects,
 	}
 }
 
@@ -99,10 +119,20 @@ func ceilMS(d time.Duration) int64 {
 
 func timeReason(limit time.Duration) string { return fmt.Sprintf("it ran longer than %s", limit) }
 
+func newRun(req engine.Request) *run {
+	return &run{id: string(req.ID), hold: req.HoldOutput, wake: make(chan struct{}, 1)}
+}
+
 // start makes r what runs.
 func (i *Instance) start(r *run) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if i.detached {
+		return errDetached()
+	}
+	if i.pending {
+		return remuda.Errorf(remuda.CodeConflict, "the execution %s of an earlier server waits to be resumed or dropped in the sandbox", i.run.id)
+	}
 	if i.ended || i.cause != (cause{}) {
 		return &remuda.Error{Code: remuda.CodeUnavailable, Message: "the sandbox has ended", Cause: i.cause.reason, Remedy: "use a new one"}
 	}
@@ -119,9 +149,15 @@ func (i *Instance) finish(r *run) {
 	i.mu.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.stopTimers()
+}
+
+// stopTimers is called with the lock.
+func (r *run) stopTimers() {
 	for _, t := range r.timers {
 		t.Stop()
 	}
+	r.timers = nil
 }
 
 // deliver gives output to the sink until the execution has ended and all of it
@@ -131,16 +167,17 @@ func (i *Instance) deliver(r *run, sink engine.Sink) error {
 		for {
 			records, over := r.take()
 			for _, rec := range records {
-				if sink == nil {
-					break
+				if sink == nil || rec.Seq <= r.skip {
+					continue
 				}
 				if err := sink(rec); err != nil {
 					return err
 				}
 			}
 			if n := len(records); n > 0 {
-				// Nobody misses the acknowledgement when the keeper has died.
-				_ = i.conn.send(protocol.TypeAck, &protocol.Ack{ID: r.id, Seq: records[n-1].Seq})
+				if !r.hold {
+					i.acknowledge(r.id, records[n-1].Seq)
+				}
 				continue
 			}
 			if over {
@@ -151,6 +188,15 @@ func (i *Instance) deliver(r *run, sink engine.Sink) error {
 	}
 	return nil
 }
+
+// acknowledge says that records are safe. Nobody misses it when the keeper has
+// died.
+func (i *Instance) acknowledge(id string, seq int64) {
+	_ = i.conn.send(protocol.TypeAck, &protocol.Ack{ID: id, Seq: seq})
+}
+
+// Acknowledge implements engine.Acknowledger.
+func (i *Instance) Acknowledge(id remuda.ExecutionID, seq int64) { i.acknowledge(string(id), seq) }
 
 // take empties the queue; over says that nothing more will come.
 func (r *run) take() (records []remuda.OutputRecord, over bool) {
@@ -164,7 +210,9 @@ func (r *run) take() (records []remuda.OutputRecord, over bool) {
 func (r *run) after(d time.Duration, f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.timers = append(r.timers, time.AfterFunc(d, f))
+	if r.end == nil {
+		r.timers = append(r.timers, time.AfterFunc(d, f))
+	}
 }
 
 func (r *run) signal() {
@@ -188,19 +236,24 @@ func (i *Instance) current() *run {
 	return i.run
 }
 
+// streams are the streams of Output frames.
+var streams = map[byte]remuda.Stream{
+	protocol.StreamStdout: remuda.StreamStdout, protocol.StreamStderr: remuda.StreamStderr,
+	protocol.StreamInformation: remuda.StreamInformation, protocol.StreamWarning: remuda.StreamWarning,
+	protocol.StreamError: remuda.StreamError, protocol.StreamDebug: remuda.StreamDebug,
+	protocol.StreamVerbose: remuda.StreamVerbose, protocol.StreamObject: remuda.StreamObject,
+}
+
 func (i *Instance) handleOutput(payload []byte) error {
 	seq, stream, data, err := protocol.ParseOutput(payload)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errProtocol, err)
 	}
-	rec := remuda.OutputRecord{Seq: seq, Stream: remuda.StreamStdout, Data: data}
-	switch stream {
-	case 1:
-	case 2:
-		rec.Stream = remuda.StreamStderr
-	default:
+	name, ok := streams[stream]
+	if !ok {
 		return fmt.Errorf("%w: output of stream %d", errProtocol, stream)
 	}
+	rec := remuda.OutputRecord{Seq: seq, Stream: name, Data: data, At: time.Now().UTC().Truncate(time.Microsecond)}
 	r := i.current()
 	if r == nil {
 		return fmt.Errorf("%w: output while nothing runs", errProtocol)
@@ -239,7 +292,7 @@ func (i *Instance) handleEnd(payload []byte) error {
 	if end.Dead {
 		if i.opts.Shared {
 			// The keeper stays, and so can tell of a death that we have caused.
-			_ = i.conn.send(protocol.TypeAck, &protocol.Ack{ID: r.id, Seq: end.LastSeq + 1})
+			i.acknowledge(r.id, end.LastSeq+1)
 			if i.ending() {
 				return nil
 			}
@@ -247,6 +300,7 @@ func (i *Instance) handleEnd(payload []byte) error {
 		i.leaving(end)
 	}
 	r.end = &end
+	r.stopTimers()
 	r.signal()
 	return nil
 }
@@ -293,7 +347,10 @@ func (i *Instance) usage(before cgroup.Usage) (cgroup.Usage, error) {
 		}
 	}
 	return cgroup.Usage{
-		CPU: now.CPU - before.CPU, PeakMemory: now.PeakMemory,
-		OOMKills: now.OOMKills - before.OOMKills, PidsMax: now.PidsMax - before.PidsMax,
+		CPU: max(0, now.CPU-before.CPU), PeakMemory: now.PeakMemory,
+		OOMKills: more(now.OOMKills, before.OOMKills), PidsMax: more(now.PidsMax, before.PidsMax),
 	}, nil
 }
+
+// more is what a counter has grown by. What it was may be a keeper's word.
+func more(now, before uint64) uint64 { return now - min(now, before) }

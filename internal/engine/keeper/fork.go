@@ -70,7 +70,7 @@ func (k *Conn) waitForked() (protocol.Forked, error) {
 		}
 		switch t {
 		case protocol.TypeState:
-			if err := greeted(payload); err != nil {
+			if k.state, err = greeted(payload); err != nil {
 				return forked, err
 			}
 		case protocol.TypeForked:

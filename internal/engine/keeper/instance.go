@@ -47,8 +47,13 @@ type Options struct {
 	// Shared says that the keeper is a template's: it has other instances too and
 	// lives on when this one has ended.
 	Shared bool
+	// Linger is how long the sandbox outlives the connection, as its Setup says it.
+	Linger time.Duration
 	// Ephemeral ends the sandbox with the connection, whatever SetLinger says.
 	Ephemeral bool
+	// Release lets go of all that this process holds of the sandbox, which lives on,
+	// and has Process.Wait return. Nil where it cannot live on.
+	Release func()
 	// Clear removes what is left on the machine when no process is left. The
 	// connection is closed by then.
 	Clear func(context.Context) error
@@ -68,6 +73,7 @@ type Instance struct {
 	resources atomic.Pointer[remuda.Resources]
 
 	done    chan struct{}
+	watched chan struct{} // closed when watch has returned
 	readers sync.WaitGroup // the goroutine that reads frames, and the memory watcher
 
 	mu    sync.Mutex
@@ -77,7 +83,11 @@ type Instance struct {
 	final cgroup.Usage // once it has ended
 	run   *run         // what runs now
 	reset bool         // the keeper has ended and left something of ours unread
-	files fileCalls
+	// pending says that run is of an earlier server, and nobody has resumed it.
+	pending  bool
+	linger   time.Duration
+	detached bool
+	files    fileCalls
 
 	destroying sync.Once
 	destroyed  chan struct{} // closed when nothing is left
@@ -97,10 +107,11 @@ type cause struct {
 func New(opts Options) *Instance {
 	i := &Instance{
 		opts: opts, conn: opts.Conn, yields: opts.Yields, shares: 1,
-		done: make(chan struct{}), destroyed: make(chan struct{}),
+		done: make(chan struct{}), destroyed: make(chan struct{}), watched: make(chan struct{}), linger: opts.Linger,
 	}
 	i.resources.Store(&i.opts.Resources)
 	i.share.Store(1)
+	i.takeOver(opts.Conn.State())
 	return i
 }
 
@@ -143,7 +154,7 @@ func (i *Instance) Share(among int) { i.share.Store(int32(max(1, among))) }
 func (i *Instance) Alive() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return !i.ended && i.cause == (cause{}) && !i.opts.Process.Exited() && !i.conn.Gone()
+	return !i.ended && !i.detached && i.cause == (cause{}) && !i.opts.Process.Exited() && !i.conn.Gone()
 }
 
 // Done implements engine.Instance.
@@ -164,6 +175,9 @@ func (i *Instance) SetLinger(_ context.Context, d time.Duration) error {
 	if err := i.conn.send(protocol.TypeLinger, &protocol.Linger{LingerMS: d.Milliseconds()}); err != nil {
 		return i.Lost(err)
 	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.linger = d
 	return nil
 }
 
@@ -171,6 +185,9 @@ func (i *Instance) SetLinger(_ context.Context, d time.Duration) error {
 func (i *Instance) Lost(err error) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if i.detached {
+		return errDetached()
+	}
 	e := &remuda.Error{Code: remuda.CodeUnavailable, Message: "the sandbox has ended", Cause: i.exit.Reason, Remedy: "use a new one", Err: err}
 	if e.Cause == "" {
 		e.Cause = i.cause.reason
@@ -181,6 +198,10 @@ func (i *Instance) Lost(err error) error {
 // end kills the whole sandbox. The first cause stays.
 func (i *Instance) end(by remuda.KilledBy, reason string) {
 	i.mu.Lock()
+	if i.detached {
+		i.mu.Unlock()
+		return
+	}
 	if i.cause == (cause{}) {
 		i.cause = cause{by: by, reason: reason}
 	}
@@ -206,6 +227,7 @@ func (i *Instance) read() {
 		switch {
 		case err == nil:
 			continue
+		case i.leftBehind() != nil:
 		case errors.Is(err, errProtocol) || errors.Is(err, protocol.ErrFrameTooLarge) || errors.Is(err, io.ErrUnexpectedEOF) && !i.opts.Process.Exited():
 			i.opts.Log.Warn("a keeper broke the protocol; its sandbox is ended", "instance", i.opts.ID, "error", err)
 			i.end(remuda.KilledByPolicy, "the sandbox sent what it may not send")
@@ -223,6 +245,9 @@ func (i *Instance) read() {
 
 // kill ends the sandbox for no reason of our own.
 func (i *Instance) kill() {
+	if i.leftBehind() != nil {
+		return
+	}
 	if err := i.opts.Process.Kill(); err != nil {
 		i.opts.Log.Error("a sandbox could not be killed", "instance", i.opts.ID, "error", err)
 	}
@@ -254,13 +279,17 @@ func (i *Instance) handle(t protocol.Type, payload []byte) error {
 
 // watch waits for the end of the sandbox's processes and settles what it was.
 func (i *Instance) watch() {
-	if err := i.opts.Process.Wait(); err != nil {
+	defer close(i.watched)
+	if err := i.opts.Process.Wait(); err != nil && i.leftBehind() == nil {
 		i.opts.Log.Error("a sandbox's end could not be awaited", "instance", i.opts.ID, "error", err)
 	}
 	if i.oom != nil {
 		_ = i.oom.Close() // ends its watcher
 	}
 	i.readers.Wait() // all that it said is heard
+	if i.leftBehind() != nil {
+		return
+	}
 	usage, err := i.opts.Group.Usage()
 	if err != nil {
 		i.opts.Log.Error("a dead sandbox's usage could not be read", "instance", i.opts.ID, "error", err)
@@ -330,6 +359,9 @@ func (i *Instance) killedForMemory() bool {
 
 // Destroy implements engine.Instance.
 func (i *Instance) Destroy(ctx context.Context) error {
+	if err := i.leftBehind(); err != nil {
+		return err
+	}
 	i.destroying.Do(func() {
 		i.end(remuda.KilledByCancel, "the sandbox was destroyed")
 		if i.opts.Shared { // its keeper lives on, and would wait for us

@@ -22,7 +22,8 @@ func TestMalformedFrames(t *testing.T) {
 		{"unknown type", 99, nil, "a"},
 		{"server's type", protocol.TypeExecute, nil, "a"},
 		{"output while nothing runs", protocol.TypeOutput, out(1, 1), ""},
-		{"output of no stream", protocol.TypeOutput, out(1, 7), "a"},
+		{"output of no stream", protocol.TypeOutput, out(1, 9), "a"},
+		{"output of stream 0", protocol.TypeOutput, out(1, 0), "a"},
 		{"output out of order", protocol.TypeOutput, out(2, 1), "a"},
 		{"short output", protocol.TypeOutput, []byte("x"), "a"},
 		{"end of another", protocol.TypeEnd, protocol.AppendMessage(nil, &protocol.End{ID: "b"}), "a"},
@@ -55,7 +56,7 @@ func TestMalformedFrames(t *testing.T) {
 
 // testInstance is an instance without a sandbox.
 func testInstance(running string) *Instance {
-	i := New(Options{Log: slog.New(slog.DiscardHandler)})
+	i := New(Options{Conn: &Conn{}, Log: slog.New(slog.DiscardHandler)})
 	if running != "" {
 		i.run = &run{id: running, wake: make(chan struct{}, 1)}
 	}

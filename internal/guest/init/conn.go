@@ -36,6 +36,10 @@ func (k *keeper) accept() {
 	if err != nil {
 		return
 	}
+	if fromInside(fd) {
+		_ = unix.Close(fd)
+		return
+	}
 	if k.template != nil && k.template.prepared {
 		k.acceptChild(fd)
 		return
@@ -63,6 +67,9 @@ func (k *keeper) dropConn() {
 	}
 	k.files.drop()
 	k.lingerAt = time.Now().Add(k.linger)
+	if k.run != nil && k.run.end != nil {
+		k.exitAt = time.Time{} // the End may not have been taken, or not been stored
+	}
 }
 
 // receive reads from the connection and handles every whole frame.
@@ -74,6 +81,18 @@ func (k *keeper) receive() {
 	}
 	if err != nil || n == 0 {
 		k.dropConn()
+		return
+	}
+	k.understandServer()
+	if k.heir != nil { // what came behind an Attach
+		k.heir.understandServer()
+	}
+}
+
+// understandServer handles every whole frame that was received.
+func (k *keeper) understandServer() {
+	c := k.conn
+	if c == nil {
 		return
 	}
 	rest := c.in
@@ -152,6 +171,8 @@ func (k *keeper) dispatch(t protocol.Type, p []byte) bool {
 	switch t {
 	case protocol.TypeFork:
 		return decode(p, k.fork)
+	case protocol.TypeAttach:
+		return decode(p, k.attach)
 	case protocol.TypePrepare:
 		return decode(p, k.prepare)
 	case protocol.TypeSetup:
@@ -188,8 +209,7 @@ func decode[T any, M interface {
 	return protocol.Decode(p, M(&v)) == nil && handle(v)
 }
 
-// hello greets a server, telling what is here, and sends again what the last
-// one did not acknowledge.
+// hello greets a server.
 func (k *keeper) hello(h protocol.Hello) bool {
 	if h.Version != protocol.Version {
 		k.send(protocol.TypeFailed, &protocol.Failed{Stage: "hello", Error: "the keeper speaks version " + itoa(protocol.Version) + " of the protocol and the server version " + itoa(h.Version)})
@@ -198,13 +218,21 @@ func (k *keeper) hello(h protocol.Hello) bool {
 		return true
 	}
 	k.conn.hello = true
-	s := protocol.State{Version: protocol.Version, Ready: k.setup != nil && k.setup.ready}
+	k.greet()
+	return true
+}
+
+// greet tells what is here and sends again what is held.
+func (k *keeper) greet() {
+	s := protocol.State{Version: protocol.Version, Ready: k.setup != nil && k.setup.ready, LingerMS: k.linger.Milliseconds()}
 	if r := k.run; r != nil {
-		s.Execution, s.NextSeq = r.id, r.oldest()
+		s.Execution, s.NextSeq, s.Mark = r.id, r.oldest(), r.mark
+		if s.ElapsedUS = r.wall.Microseconds(); r.wall == 0 {
+			s.ElapsedUS = time.Since(r.started).Microseconds()
+		}
 	}
 	k.send(protocol.TypeState, &s)
 	k.resend()
-	return true
 }
 
 // send queues a frame for the server; without one it is dropped, which is

@@ -43,6 +43,7 @@ type execution struct {
 	id        string
 	phase     phase
 	started   time.Time
+	mark      protocol.Mark // the server's, kept for the next one
 	timeout   time.Duration
 	final     bool // kill at once when time is up
 	timeoutAt time.Time
@@ -66,7 +67,7 @@ func (k *keeper) execute(e protocol.Execute) bool {
 		return false
 	}
 	r := &execution{
-		id: e.ID, started: time.Now(), final: e.KillOnTimeout, timeout: time.Duration(e.TimeoutMS) * time.Millisecond,
+		id: e.ID, started: time.Now(), mark: e.Mark, final: e.KillOnTimeout, timeout: time.Duration(e.TimeoutMS) * time.Millisecond,
 		output: output{limit: e.OutputLimit},
 	}
 	if r.limit <= 0 {

@@ -380,7 +380,7 @@ func (k *keeper) childReaped(pid int, status unix.WaitStatus) {
 	delete(t.known, pid)
 	f := child.child
 	t.users = append(t.users, f.user)
-	f.first, f.user = 0, 0
+	f.first = 0
 	_ = unix.Close(f.pidfd)
 	f.pidfd = -1
 	if t.children[child.epoll] != child {

@@ -29,6 +29,7 @@ type keeper struct {
 	template *template // of a template's keeper
 	parent   *keeper   // of a forked instance's: the template's
 	child    *forked   // of a forked instance's, once the fork was asked for
+	heir     *keeper   // has our connection by now
 
 	linger   time.Duration
 	lingerAt time.Time // when to give up waiting for a server; zero: do not
