@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/remuda-run/remuda/api"
-	"github.com/remuda-run/remuda/internal/layer"
 	"github.com/remuda-run/remuda/internal/remuda"
 	"github.com/remuda-run/remuda/internal/runtimes"
 )
@@ -150,7 +149,7 @@ func wanted(d api.RuntimeCreate) map[string]any {
 	def := runtimes.WithDefaults(remuda.Definition{Pool: p})
 	out := fieldsOf(map[string]any{
 		"description": "", "version": "", "version_policy": def.VersionPolicy, "environment": def.Environment, "exec_timeout_s": def.ExecTimeout.Seconds(),
-		"isolation": def.Isolation, "env": map[string]string{}, "preload": []string{}, "packages": []string{}, othersField: "",
+		"isolation": def.Isolation, "env": map[string]string{}, "preload": []string{}, "packages": []string{}, othersField: "", "connection_script": "", "disconnect_script": "",
 		"egress":    map[string]any{"cidrs": []string{}, "names": []string{}},
 		"pool":      map[string]any{"min_cached": def.Pool.MinCached, "max_cached": def.Pool.MaxCached},
 		"resources": map[string]any{"cpu": def.Resources.CPU, "memory_mb": def.Resources.MemoryMB, "disk_mb": def.Resources.DiskMB, "pids": def.Resources.Pids},
@@ -203,7 +202,7 @@ func canonicalPackages(fields map[string]any) {
 			continue
 		}
 		if p["manager"] == nil {
-			p["manager"] = string(layer.ManagerOf(remuda.Language(language), remuda.Package{}))
+			p["manager"] = string(remuda.Language(language).ManagerOf(remuda.Package{}))
 		}
 		if p["version"] == "latest" {
 			delete(p, "version")

@@ -53,7 +53,7 @@ func CheckPackages(language remuda.Language, packages []remuda.Package) []remuda
 	}
 	seen := map[string]bool{}
 	for n, p := range packages {
-		manager := ManagerOf(language, p)
+		manager := language.ManagerOf(p)
 		switch {
 		case names[manager] == nil:
 			say(n, "manager", fmt.Sprintf("must be one of %v", remuda.PackageManagers()))

@@ -63,21 +63,6 @@ func CanonicalName(manager remuda.PackageManager, name string) string {
 	return index.Canonical(manager, name)
 }
 
-// ManagerOf is the manager of a package: its own or its language's.
-func ManagerOf(language remuda.Language, p remuda.Package) remuda.PackageManager {
-	if p.Manager != "" {
-		return p.Manager
-	}
-	switch language {
-	case remuda.LanguagePython:
-		return remuda.ManagerPip
-	case remuda.LanguageNode:
-		return remuda.ManagerNpm
-	default:
-		return remuda.ManagerApt
-	}
-}
-
 // checkLock refuses what no Resolve has made. Names and versions become words of
 // installers' files and arguments.
 func checkLock(lock remuda.Lock) error {

@@ -236,7 +236,7 @@ func (m *Maker) build(ctx context.Context, language remuda.Language, version, en
 func askedOf(r Request) []asked {
 	list := make([]asked, len(r.Packages))
 	for n, p := range r.Packages {
-		p.Manager = ManagerOf(r.Language, p)
+		p.Manager = r.Language.ManagerOf(p)
 		list[n] = asked{Package: p, canonical: CanonicalName(p.Manager, p.Name)}
 	}
 	return list

@@ -17,6 +17,20 @@ func PackageManagers() []PackageManager {
 	return []PackageManager{ManagerPip, ManagerNpm, ManagerApt}
 }
 
+// ManagerOf is what installs p in a runtime of the language.
+func (l Language) ManagerOf(p Package) PackageManager {
+	switch {
+	case p.Manager != "":
+		return p.Manager
+	case l == LanguagePython:
+		return ManagerPip
+	case l == LanguageNode:
+		return ManagerNpm
+	default:
+		return ManagerApt
+	}
+}
+
 // Package is one package that a runtime's instances have installed.
 type Package struct {
 	Name        string

@@ -188,6 +188,9 @@ type RuntimePatch struct {
 	Egress        *Egress
 	Packages      *[]Package
 	Others        *string
+
+	ConnectionScript *string
+	DisconnectScript *string
 }
 
 // Deletion says what a deletion does with what runs on the runtime. The zero value

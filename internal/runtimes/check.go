@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/remuda-run/remuda/internal/engine"
@@ -57,6 +58,8 @@ func (s Settings) check(d remuda.Definition, known []engine.Interpreter) []remud
 		c.text("version_policy", "must be one of "+list([]remuda.VersionPolicy{remuda.VersionExact, remuda.VersionCompatible}))
 	}
 	c.packages(d, s.Layers != nil)
+	c.text("connection_script", checkScriptRef(d.ConnectionScript))
+	c.text("disconnect_script", checkScriptRef(d.DisconnectScript))
 	if len(d.Others) > maxOthers || !utf8.ValidString(d.Others) {
 		c.text("others", fmt.Sprintf("must be valid UTF-8 of at most %d bytes", maxOthers))
 	}
@@ -142,4 +145,16 @@ func checkEnvironment(e string) string {
 		return ""
 	}
 	return fmt.Sprintf("must be %q; other environments are not supported yet", remuda.EnvironmentHost)
+}
+
+// maxScriptRef bounds what names a stored script: an id, or a name.
+const maxScriptRef = 250
+
+// checkScriptRef says what is wrong with a reference to a stored script, "" for
+// nothing. Whether there is one shows when it is wanted: scripts come and go.
+func checkScriptRef(ref string) string {
+	if len(ref) > maxScriptRef || !utf8.ValidString(ref) || strings.ContainsFunc(ref, unicode.IsControl) || strings.TrimSpace(ref) != ref {
+		return fmt.Sprintf("must be the id or name of a stored script, of at most %d bytes without control characters and outer spaces", maxScriptRef)
+	}
+	return ""
 }

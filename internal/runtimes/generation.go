@@ -275,16 +275,27 @@ func (s *Service) settle(ctx context.Context, rec *record, retired *pool.Retirem
 // generation.
 func (s *Service) refer(rec *record) {
 	d := rec.serves.Definition
-	d.Name, d.Description, d.Others = rec.Name, rec.Description, rec.Others
+	d.Name = rec.Name
 	rec.serves = rec.Runtime
-	rec.serves.Definition = d
+	rec.serves.Definition = withWords(d, rec.Definition)
 }
 
 // sameInstances reports whether instances of one definition are instances of the
 // other.
 func sameInstances(a, b remuda.Definition) bool {
-	b.Description, b.Others = a.Description, a.Others
-	return reflect.DeepEqual(withoutEmpty(a), withoutEmpty(b))
+	return reflect.DeepEqual(withoutEmpty(a), withoutEmpty(withWords(b, a)))
+}
+
+// withWords is d with what is no matter of instances from another definition.
+func withWords(d, from remuda.Definition) remuda.Definition {
+	d.Description, d.Others = from.Description, from.Others
+	d.ConnectionScript, d.DisconnectScript = from.ConnectionScript, from.DisconnectScript
+	return d
+}
+
+// sameWords reports whether two definitions have the same of that.
+func sameWords(a, b remuda.Definition) bool {
+	return a.Description == b.Description && a.Others == b.Others && a.ConnectionScript == b.ConnectionScript && a.DisconnectScript == b.DisconnectScript
 }
 
 // withoutEmpty makes what is empty nil: the two mean the same.

@@ -67,7 +67,7 @@ func (i *installer) Resolve(ctx context.Context, r layer.Request, p layer.Progre
 			version = fmt.Sprint("1.", revision)
 		}
 		p.Package(one.Name, remuda.PackageInstalling, version, "")
-		lock.Packages = append(lock.Packages, remuda.Locked{Manager: layer.ManagerOf(r.Language, one), Name: one.Name, Version: version, Asked: true})
+		lock.Packages = append(lock.Packages, remuda.Locked{Manager: r.Language.ManagerOf(one), Name: one.Name, Version: version, Asked: true})
 	}
 	return lock, nil
 }

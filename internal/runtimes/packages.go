@@ -32,7 +32,7 @@ func (c *checker) packages(d remuda.Definition, can bool) {
 	}
 	c.fields = append(c.fields, layer.CheckPackages(d.Language, d.Packages)...)
 	for i, p := range d.Packages {
-		if d.Isolation == remuda.IsolationGVisor && layer.ManagerOf(d.Language, p) == remuda.ManagerApt {
+		if d.Isolation == remuda.IsolationGVisor && d.Language.ManagerOf(p) == remuda.ManagerApt {
 			c.text(fmt.Sprintf("packages[%d].manager", i), "must not be apt: nothing is laid over /usr in sandboxes of the class gvisor; use isolation process")
 		}
 		if len(p.Description) > maxPackageDescription || !utf8.ValidString(p.Description) {
@@ -45,7 +45,7 @@ func (c *checker) packages(d remuda.Definition, can bool) {
 func statuses(d remuda.Definition) []remuda.PackageStatus {
 	out := make([]remuda.PackageStatus, len(d.Packages))
 	for i, p := range d.Packages {
-		p.Manager = layer.ManagerOf(d.Language, p)
+		p.Manager = d.Language.ManagerOf(p)
 		out[i] = remuda.PackageStatus{Package: p, State: remuda.PackageUnknown}
 	}
 	return out

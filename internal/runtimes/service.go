@@ -215,7 +215,7 @@ func (s *Service) update(ctx context.Context, p remuda.Principal, ref string, pa
 	if err != nil {
 		return nil, nil, err
 	}
-	d := apply(old.Definition, patch)
+	d := patch.Apply(old.Definition)
 	version, err := s.valid(ctx, old.Organization, d, old)
 	if err != nil {
 		return nil, nil, err
@@ -223,7 +223,7 @@ func (s *Service) update(ctx context.Context, p remuda.Principal, ref string, pa
 	next := old.Runtime
 	next.Definition, next.UpdatedAt = d, remuda.Now()
 	if sameInstances(old.Definition, d) {
-		if old.Description == d.Description && old.Others == d.Others {
+		if sameWords(old.Definition, d) {
 			return old, &pool.Retirement{}, nil
 		}
 		return s.relabel(ctx, p, old, next)

@@ -125,51 +125,6 @@ func newVariableID() string {
 	return strings.ToUpper(hex.EncodeToString(raw))
 }
 
-// apply returns d with the fields of patch that are set. A secret that comes
-// without a value keeps the one it has, since nobody can read it to send it back;
-// but other code, a name by which other parts of the code read it, or another
-// runtime could tell it, so that it has no value then.
-func apply(d remuda.ScriptDefinition, patch remuda.ScriptPatch) remuda.ScriptDefinition {
-	old := d
-	d = d.Clone()
-	set(&d.Name, patch.Name)
-	set(&d.Description, patch.Description)
-	set(&d.Folder, patch.Folder)
-	set(&d.Kind, patch.Kind)
-	set(&d.Usage, patch.Usage)
-	set(&d.Result, patch.Result)
-	set(&d.Content, patch.Content)
-	set(&d.Runtime, patch.Runtime)
-	keep := d.Content == old.Content && d.Runtime == old.Runtime
-	if patch.Variables == nil {
-		for i := range d.Variables {
-			if v := &d.Variables[i]; v.Kind == remuda.VariableSecret && !keep {
-				v.Value = ""
-			}
-		}
-		return d
-	}
-	d.Variables = slices.Clone(*patch.Variables)
-	for i := range d.Variables {
-		v := &d.Variables[i]
-		if v.Kind != remuda.VariableSecret || v.Value != "" || !keep {
-			continue
-		}
-		for _, was := range old.Variables {
-			if was.Kind == remuda.VariableSecret && was.Name == v.Name && (v.ID == "" || was.ID == v.ID) {
-				v.Value = was.Value
-			}
-		}
-	}
-	return d
-}
-
-func set[T any](field *T, value *T) {
-	if value != nil {
-		*field = *value
-	}
-}
-
 func same(a, b remuda.ScriptDefinition) bool {
 	if len(a.Variables) == 0 && len(b.Variables) == 0 {
 		a.Variables, b.Variables = nil, nil

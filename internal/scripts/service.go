@@ -156,7 +156,7 @@ func (s *Service) UpdateScript(ctx context.Context, p remuda.Principal, ref stri
 	if err != nil {
 		return remuda.Script{}, err
 	}
-	d, err := s.valid(p, apply(old.ScriptDefinition, patch))
+	d, err := s.valid(p, patch.Apply(old.ScriptDefinition))
 	if err != nil {
 		return remuda.Script{}, err
 	}

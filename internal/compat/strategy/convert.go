@@ -166,9 +166,3 @@ func projectToWire(org remuda.Organization) projectWire {
 		ID: remuda.ShortID(org.ID), Name: org.Name, ACG: acgAll, Status: projectActive, Description: "", DateCreated: made, DateModified: made, Owner: administrator,
 	}
 }
-
-func set[T any](field *T, v *T) {
-	if v != nil {
-		*field = *v
-	}
-}

@@ -70,7 +70,9 @@ var lastStatuses = map[remuda.ExecutionState]string{remuda.ExecutionSuccess: "su
 
 func historyToWire(r scripts.Result) historyItemWire {
 	at := r.Execution.CreatedAt
-	set(&at, r.Execution.StartedAt)
+	if r.Execution.StartedAt != nil {
+		at = *r.Execution.StartedAt
+	}
 	w := historyItemWire{ID: remuda.ShortID(r.Run.Script), ExecutionTime: at.UTC().Format("2006-01-02T15:04:05.000Z"), LastStatus: "failed"}
 	if s, ok := lastStatuses[r.Execution.State]; ok {
 		w.LastStatus = s

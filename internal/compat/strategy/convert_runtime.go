@@ -82,20 +82,11 @@ func definition(req runtimeRequest, versions remuda.VersionPolicy) (remuda.Defin
 	if err != nil {
 		return remuda.Definition{}, err
 	}
-	d := remuda.Definition{Name: value(patch.Name), Language: remuda.LanguagePython, Pool: remuda.PoolBounds{MaxCached: cachedByDefault}, VersionPolicy: versions}
-	set(&d.Description, patch.Description)
-	set(&d.Version, patch.Version)
-	set(&d.Resources.CPU, patch.CPU)
-	set(&d.Resources.MemoryMB, patch.MemoryMB)
-	set(&d.ExecTimeout, patch.ExecTimeout)
-	set(&d.Pool.MinCached, patch.MinCached)
+	d := remuda.Definition{Language: remuda.LanguagePython, Pool: remuda.PoolBounds{MaxCached: cachedByDefault}, VersionPolicy: versions}
+	d = patch.Apply(d)
 	if patch.MaxCached == nil {
 		d.Pool.MaxCached = max(d.Pool.MaxCached, d.Pool.MinCached)
 	}
-	set(&d.Pool.MaxCached, patch.MaxCached)
-	set(&d.Egress, patch.Egress)
-	set(&d.Packages, patch.Packages)
-	set(&d.Others, patch.Others)
 	return d, nil
 }
 

@@ -63,17 +63,7 @@ func scriptPatch(req scriptRequest) (remuda.ScriptPatch, error) {
 
 // newScript is a script of what a request says of it.
 func newScript(patch remuda.ScriptPatch) remuda.ScriptDefinition {
-	d := remuda.ScriptDefinition{Kind: remuda.ScriptPython}
-	set(&d.Name, patch.Name)
-	set(&d.Description, patch.Description)
-	set(&d.Folder, patch.Folder)
-	set(&d.Kind, patch.Kind)
-	set(&d.Usage, patch.Usage)
-	set(&d.Result, patch.Result)
-	set(&d.Content, patch.Content)
-	set(&d.Runtime, patch.Runtime)
-	set(&d.Variables, patch.Variables)
-	return d
+	return patch.Apply(remuda.ScriptDefinition{Kind: remuda.ScriptPython})
 }
 
 func scriptToCore(sc remuda.Script) scriptCore {
@@ -125,7 +115,9 @@ func variables(list []variableWire) ([]remuda.ScriptVariable, error) {
 	out := make([]remuda.ScriptVariable, 0, len(list))
 	for i, w := range list {
 		number := 1
-		set(&number, w.Type)
+		if w.Type != nil {
+			number = *w.Type
+		}
 		kind, ok := variableKinds[number]
 		if !ok {
 			return nil, remuda.Invalid(remuda.FieldError{Field: fmt.Sprintf("variables[%d].type", i), Message: "must be one of 0, 1, 2, 3, 4, 5, 4106 and 32769"})
