@@ -154,16 +154,34 @@ func (e Language) Valid() bool {
 
 // Defines values for OutputRecordStream.
 const (
-	OutputRecordStreamStderr OutputRecordStream = "stderr"
-	OutputRecordStreamStdout OutputRecordStream = "stdout"
+	OutputRecordStreamDebug       OutputRecordStream = "debug"
+	OutputRecordStreamError       OutputRecordStream = "error"
+	OutputRecordStreamInformation OutputRecordStream = "information"
+	OutputRecordStreamObject      OutputRecordStream = "object"
+	OutputRecordStreamStderr      OutputRecordStream = "stderr"
+	OutputRecordStreamStdout      OutputRecordStream = "stdout"
+	OutputRecordStreamVerbose     OutputRecordStream = "verbose"
+	OutputRecordStreamWarning     OutputRecordStream = "warning"
 )
 
 // Valid indicates whether the value is a known member of the OutputRecordStream enum.
 func (e OutputRecordStream) Valid() bool {
 	switch e {
+	case OutputRecordStreamDebug:
+		return true
+	case OutputRecordStreamError:
+		return true
+	case OutputRecordStreamInformation:
+		return true
+	case OutputRecordStreamObject:
+		return true
 	case OutputRecordStreamStderr:
 		return true
 	case OutputRecordStreamStdout:
+		return true
+	case OutputRecordStreamVerbose:
+		return true
+	case OutputRecordStreamWarning:
 		return true
 	default:
 		return false
@@ -414,6 +432,10 @@ type BuildList struct {
 	Next *string `json:"next"`
 }
 
+// Credentials What the connection script finds as its parameter `credentials`, by name. They are passed on
+// to this one script and never stored, logged or shown; later scripts cannot read them.
+type Credentials map[string]string
+
 // Egress What may be reached from an instance. Empty lists are nothing, which is the default.
 type Egress struct {
 	// Cidrs Ranges of addresses, IPv4 and IPv6, such as 10.1.0.0/16 or 2001:db8::/32. A single address is a /32 or /128.
@@ -458,8 +480,14 @@ type Execution struct {
 	// KilledBy null when nothing killed it.
 	KilledBy *KilledBy `json:"killed_by"`
 
+	// Name As the request named it; may be empty.
+	Name string `json:"name"`
+
 	// Narrowed What the request lowered below its runtime's: cpu, memory_mb, disk_mb, pids, egress. It holds for warm and cold instances alike.
 	Narrowed []string `json:"narrowed"`
+
+	// Objects The objects that it put out were asked for.
+	Objects bool `json:"objects"`
 
 	// OutputBytes Bytes of output that were kept.
 	OutputBytes int64 `json:"output_bytes"`
@@ -481,6 +509,9 @@ type Execution struct {
 	RuntimeName string         `json:"runtime_name"`
 	StartedAt   *time.Time     `json:"started_at"`
 	State       ExecutionState `json:"state"`
+
+	// System The server ran it by itself, such as a connection script.
+	System bool `json:"system"`
 
 	// TimingsUs Microseconds that each stage took: `queue` (accepted to lease), `lease` (getting an
 	// instance, cold starts included), `send`, `run` (inside the sandbox), `record`, `total`; of
@@ -519,6 +550,13 @@ type ExecutionCreate struct {
 	// never clamped.
 	Limits *ResourcesUpdate `json:"limits,omitempty"`
 
+	// Name For people, shown with the execution; at most 255 bytes, no control characters.
+	Name *string `json:"name,omitempty"`
+
+	// Objects Keep what the script evaluates to as objects: each element of a list, tuple, set or generator,
+	// else the one value. See `GET /v1/executions/{execution}/objects`.
+	Objects *WithObjects `json:"objects,omitempty"`
+
 	// Parameters JSON values bound to names in the script.
 	Parameters map[string]json.RawMessage `json:"parameters,omitempty"`
 
@@ -533,6 +571,10 @@ type ExecutionCreate struct {
 
 	// StdinBase64 Standard input of any bytes.
 	StdinBase64 []byte `json:"stdin_base64,omitempty"`
+
+	// Streams Keep what the language's own logging says as messages of streams of their own: Python's
+	// `logging` and `warnings`, Node.js's `console`. See `GET /v1/executions/{execution}/streams/{stream}`.
+	Streams *WithStreams `json:"streams,omitempty"`
 
 	// TimeoutS Wall-clock limit; the runtime's own limit still holds.
 	TimeoutS *float64 `json:"timeout_s,omitempty"`
@@ -724,13 +766,17 @@ type OutputPage struct {
 
 // OutputRecord Exactly one of `data` (the bytes are UTF-8) and `data_base64` (any other bytes, also a character that was cut in two).
 type OutputRecord struct {
-	Data       *string            `json:"data,omitempty"`
-	DataBase64 []byte             `json:"data_base64,omitempty"`
-	Seq        int64              `json:"seq"`
-	Stream     OutputRecordStream `json:"stream"`
+	Data       *string `json:"data,omitempty"`
+	DataBase64 []byte  `json:"data_base64,omitempty"`
+	Seq        int64   `json:"seq"`
+
+	// Stream Beside `stdout` and `stderr`: with `streams` the messages of the language's logging, each a
+	// record; with `objects` the objects, each a record with one JSON text.
+	Stream OutputRecordStream `json:"stream"`
 }
 
-// OutputRecordStream defines model for OutputRecord.Stream.
+// OutputRecordStream Beside `stdout` and `stderr`: with `streams` the messages of the language's logging, each a
+// record; with `objects` the objects, each a record with one JSON text.
 type OutputRecordStream string
 
 // Package defines model for Package.
@@ -767,6 +813,18 @@ type PackageStatus struct {
 
 // PackageStatusStatus defines model for PackageStatus.Status.
 type PackageStatusStatus string
+
+// ParameterScript defines model for ParameterScript.
+type ParameterScript struct {
+	// Name The parameter that gets the value.
+	Name string `json:"name"`
+
+	// Script The program text. Its value, of Bash its standard output, is the parameter's: the object itself, not its JSON.
+	Script string `json:"script"`
+
+	// Value What the script finds as `argument`, any JSON; absent is nothing.
+	Value json.RawMessage `json:"value,omitempty"`
+}
 
 // Policy What a site administrator lets an organization do, beyond what the site's own settings forbid
 // everybody. Empty lists and 0 add nothing to those.
@@ -873,11 +931,22 @@ type Role string
 
 // Runspace defines model for Runspace.
 type Runspace struct {
-	CreatedAt time.Time  `json:"created_at"`
-	EndedAt   *time.Time `json:"ended_at"`
+	// ActiveTimeoutS A script that runs for longer ends the runspace; 0 is never.
+	ActiveTimeoutS float64 `json:"active_timeout_s"`
+
+	// Connection A connection script runs before it is ready, and a disconnect script when it closes.
+	Connection bool `json:"connection"`
+
+	// ConnectionExecution The id of the connection script's execution, once it was begun.
+	ConnectionExecution *string    `json:"connection_execution"`
+	CreatedAt           time.Time  `json:"created_at"`
+	EndedAt             *time.Time `json:"ended_at"`
 
 	// Error Why the state is `error`, or why it was closed.
-	Error      *string `json:"error"`
+	Error *string `json:"error"`
+
+	// ErrorCode For programs: what kind of error, a `code` of Problem. null when there is none.
+	ErrorCode  *string `json:"error_code"`
 	Generation int     `json:"generation"`
 	Id         string  `json:"id"`
 
@@ -888,11 +957,17 @@ type Runspace struct {
 	Instance   *string    `json:"instance"`
 	LastUsedAt *time.Time `json:"last_used_at"`
 
+	// MemoryMb MiB, a limit of its own; null is the runtime's.
+	MemoryMb *int `json:"memory_mb"`
+
 	// Name May be empty.
 	Name string `json:"name"`
 
 	// Owner The user's id.
 	Owner string `json:"owner"`
+
+	// Resets How often it got a fresh instance.
+	Resets int `json:"resets"`
 
 	// Runtime The runtime's id.
 	Runtime     string        `json:"runtime"`
@@ -902,6 +977,18 @@ type Runspace struct {
 
 // RunspaceCreate defines model for RunspaceCreate.
 type RunspaceCreate struct {
+	// ActiveTimeoutS End it when a script runs for longer; 0 is never, none the organization's limit.
+	ActiveTimeoutS *float64 `json:"active_timeout_s,omitempty"`
+
+	// Connection Run the runtime's connection script before the runspace is ready, as an execution of the
+	// caller's (`connection_execution`), and its disconnect script when the runspace closes. The
+	// runspace becomes ready also when that script fails: look at its execution.
+	Connection *bool `json:"connection,omitempty"`
+
+	// Credentials What the connection script finds as its parameter `credentials`, by name. They are passed on
+	// to this one script and never stored, logged or shown; later scripts cannot read them.
+	Credentials *Credentials `json:"credentials,omitempty"`
+
 	// Env Environment variables.
 	Env Env `json:"env,omitempty"`
 
@@ -911,6 +998,9 @@ type RunspaceCreate struct {
 	// InitScript Runs before the runspace is ready; its failure is the runspace's error.
 	InitScript *string `json:"init_script,omitempty"`
 
+	// MemoryMb MiB, at most the runtime's; none is the organization's limit or the runtime's.
+	MemoryMb *int `json:"memory_mb,omitempty"`
+
 	// Name Unique among the organization's open runspaces.
 	Name *string `json:"name,omitempty"`
 
@@ -918,7 +1008,7 @@ type RunspaceCreate struct {
 	Runtime string `json:"runtime"`
 }
 
-// RunspaceExecutionCreate Exactly one of `script` and `code_file`; at most one of `stdin` and `stdin_base64`.
+// RunspaceExecutionCreate Exactly one of `script` and `code_file`; at most one of `stdin` and `stdin_base64`. A name is in `parameters` or in `parameter_scripts`, not in both.
 type RunspaceExecutionCreate struct {
 	// Args Arguments: sys.argv[1:], process.argv.slice(2), "$@".
 	Args []string `json:"args,omitempty"`
@@ -935,8 +1025,24 @@ type RunspaceExecutionCreate struct {
 	// REMUDA_IDENTITY, which nothing else can set; the subject is in the audit log.
 	Identity *Identity `json:"identity,omitempty"`
 
+	// Name For people, shown with the execution; at most 255 bytes, no control characters.
+	Name *string `json:"name,omitempty"`
+
+	// Objects Keep what the script evaluates to as objects: each element of a list, tuple, set or generator,
+	// else the one value. See `GET /v1/executions/{execution}/objects`.
+	Objects *WithObjects `json:"objects,omitempty"`
+
+	// ParameterScripts Scripts whose values become parameters. They run before the script, in this order, in the
+	// same interpreter, within the one time limit. When one fails the script is not run: the
+	// execution ends as `error`, and its reason names the parameter.
+	ParameterScripts []ParameterScript `json:"parameter_scripts,omitempty"`
+
 	// Parameters JSON values bound to names in the script.
 	Parameters map[string]json.RawMessage `json:"parameters,omitempty"`
+
+	// Queue While another script runs there: wait for its turn, in state `queued`, instead of being
+	// refused with a 409 that names the one that runs. First come, first served, at most 100.
+	Queue *bool `json:"queue,omitempty"`
 
 	// Script The program text.
 	Script *string `json:"script,omitempty"`
@@ -946,6 +1052,10 @@ type RunspaceExecutionCreate struct {
 
 	// StdinBase64 Standard input of any bytes.
 	StdinBase64 []byte `json:"stdin_base64,omitempty"`
+
+	// Streams Keep what the language's own logging says as messages of streams of their own: Python's
+	// `logging` and `warnings`, Node.js's `console`. See `GET /v1/executions/{execution}/streams/{stream}`.
+	Streams *WithStreams `json:"streams,omitempty"`
 
 	// TimeoutS Wall-clock limit; the runtime's own limit still holds.
 	TimeoutS *float64 `json:"timeout_s,omitempty"`
@@ -957,13 +1067,25 @@ type RunspaceList struct {
 	Next  *string    `json:"next"`
 }
 
+// RunspaceReset defines model for RunspaceReset.
+type RunspaceReset struct {
+	// Credentials What the connection script finds as its parameter `credentials`, by name. They are passed on
+	// to this one script and never stored, logged or shown; later scripts cannot read them.
+	Credentials *Credentials `json:"credentials,omitempty"`
+}
+
 // RunspaceState defines model for RunspaceState.
 type RunspaceState string
 
 // Runtime defines model for Runtime.
 type Runtime struct {
-	CreatedAt   time.Time `json:"created_at"`
-	Description string    `json:"description"`
+	// ConnectionScript The stored script, by id or name, that runs before a runspace with `connection` is ready; empty is none.
+	ConnectionScript string    `json:"connection_script"`
+	CreatedAt        time.Time `json:"created_at"`
+	Description      string    `json:"description"`
+
+	// DisconnectScript The stored script that runs when such a runspace closes; empty is none.
+	DisconnectScript string `json:"disconnect_script"`
 
 	// Egress What may be reached from an instance.
 	Egress EgressList `json:"egress"`
@@ -1037,7 +1159,12 @@ type Runtime struct {
 
 // RuntimeCreate defines model for RuntimeCreate.
 type RuntimeCreate struct {
-	Description *string `json:"description,omitempty"`
+	// ConnectionScript A stored script, by id or name, that runs before a runspace with `connection` is ready; none when empty.
+	ConnectionScript *string `json:"connection_script,omitempty"`
+	Description      *string `json:"description,omitempty"`
+
+	// DisconnectScript A stored script, by id or name, that runs when such a runspace closes; none when empty.
+	DisconnectScript *string `json:"disconnect_script,omitempty"`
 
 	// Egress What may be reached from an instance. Empty lists are nothing, which is the default.
 	Egress *Egress `json:"egress,omitempty"`
@@ -1095,7 +1222,12 @@ type RuntimeStatus string
 
 // RuntimeUpdate defines model for RuntimeUpdate.
 type RuntimeUpdate struct {
-	Description *string `json:"description,omitempty"`
+	// ConnectionScript none when empty.
+	ConnectionScript *string `json:"connection_script,omitempty"`
+	Description      *string `json:"description,omitempty"`
+
+	// DisconnectScript none when empty.
+	DisconnectScript *string `json:"disconnect_script,omitempty"`
 
 	// Egress Replaces both lists.
 	Egress *Egress `json:"egress,omitempty"`
@@ -1266,6 +1398,14 @@ type Whoami struct {
 	UserName string `json:"user_name"`
 }
 
+// WithObjects Keep what the script evaluates to as objects: each element of a list, tuple, set or generator,
+// else the one value. See `GET /v1/executions/{execution}/objects`.
+type WithObjects = bool
+
+// WithStreams Keep what the language's own logging says as messages of streams of their own: Python's
+// `logging` and `warnings`, Node.js's `console`. See `GET /v1/executions/{execution}/streams/{stream}`.
+type WithStreams = bool
+
 // Cursor defines model for Cursor.
 type Cursor = string
 
@@ -1342,6 +1482,9 @@ type ListExecutionsParams struct {
 
 	// State Only those in this state.
 	State *ExecutionState `form:"state,omitempty" json:"state,omitempty"`
+
+	// System `false` leaves out what the server ran by itself, such as connection scripts.
+	System *bool `form:"system,omitempty" json:"system,omitempty"`
 
 	// Limit Items in the page.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`

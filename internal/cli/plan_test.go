@@ -26,6 +26,8 @@ func drawDeclared(t *rapid.T, label string) api.RuntimeCreate {
 		ExecTimeoutS: number.Draw(t, label+" timeout"), Preload: texts.Draw(t, label+" preload"),
 		Env:    rapid.MapOfN(rapid.StringMatching(`[A-B]`), rapid.String(), 0, 2).Draw(t, label+" env"),
 		Others: rapid.Ptr(rapid.StringMatching(`[ab\n]*`), true).Draw(t, label+" others"),
+
+		ConnectionScript: rapid.Ptr(rapid.StringMatching(`[ab]?`), true).Draw(t, label+" connection"), DisconnectScript: rapid.Ptr(rapid.StringMatching(`[ab]?`), true).Draw(t, label+" disconnect"),
 	}
 	if rapid.Bool().Draw(t, label+" has resources") {
 		d.Resources = &api.ResourcesUpdate{Cpu: rapid.Ptr(rapid.Float64Range(0, 2), true).Draw(t, label+" cpu"), Pids: number.Draw(t, label+" pids")}

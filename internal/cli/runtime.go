@@ -32,7 +32,7 @@ type runtimeFlags struct {
 	memory, disk, pids, minCached, maxCached          int
 	timeout                                           time.Duration
 	env, preload, egress, packages                    []string
-	isolation, others                                 string
+	isolation, others, connection, disconnect         string
 	noEnv, noPreload, noEgress, noPackages            bool
 }
 
@@ -58,6 +58,8 @@ func (f *runtimeFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "environment variable `K=V` of every instance (may be repeated)")
 	flags.StringSliceVar(&f.preload, "preload", nil, "python modules to import before an instance is handed out, like json,numpy (may be repeated)")
 	flags.StringArrayVar(&f.packages, "package", nil, "package to install, `NAME[==VERSION]`; apt:NAME is a Debian package (may be repeated)")
+	flags.StringVar(&f.connection, "connection-script", "", "stored script, by id or name, that runs before a runspace with --connect is ready; empty is none")
+	flags.StringVar(&f.disconnect, "disconnect-script", "", "stored script that runs when such a runspace closes; empty is none")
 	flags.StringVar(&f.others, "others", "", "text that is kept and given back, without a meaning")
 	flags.StringVar(&f.isolation, "isolation", "", "class of fence: process (default) or gvisor")
 	flags.StringSliceVar(&f.egress, "egress", nil, "what may be reached: ranges of addresses and host names, like 10.1.0.0/16,api.example.org (may be repeated; default nothing)")
@@ -102,6 +104,8 @@ func (f *runtimeFlags) definition(c *command, flags *pflag.FlagSet) (api.Runtime
 	}
 	assign(given("isolation"), &d.Isolation, api.Isolation(f.isolation))
 	assign(given("others"), &d.Others, f.others)
+	assign(given("connection-script"), &d.ConnectionScript, f.connection)
+	assign(given("disconnect-script"), &d.DisconnectScript, f.disconnect)
 	if len(f.packages) > 0 || f.noPackages {
 		assign(true, &d.Packages, packagesFrom(f.packages))
 	}
@@ -331,6 +335,7 @@ func runtimeCells(rt api.Runtime) []string {
 		"instances", fmt.Sprintf("%d warm, %d starting, %d in use", rt.Instances.Ready, rt.Instances.Starting, rt.Instances.Active),
 		"environment variables", envText(rt.Env), "preload", orDash(strings.Join(rt.Preload, " ")), "isolation", string(rt.Isolation),
 		"egress", orDash(strings.Join(slices.Concat(rt.Egress.Cidrs, rt.Egress.Names), " ")),
+		"connection script", orDash(rt.ConnectionScript), "disconnect script", orDash(rt.DisconnectScript),
 		"built in", strconv.FormatBool(rt.Global), "created", ago(time.Now(), rt.CreatedAt), "updated", ago(time.Now(), rt.UpdatedAt),
 	}
 }

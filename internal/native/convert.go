@@ -93,10 +93,20 @@ func oneLine(v any) ([]byte, error) {
 	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
 }
 
-func executionRequest(b api.ExecutionCreate) (remuda.ExecutionRequest, error) {
+// submission is a request for an execution of either kind. The schema of each
+// operation refuses what only the other one has.
+type submission struct {
+	api.ExecutionCreate
+
+	Queue            *bool                 `json:"queue"`
+	ParameterScripts []api.ParameterScript `json:"parameter_scripts"`
+}
+
+func executionRequest(b submission) (remuda.ExecutionRequest, error) {
 	req := remuda.ExecutionRequest{
 		Runtime: b.Runtime, Script: value(b.Script), CodeFile: value(b.CodeFile), Args: b.Args,
 		Parameters: b.Parameters, Env: b.Env, Timeout: duration(value(b.TimeoutS)), Limits: resources(b.Limits), Identity: identity(b.Identity),
+		Name: value(b.Name), Queue: value(b.Queue), Streams: value(b.Streams), Objects: value(b.Objects), ParameterScripts: parameterScripts(b.ParameterScripts),
 	}
 	var fields []remuda.FieldError
 	bad := func(field, message string) {
@@ -141,6 +151,7 @@ func executionRequest(b api.ExecutionCreate) (remuda.ExecutionRequest, error) {
 		}
 		req.Files = append(req.Files, remuda.File{Path: f.Path, Content: content})
 	}
+	fields = append(fields, bindings(b)...)
 	if b.Egress != nil {
 		e, wrong := egress("egress", *b.Egress)
 		req.Egress, fields = &e, append(fields, wrong...)
@@ -149,6 +160,36 @@ func executionRequest(b api.ExecutionCreate) (remuda.ExecutionRequest, error) {
 		return remuda.ExecutionRequest{}, remuda.Invalid(fields...)
 	}
 	return req, nil
+}
+
+// parameterScripts is nil for none.
+func parameterScripts(list []api.ParameterScript) []remuda.ParameterScript {
+	if len(list) == 0 {
+		return nil
+	}
+	return each(list, func(p api.ParameterScript) remuda.ParameterScript {
+		return remuda.ParameterScript{Name: p.Name, Script: p.Script, Value: p.Value}
+	})
+}
+
+// bindings names the parameters that would be bound twice, and scripts that are
+// too large.
+func bindings(b submission) (wrong []remuda.FieldError) {
+	seen := map[string]string{}
+	for name := range b.Parameters {
+		seen[name] = "parameters; give a value that the script shall see as argument here as `value`"
+	}
+	for i, p := range b.ParameterScripts {
+		at := fmt.Sprintf("parameter_scripts[%d]", i)
+		if where := seen[p.Name]; where != "" {
+			wrong = append(wrong, remuda.FieldError{Field: at + ".name", Message: fmt.Sprintf("names %q, which is also in %s", p.Name, where)})
+		}
+		seen[p.Name] = at
+		if len(p.Script) > remuda.MaxScriptBytes {
+			wrong = append(wrong, remuda.FieldError{Field: at + ".script", Message: fmt.Sprintf("must have at most %d bytes", remuda.MaxScriptBytes)})
+		}
+	}
+	return wrong
 }
 
 func executionWire(ex remuda.Execution) api.Execution {
@@ -161,6 +202,7 @@ func executionWire(ex remuda.Execution) api.Execution {
 			CpuS: ex.Usage.CPU.Seconds(), WallS: ex.Usage.Wall.Seconds(), PeakMemoryMb: float64(ex.Usage.PeakMemory) / mebibyte,
 		},
 		TimingsUs: make(map[string]int64, len(ex.Timings)), OutputBytes: ex.OutputBytes, OutputCutBytes: ex.OutputCut,
+		Name: ex.Name, System: ex.System, Objects: ex.Objects,
 		CreatedAt: instant(ex.CreatedAt), StartedAt: instantOrNull(ex.StartedAt), EndedAt: instantOrNull(ex.EndedAt),
 	}
 	for stage, d := range ex.Timings {
@@ -192,20 +234,36 @@ func recordWire(r remuda.OutputRecord) api.OutputRecord {
 	return out
 }
 
-func runspaceRequest(b api.RunspaceCreate) remuda.RunspaceRequest {
-	req := remuda.RunspaceRequest{Runtime: b.Runtime, Name: value(b.Name), Env: b.Env, InitScript: value(b.InitScript)}
-	if b.IdleTimeoutS != nil {
-		d := duration(*b.IdleTimeoutS)
-		req.IdleTimeout = &d
+// runspaceRequest refuses credentials that nothing would get: whoever sends some
+// believes that a script logs in with them.
+func runspaceRequest(b api.RunspaceCreate) (remuda.RunspaceRequest, error) {
+	req := remuda.RunspaceRequest{
+		Runtime: b.Runtime, Name: value(b.Name), Env: b.Env, InitScript: value(b.InitScript), IdleTimeout: durationOf(b.IdleTimeoutS),
+		ActiveTimeout: durationOf(b.ActiveTimeoutS), MemoryMB: value(b.MemoryMb), RunConnection: value(b.Connection), Credentials: passedOn(b.Credentials),
 	}
-	return req
+	if b.Credentials != nil && !req.RunConnection {
+		return req, remuda.Invalid(remuda.FieldError{Field: "credentials", Message: "are for the connection script, which is not asked for; give `connection: true` too"})
+	}
+	return req, nil
 }
+
+// durationOf is nil where nothing is given.
+func durationOf(seconds *float64) *time.Duration {
+	if seconds == nil {
+		return nil
+	}
+	d := duration(*seconds)
+	return &d
+}
+
+func passedOn(c *api.Credentials) remuda.Credentials { return remuda.Credentials(value(c)) }
 
 func runspaceWire(rs remuda.Runspace) api.Runspace {
 	return api.Runspace{
 		Id: string(rs.ID), Name: rs.Name, State: api.RunspaceState(rs.State), Runtime: string(rs.Runtime), RuntimeName: rs.RuntimeName,
 		Generation: rs.Generation, Instance: text(rs.Instance), Owner: string(rs.Owner), IdleTimeoutS: rs.IdleTimeout.Seconds(),
-		Error: optional(rs.Error), CreatedAt: instant(rs.CreatedAt), LastUsedAt: instantOrNull(&rs.LastUsedAt), EndedAt: instantOrNull(rs.EndedAt),
+		ActiveTimeoutS: rs.ActiveTimeout.Seconds(), MemoryMb: optional(rs.MemoryMB), Connection: rs.RunConnection, ConnectionExecution: text(rs.ConnectionExecution),
+		Resets: rs.Resets, ErrorCode: text(rs.ErrorCode), Error: optional(rs.Error), CreatedAt: instant(rs.CreatedAt), LastUsedAt: instantOrNull(&rs.LastUsedAt), EndedAt: instantOrNull(rs.EndedAt),
 	}
 }
 

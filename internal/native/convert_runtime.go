@@ -16,6 +16,7 @@ func definition(b api.RuntimeCreate) (remuda.Definition, error) {
 		Environment: value(b.Environment), ExecTimeout: time.Duration(value(b.ExecTimeoutS)) * time.Second, Env: b.Env,
 		Resources: resources(b.Resources), Preload: b.Preload, Isolation: remuda.Isolation(value(b.Isolation)),
 		VersionPolicy: remuda.VersionPolicy(value(b.VersionPolicy)), Packages: packages(b.Packages), Others: value(b.Others),
+		ConnectionScript: value(b.ConnectionScript), DisconnectScript: value(b.DisconnectScript),
 	}
 	if p := b.Pool; p != nil {
 		d.Pool = remuda.PoolBounds{MinCached: value(p.MinCached), MaxCached: value(p.MaxCached)}
@@ -75,7 +76,10 @@ func prefixes(field string, list []string) (out []netip.Prefix, wrong []remuda.F
 }
 
 func runtimePatch(b api.RuntimeUpdate) (remuda.RuntimePatch, error) {
-	patch := remuda.RuntimePatch{Name: b.Name, Description: b.Description, Version: b.Version, Environment: b.Environment, Preload: b.Preload, Others: b.Others}
+	patch := remuda.RuntimePatch{
+		Name: b.Name, Description: b.Description, Version: b.Version, Environment: b.Environment, Preload: b.Preload, Others: b.Others,
+		ConnectionScript: b.ConnectionScript, DisconnectScript: b.DisconnectScript,
+	}
 	if b.Language != nil {
 		language := remuda.Language(*b.Language)
 		patch.Language = &language
@@ -122,6 +126,7 @@ func runtimeWire(rt remuda.Runtime) api.Runtime {
 		ExecTimeoutS: rt.ExecTimeout.Seconds(), Pool: api.Pool{MinCached: rt.Pool.MinCached, MaxCached: rt.Pool.MaxCached}, Env: orEmpty(rt.Env),
 		Preload: orNone(rt.Preload), Isolation: api.Isolation(rt.Isolation), Egress: egressWire(rt.Egress),
 		Packages: each(rt.Build.Packages, packageWire), Others: rt.Others, VersionPolicy: api.VersionPolicy(rt.VersionPolicy),
+		ConnectionScript: rt.ConnectionScript, DisconnectScript: rt.DisconnectScript,
 		Generation: rt.Generation, ServingGeneration: optional(rt.Serving), Status: api.RuntimeStatus(rt.Build.Status), Reason: text(rt.Build.Reason),
 		VersionResolved: rt.Build.Version, Layer: text(rt.Build.Layer),
 		Instances: api.Instances{Ready: rt.Instances.Ready, Starting: rt.Instances.Starting, Active: rt.Instances.Active},

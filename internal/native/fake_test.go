@@ -220,7 +220,8 @@ func (s *stage) RuntimeVersions(_ context.Context, _ remuda.Principal, l remuda.
 }
 
 func (s *stage) runspace() remuda.Runspace {
-	rs := remuda.Runspace{ID: "rs_1", Name: "lab", Owner: "usr_1", Runtime: "rt_1", RuntimeName: "python", Generation: 3, State: remuda.RunspaceCreating, IdleTimeout: time.Minute, CreatedAt: day, Env: map[string]string{"KEY": "env-secret"}}
+	rs := remuda.Runspace{ID: "rs_1", Name: "lab", Owner: "usr_1", Runtime: "rt_1", RuntimeName: "python", Generation: 3, State: remuda.RunspaceCreating, IdleTimeout: time.Minute, CreatedAt: day, Env: map[string]string{"KEY": "env-secret"},
+		ActiveTimeout: time.Hour, MemoryMB: 64, RunConnection: true, ConnectionExecution: "ex_9", Resets: 2}
 	if s.final {
 		rs.State, rs.Instance, rs.LastUsedAt = remuda.RunspaceReady, "ins_1", day
 	}

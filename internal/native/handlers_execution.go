@@ -15,7 +15,7 @@ func (e *edge) createExecution(c *call) error {
 	if err != nil {
 		return err
 	}
-	var body api.ExecutionCreate
+	var body submission
 	if err := c.read(executionLimit, &body); err != nil {
 		return err
 	}
@@ -36,9 +36,7 @@ func (e *edge) createRunspaceExecution(c *call) error {
 	if err != nil {
 		return err
 	}
-	// The schema of this operation refuses a runtime, so that the larger type
-	// serves for both.
-	var body api.ExecutionCreate
+	var body submission
 	if err := c.read(executionLimit, &body); err != nil {
 		return err
 	}
@@ -68,6 +66,7 @@ func (e *edge) listExecutions(c *call) error {
 	filter := remuda.ExecutionFilter{
 		Runspace: remuda.RunspaceID(c.query.Get("runspace")),
 		State:    remuda.ExecutionState(c.query.Get("state")),
+		NoSystem: c.query.Get("system") == "false",
 	}
 	if ref := c.query.Get("runtime"); ref != "" {
 		filter.Runtime = remuda.RuntimeID(ref)

@@ -18,7 +18,11 @@ func (e *edge) createRunspace(c *call) error {
 	if err := c.read(executionLimit, &body); err != nil {
 		return err
 	}
-	rs, err := e.Runspaces.CreateRunspace(c.ctx(), c.p, runspaceRequest(body))
+	req, err := runspaceRequest(body)
+	if err != nil {
+		return err
+	}
+	rs, err := e.Runspaces.CreateRunspace(c.ctx(), c.p, req)
 	if err != nil {
 		return httpapi.Reference("runtime", err)
 	}

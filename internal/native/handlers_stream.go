@@ -10,7 +10,6 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/remuda-run/remuda/api"
 	"github.com/remuda-run/remuda/internal/authz"
 	"github.com/remuda-run/remuda/internal/httpapi"
 	"github.com/remuda-run/remuda/internal/httpapi/openapi"
@@ -144,7 +143,7 @@ func (s *stream) begin(ctx context.Context, data []byte) (func() (remuda.Executi
 		return nil, err
 	}
 	p.RequestID = s.p.RequestID
-	var body api.ExecutionCreate
+	var body submission
 	if err := httpapi.DecodeJSON(data, s.schema, &body); err != nil {
 		return nil, err
 	}
