@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -137,6 +138,10 @@ func (b *blank) clear(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// backlog is how many connections may wait for a keeper. A template's has one for
+// each instance that is asked for while it is busy.
+const backlog = 512
+
 // listen makes a listening socket. Its path is given through a descriptor of the
 // directory: the kernel takes 107 bytes, and data directories can be deep.
 func listen(dir, name string) (*os.File, error) {
@@ -153,7 +158,7 @@ func listen(dir, name string) (*os.File, error) {
 	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: short}); err != nil {
 		return nil, errors.Join(fmt.Errorf("bind socket %s: %w", name, err), f.Close())
 	}
-	if err := unix.Listen(fd, 4); err != nil {
+	if err := unix.Listen(fd, backlog); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen on socket %s: %w", name, err), f.Close())
 	}
 	return f, nil
@@ -175,9 +180,18 @@ func dial(ctx context.Context, dir, name string) (*net.UnixConn, error) {
 	}
 	defer done()
 	var dialer net.Dialer
-	c, err := dialer.DialContext(ctx, "unix", short)
-	if err != nil {
-		return nil, fmt.Errorf("connect to the keeper: %w", err)
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		c, err := dialer.DialContext(ctx, "unix", short)
+		switch {
+		case err == nil:
+			return c.(*net.UnixConn), nil
+		case !errors.Is(err, unix.EAGAIN): // the kernel says so, without waiting, when too many wait already
+			return nil, fmt.Errorf("connect to the keeper: %w", err)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("connect to the keeper: %w", errors.Join(context.Cause(ctx), err))
+		}
 	}
-	return c.(*net.UnixConn), nil
 }

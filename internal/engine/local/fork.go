@@ -55,5 +55,6 @@ func (t *template) fork(ctx context.Context, background bool) (_ *blank, err err
 			return nil, err
 		}
 	}
+	t.forks.Add(1)
 	return b, b.group.Watch()
 }

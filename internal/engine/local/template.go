@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/remuda-run/remuda/internal/engine"
@@ -31,6 +32,8 @@ type template struct {
 	settled chan struct{}      // closed when it is ready or will never be
 
 	stock *stock // of forks that wait to become instances
+
+	forks atomic.Int64 // that it gave
 
 	mu    sync.Mutex
 	seen  time.Time // when the interpreter was last found to be what it was
@@ -322,6 +325,10 @@ func (ts *templates) refuse(key remuda.GenerationKey) {
 // forks. Each may have cost an instance the time of one.
 const templateTries = 3
 
+// proven is how many forks a template must have given for those before it not to
+// count any more.
+const proven = 100
+
 // giveUp ends a template that gives no forks.
 func (ts *templates) giveUp(t *template) {
 	ts.mu.Lock()
@@ -330,7 +337,9 @@ func (ts *templates) giveUp(t *template) {
 	}
 	if !t.givenUp {
 		t.givenUp = true
-		ts.failed[t.key]++
+		if ts.failed[t.key]++; t.forks.Load() >= proven {
+			ts.failed[t.key] = 1 // it is not that templates of this generation give no forks
+		}
 		ts.refused[t.key] = ts.refused[t.key] || ts.failed[t.key] >= templateTries
 	}
 	ts.mu.Unlock()

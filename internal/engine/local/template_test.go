@@ -187,3 +187,38 @@ func TestForksAhead(t *testing.T) {
 		}
 	}
 }
+
+// TestCrowdAtATemplate forks more instances at once than a keeper can greet at
+// once: all are forks, and the template stays.
+func TestCrowdAtATemplate(t *testing.T) {
+	e := open(t, Options{})
+	spec := upTemplate(t, e, templateSpec())
+	was := e.templates.find(spec)
+	const crowd = 48
+	made := make([]engine.Instance, crowd)
+	errs := make([]error, crowd)
+	var wg sync.WaitGroup
+	for n := range crowd {
+		wg.Go(func() {
+			one := spec
+			one.ID = remuda.NewInstanceID()
+			made[n], errs[n] = e.Create(t.Context(), one)
+		})
+	}
+	wg.Wait()
+	for n, inst := range made {
+		if errs[n] != nil {
+			t.Error(errs[n])
+			continue
+		}
+		if !inst.(*Instance).blank.forked {
+			t.Error("an instance was started although there is a template")
+		}
+		if err := inst.Destroy(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}
+	if now := e.templates.find(spec); now == nil || now != was {
+		t.Error("the template was given up")
+	}
+}
