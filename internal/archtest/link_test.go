@@ -45,6 +45,7 @@ var initMay = []string{
 	module + "/internal/remuda",
 	module + "/internal/guest/init",
 	module + "/internal/engine/local/launch", // the same program is the engine's launcher
+	module + "/internal/engine/local/join",   // and what enters a sandbox for a terminal
 	module + "/internal/guest/protocol",
 	module + "/internal/guest/channel",
 	"golang.org/x/sys/unix",
