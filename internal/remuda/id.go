@@ -61,6 +61,16 @@ func NewID(prefix string) string {
 	return prefix + "_" + idEncoding.EncodeToString(raw[:])
 }
 
+// IDBefore is below every identifier with the prefix that is made at t or later, and
+// above every one that was made a millisecond earlier or before.
+func IDBefore(prefix string, t time.Time) string {
+	var raw [idBodyBytes]byte
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(max(0, t.UnixMilli())))
+	copy(raw[:6], ms[2:])
+	return prefix + "_" + idEncoding.EncodeToString(raw[:])
+}
+
 // IsID reports whether s has the form of an identifier with the given prefix.
 // It does not say that such an object exists.
 func IsID(prefix, s string) bool {

@@ -122,6 +122,8 @@ const (
 	TokenBearer   TokenPurpose = ""         // acts until it expires or is revoked
 	TokenSession  TokenPurpose = "session"  // acts, and is prolonged whenever it is used
 	TokenIdentity TokenPurpose = "identity" // does nothing but open sessions
+	// TokenDelegated acts for a script for as long as it runs, and makes no tokens.
+	TokenDelegated TokenPurpose = "delegated"
 )
 
 // Principal is who is asking: a user acting in one organization. It is made by

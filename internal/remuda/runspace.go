@@ -27,7 +27,11 @@ type Runspace struct {
 
 	ErrorCode     Code          // of Error; "" when there is none
 	ActiveTimeout time.Duration // a script that runs longer ends the runspace; 0 is never
-	MemoryMB      int           // its own limit; 0 is the runtime's
+	// OwnIdleTimeout and OwnActiveTimeout say that it asked for them; otherwise they
+	// follow its organization's limits.
+	OwnIdleTimeout   bool
+	OwnActiveTimeout bool
+	MemoryMB         int // its own limit; 0 is the runtime's
 	// Session is the token of the session that it ends with, "" when it belongs to
 	// none.
 	Session TokenID
@@ -37,7 +41,14 @@ type Runspace struct {
 	ConnectionExecution ExecutionID
 	ConnectionScript    string // stored scripts by id or name; "" is the runtime's
 	DisconnectScript    string
+	ConnectionName      string // what their executions are called
+	DisconnectName      string
 	Resets              int // how often it got a fresh instance
+	// Label is a name that need not be unique, for doors whose names are such.
+	Label string
+	// Dismissed says of one in error that its owner has taken note: doors whose
+	// deleted runspaces vanish show it no more.
+	Dismissed bool
 }
 
 // RunspaceRequest asks for a new runspace.
@@ -51,6 +62,7 @@ type RunspaceRequest struct {
 	ActiveTimeout    *time.Duration // nil is the organization's
 	MemoryMB         int            // 0 is the organization's or the runtime's
 	Session          TokenID        // ends with this session, when nothing runs in it
+	Label            string         // at most 255 bytes; need not be unique
 	RunConnection    bool
 	ConnectionScript string // stored scripts by id or name; "" is the runtime's
 	DisconnectScript string

@@ -1,9 +1,16 @@
 package store
 
-import "context"
+import (
+	"context"
+	"io/fs"
+)
 
 // Pragma returns a setting of the connection that tx uses.
 func (tx *Tx) Pragma(ctx context.Context, name string) (value string, err error) {
 	err = tx.c.sql.QueryRowContext(ctx, "PRAGMA "+name).Scan(&value)
 	return value, err
 }
+
+// Migrations are the files of the schema, for tests of databases that earlier
+// versions made.
+func Migrations() (fs.FS, error) { return fs.Sub(migrationFiles, "migrations/sqlite") }

@@ -5,11 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
-const organizationColumns = "id, name, created_at, policy"
+const organizationColumns = "id, name, created_at, policy, limits"
 
 // policy is how a remuda.Policy is stored. The names are part of the database:
 // change them only with a migration.
@@ -36,14 +37,52 @@ func decodePolicy(raw string) (remuda.Policy, error) {
 	return remuda.Policy{Isolations: p.Isolations, Network: remuda.EgressRules{Allow: p.Allow, Forbid: p.Forbid}, MaxInstances: p.MaxInstances}, nil
 }
 
+// limits is how remuda.Limits are stored. The names are part of the database:
+// change them only with a migration.
+type limits struct {
+	MaxRunspaces        int   `json:"max_runspaces,omitempty"`
+	MaxRunspacesPerUser int   `json:"max_runspaces_per_user,omitempty"`
+	IdleTimeoutUS       int64 `json:"idle_timeout_us,omitempty"`
+	ActiveTimeoutUS     int64 `json:"active_timeout_us,omitempty"`
+	MemoryMB            int   `json:"memory_mb,omitempty"`
+	KeepExecutions      int   `json:"keep_executions,omitempty"`
+	KeepForUS           int64 `json:"keep_for_us,omitempty"`
+}
+
+func encodeLimits(l remuda.Limits) (string, error) {
+	raw, err := json.Marshal(limits{
+		MaxRunspaces: l.MaxRunspaces, MaxRunspacesPerUser: l.MaxRunspacesPerUser, IdleTimeoutUS: l.IdleTimeout.Microseconds(),
+		ActiveTimeoutUS: l.ActiveTimeout.Microseconds(), MemoryMB: l.MemoryMB, KeepExecutions: l.KeepExecutions, KeepForUS: l.KeepFor.Microseconds(),
+	})
+	if err != nil {
+		return "", remuda.Internal("encoding an organization's limits", err)
+	}
+	return string(raw), nil
+}
+
+func decodeLimits(raw string) (remuda.Limits, error) {
+	var l limits
+	if err := json.Unmarshal([]byte(raw), &l); err != nil {
+		return remuda.Limits{}, fmt.Errorf("decode stored limits: %w", err)
+	}
+	return remuda.Limits{
+		MaxRunspaces: l.MaxRunspaces, MaxRunspacesPerUser: l.MaxRunspacesPerUser, IdleTimeout: time.Duration(l.IdleTimeoutUS) * time.Microsecond,
+		ActiveTimeout: time.Duration(l.ActiveTimeoutUS) * time.Microsecond, MemoryMB: l.MemoryMB, KeepExecutions: l.KeepExecutions,
+		KeepFor: time.Duration(l.KeepForUS) * time.Microsecond,
+	}, nil
+}
+
 func scanOrganization(r scanner) (o remuda.Organization, err error) {
 	var created int64
-	var raw string
-	if err := r.Scan(&o.ID, &o.Name, &created, &raw); err != nil {
+	var policy, limits string
+	if err := r.Scan(&o.ID, &o.Name, &created, &policy, &limits); err != nil {
 		return o, err
 	}
 	o.CreatedAt = timeOf(created)
-	o.Policy, err = decodePolicy(raw)
+	if o.Policy, err = decodePolicy(policy); err != nil {
+		return o, err
+	}
+	o.Limits, err = decodeLimits(limits)
 	return o, err
 }
 
@@ -53,19 +92,27 @@ func (tx *Tx) InsertOrganization(ctx context.Context, o remuda.Organization) err
 	if err != nil {
 		return err
 	}
+	limits, err := encodeLimits(o.Limits)
+	if err != nil {
+		return err
+	}
 	_, err = tx.exec(ctx, "adding an organization",
-		"INSERT INTO organizations (id, name, created_at, policy) VALUES ($1, $2, $3, $4)",
-		string(o.ID), o.Name, micros(o.CreatedAt), raw)
+		"INSERT INTO organizations (id, name, created_at, policy, limits) VALUES ($1, $2, $3, $4, $5)",
+		string(o.ID), o.Name, micros(o.CreatedAt), raw, limits)
 	return tx.conflictError(err, "an organization named %q exists already", o.Name)
 }
 
-// UpdateOrganization changes the policy of a tenant.
+// UpdateOrganization changes the policy and the limits of a tenant.
 func (tx *Tx) UpdateOrganization(ctx context.Context, o remuda.Organization) error {
 	raw, err := encodePolicy(o.Policy)
 	if err != nil {
 		return err
 	}
-	n, err := tx.exec(ctx, "changing an organization", "UPDATE organizations SET policy = $2 WHERE id = $1", string(o.ID), raw)
+	limits, err := encodeLimits(o.Limits)
+	if err != nil {
+		return err
+	}
+	n, err := tx.exec(ctx, "changing an organization", "UPDATE organizations SET policy = $2, limits = $3 WHERE id = $1", string(o.ID), raw, limits)
 	if err == nil && n == 0 {
 		return remuda.NotFound("organization", string(o.ID))
 	}

@@ -46,13 +46,20 @@ type runspaceSettings struct {
 	ConnectionScript    string             `json:"connection_script,omitempty"`
 	DisconnectScript    string             `json:"disconnect_script,omitempty"`
 	Resets              int                `json:"resets,omitempty"`
+	Label               string             `json:"label,omitempty"`
+	Dismissed           bool               `json:"dismissed,omitempty"`
+	OwnIdle             bool               `json:"own_idle,omitempty"`
+	OwnActive           bool               `json:"own_active,omitempty"`
+	ConnectionName      string             `json:"connection_name,omitempty"`
+	DisconnectName      string             `json:"disconnect_name,omitempty"`
 }
 
 func encodeRunspace(rs *remuda.Runspace) (string, error) {
 	raw, err := json.Marshal(runspaceSettings{
 		ErrorCode: rs.ErrorCode, ActiveTimeoutUS: rs.ActiveTimeout.Microseconds(), MemoryMB: rs.MemoryMB, Session: rs.Session,
 		RunConnection: rs.RunConnection, ConnectionExecution: rs.ConnectionExecution, ConnectionScript: rs.ConnectionScript,
-		DisconnectScript: rs.DisconnectScript, Resets: rs.Resets,
+		DisconnectScript: rs.DisconnectScript, Resets: rs.Resets, Label: rs.Label, Dismissed: rs.Dismissed, OwnIdle: rs.OwnIdleTimeout, OwnActive: rs.OwnActiveTimeout,
+		ConnectionName: rs.ConnectionName, DisconnectName: rs.DisconnectName,
 	})
 	if err != nil {
 		return "", remuda.Internal("encoding a runspace", err)
@@ -68,6 +75,9 @@ func decodeRunspace(raw string, rs *remuda.Runspace) error {
 	rs.ErrorCode, rs.ActiveTimeout, rs.MemoryMB, rs.Session = s.ErrorCode, time.Duration(s.ActiveTimeoutUS)*time.Microsecond, s.MemoryMB, s.Session
 	rs.RunConnection, rs.ConnectionExecution, rs.Resets = s.RunConnection, s.ConnectionExecution, s.Resets
 	rs.ConnectionScript, rs.DisconnectScript = s.ConnectionScript, s.DisconnectScript
+	rs.Label, rs.Dismissed = s.Label, s.Dismissed
+	rs.OwnIdleTimeout, rs.OwnActiveTimeout = s.OwnIdle, s.OwnActive
+	rs.ConnectionName, rs.DisconnectName = s.ConnectionName, s.DisconnectName
 	return nil
 }
 
@@ -147,4 +157,12 @@ func (tx *Tx) Runspaces(ctx context.Context, org remuda.OrganizationID, f remuda
 func (tx *Tx) UnfinishedRunspaces(ctx context.Context) ([]remuda.Runspace, error) {
 	return all(ctx, tx, "reading unfinished runspaces", scanRunspace,
 		"SELECT "+runspaceColumns+" FROM runspaces WHERE "+openRunspace+" ORDER BY id")
+}
+
+// NoteUse notes the last use of a runspace that has not ended; of another one it
+// does nothing.
+func (tx *Tx) NoteUse(ctx context.Context, org remuda.OrganizationID, id remuda.RunspaceID, at time.Time) error {
+	_, err := tx.exec(ctx, "noting the use of a runspace",
+		"UPDATE runspaces SET last_used_at = $3 WHERE organization = $1 AND id = $2 AND "+openRunspace, string(org), string(id), micros(at))
+	return err
 }

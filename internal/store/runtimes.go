@@ -36,6 +36,9 @@ type definition struct {
 	VersionPolicy remuda.VersionPolicy `json:"version_policy,omitempty"`
 	Packages      []packageStatus      `json:"packages,omitempty"`
 	Others        string               `json:"others,omitempty"`
+
+	ConnectionScript string `json:"connection_script,omitempty"`
+	DisconnectScript string `json:"disconnect_script,omitempty"`
 }
 
 func encodeDefinition(d remuda.Definition) (string, error) {
@@ -49,6 +52,7 @@ func encodeDefinition(d remuda.Definition) (string, error) {
 		ExecTimeoutUS: d.ExecTimeout.Microseconds(), MinCached: d.Pool.MinCached, MaxCached: d.Pool.MaxCached, Env: d.Env,
 		Preload: d.Preload, Isolation: d.Isolation, EgressCIDRs: d.Egress.CIDRs, EgressNames: d.Egress.Names,
 		VersionPolicy: d.VersionPolicy, Packages: packages, Others: d.Others,
+		ConnectionScript: d.ConnectionScript, DisconnectScript: d.DisconnectScript,
 	})
 	return string(raw), err
 }
@@ -79,6 +83,7 @@ func decodeDefinition(raw string) (remuda.Definition, error) {
 		Egress:      remuda.Egress{CIDRs: d.EgressCIDRs, Names: d.EgressNames},
 
 		VersionPolicy: d.VersionPolicy, Packages: packages, Others: d.Others,
+		ConnectionScript: d.ConnectionScript, DisconnectScript: d.DisconnectScript,
 	}, nil
 }
 

@@ -349,7 +349,13 @@ func TestQueriesUseIndexes(t *testing.T) {
 		"SELECT * FROM executions WHERE state <> 'success' AND state IN ('queued', 'running')":                                                            "executions_state (state=?)",
 		"SELECT * FROM runspaces WHERE organization = $1 AND id < $2 AND state = $4 AND state <> 'closed' AND state <> 'error' ORDER BY id DESC LIMIT $3": "runspaces_open (organization=? AND state=? AND id<?)",
 		"SELECT * FROM tokens WHERE hash = $1": "sqlite_autoindex_tokens_",
-		"SELECT * FROM output_records WHERE organization = $1 AND execution = $2 AND seq > $3 ORDER BY seq LIMIT $4": "(organization=? AND execution=? AND seq>?)",
+		"SELECT * FROM tokens WHERE id = $1":   "tokens_id (id=?)",
+		"SELECT id, output_bytes FROM executions WHERE organization = $1 AND id < $2 AND ended_at < $3 AND state NOT IN ('queued', 'running') ORDER BY id LIMIT $4": "sqlite_autoindex_executions_1 (organization=? AND id<?)",
+		"SELECT id, output_bytes FROM executions WHERE organization = $1 AND owner = $2 AND state NOT IN ('queued', 'running') ORDER BY id DESC LIMIT 1 OFFSET $3":  "executions_owner (organization=? AND owner=?)",
+		"SELECT id, output_bytes FROM executions WHERE organization = $1 AND owner = $2 AND id <= $3 AND state NOT IN ('queued', 'running') ORDER BY id LIMIT $4":   "executions_owner (organization=? AND owner=? AND id<?)",
+		"SELECT owner FROM executions WHERE organization = $1 AND owner > $2 ORDER BY owner LIMIT 1":                                                                "executions_owner (organization=? AND owner>?)",
+		"DELETE FROM idempotency_keys WHERE organization = $1 AND execution = $2":                                                                                   "idempotency_keys_execution (execution=? AND organization=?)",
+		"SELECT * FROM output_records WHERE organization = $1 AND execution = $2 AND seq > $3 ORDER BY seq LIMIT $4":                                                "(organization=? AND execution=? AND seq>?)",
 	} {
 		rows, err := db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, "a", "b", "c", "d")
 		if err != nil {

@@ -65,6 +65,13 @@ func (tx *Tx) DeleteToken(ctx context.Context, org remuda.OrganizationID, id rem
 	return err
 }
 
+// TokenByID returns a token of whichever organization, for the server's own
+// questions: it is no answer to a request.
+func (tx *Tx) TokenByID(ctx context.Context, id remuda.TokenID) (remuda.Token, error) {
+	return one(ctx, tx, "reading a token", remuda.NotFound("token", string(id)), scanToken,
+		"SELECT "+tokenColumns+" FROM tokens WHERE id = $1", string(id))
+}
+
 // ProlongToken moves the expiry of a token.
 func (tx *Tx) ProlongToken(ctx context.Context, org remuda.OrganizationID, id remuda.TokenID, until time.Time) error {
 	n, err := tx.exec(ctx, "prolonging a token", "UPDATE tokens SET expires_at = $3 WHERE organization = $1 AND id = $2", string(org), string(id), micros(until))

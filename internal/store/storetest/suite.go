@@ -52,6 +52,9 @@ func Run(t *testing.T, b Backend) {
 		"Scripts":           testScripts,
 		"ScriptRuns":        testScriptRuns,
 		"Sessions":          testSessions,
+		"Limits":            testLimits,
+		"History":           testHistory,
+		"TokenByID":         testTokenByID,
 		"Isolation":         testIsolation,
 		"Paging":            testPaging,
 		"PagingWhileAdding": testPagingWhileAdding,
@@ -171,6 +174,7 @@ func newRuntime(org remuda.OrganizationID) remuda.Runtime {
 			Egress: remuda.Egress{
 				CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}, Names: []string{"a.example"},
 			},
+			ConnectionScript: "connect", DisconnectScript: "scr_1",
 		},
 	}
 }
@@ -180,13 +184,15 @@ func newRunspace(org remuda.OrganizationID) remuda.Runspace {
 		ID: remuda.NewRunspaceID(), Organization: org, Name: newName("runspace"), Owner: "usr_1", Runtime: "rt_1", RuntimeName: "python",
 		Generation: 2, State: remuda.RunspaceCreating, IdleTimeout: 5 * time.Minute, Env: map[string]string{"K": "v"}, InitScript: "x = 1",
 		LastUsedAt: now(), CreatedAt: now(),
+		ErrorCode: remuda.CodeDeadline, ActiveTimeout: 90 * time.Minute, OwnIdleTimeout: true, OwnActiveTimeout: true, MemoryMB: 64, Session: "tok_1",
+		RunConnection: true, ConnectionExecution: "ex_1", ConnectionScript: "c", DisconnectScript: "d", ConnectionName: "cn", DisconnectName: "dn", Resets: 2,
 	}
 }
 
 func newExecution(org remuda.OrganizationID) remuda.Execution {
 	return remuda.Execution{
 		ID: remuda.NewExecutionID(), Organization: org, Owner: "usr_1", Runtime: "rt_1", RuntimeName: "python",
-		State: remuda.ExecutionQueued, CreatedAt: now(),
+		State: remuda.ExecutionQueued, CreatedAt: now(), Name: "n\n'é", System: true,
 	}
 }
 
@@ -197,6 +203,7 @@ func ended(e remuda.Execution) remuda.Execution {
 	e.Instance, e.Generation, e.Fresh, e.OutputBytes, e.OutputCut = "ins_1", 3, true, 4, 1
 	e.Value = &remuda.Value{JSON: []byte(`{"a":[1,2]}`), Text: "{'a': [1, 2]}", Rich: map[string]string{"image/png": "aGk="}}
 	e.Usage = remuda.Usage{CPU: 1500 * time.Microsecond, Wall: 2 * time.Millisecond, PeakMemory: 1 << 20}
+	e.Objects = true
 	e.Timings = remuda.Timings{"queue": 5 * time.Microsecond, "total": 3 * time.Millisecond}
 	return e
 }
