@@ -9,14 +9,16 @@ import (
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
-// The drivers. The Python driver is three files: the part that every start runs
-// (the local engine compiles it ahead), the part that is compiled when a script
-// first needs it, and the part that makes it a template.
+// The drivers. The Python driver is four files: the part that every start runs
+// (the local engine compiles it ahead), the parts that are compiled when a script
+// first needs them, and the part that makes it a template.
 var (
 	//go:embed drivers/driver.py
 	pythonCore string
 	//go:embed drivers/driver_late.py
 	pythonLate string
+	//go:embed drivers/driver_records.py
+	pythonRecords string
 	//go:embed drivers/driver_template.py
 	pythonTemplate string
 	//go:embed drivers/driver.js
@@ -42,6 +44,7 @@ func Driver(language remuda.Language, interpreter string) (Program, error) {
 	case remuda.LanguagePython:
 		const path = "/run/remuda/driver.py"
 		source := strings.Replace(pythonCore, `"@LATE@"`, pythonString(pythonLate), 1)
+		source = strings.Replace(source, `"@RECORDS@"`, pythonString(pythonRecords), 1)
 		source = strings.Replace(source, `"@TEMPLATE@"`, pythonString(pythonTemplate), 1)
 		return Program{Source: []byte(source), Path: path, Argv: []string{interpreter, "-I", "-S", "-B", path}}, nil
 	case remuda.LanguageNode:

@@ -15,6 +15,8 @@ const (
 	TypeReady byte = 2 // driver to init: one field, the interpreter's version
 	TypeDone  byte = 3 // driver to init: Done
 
+	TypeRecord byte = 8 // driver to init, while a run asks for it: Record
+
 	// Of the driver of a template:
 
 	TypeTemplate byte = 4 // init to driver: Template
@@ -49,15 +51,16 @@ type Run struct {
 	Args           []string
 	Env            []Pair
 	Parameters     []Pair // values are JSON
+	Extras
 }
 
 // fields lists the fields of a Run in wire order.
 func (r *Run) fields() []string {
-	flags := make([]byte, 0, 4)
+	flags := make([]byte, 0, 5)
 	for _, f := range []struct {
 		set    bool
 		letter byte
-	}{{r.Final, 'f'}, {r.CodeFile, 'c'}, {r.Stdin, 's'}, {r.DropInterrupts, 'i'}} {
+	}{{r.Final, 'f'}, {r.CodeFile, 'c'}, {r.Stdin, 's'}, {r.DropInterrupts, 'i'}, {r.asked(), 'e'}} {
 		if f.set {
 			flags = append(flags, f.letter)
 		}
@@ -70,6 +73,9 @@ func (r *Run) fields() []string {
 		for _, p := range pairs {
 			out = append(out, p.Name, p.Value)
 		}
+	}
+	if r.asked() {
+		out = r.Extras.fields(out)
 	}
 	return out
 }
@@ -140,7 +146,7 @@ func Next(buf []byte) (t byte, payload, rest []byte, ok bool, err error) {
 
 // fromDriver reports whether a type is a driver's to send.
 func fromDriver(t byte) bool {
-	return t == TypeReady || t == TypeDone || t == TypePrepared || t == TypeForked
+	return t == TypeReady || t == TypeDone || t == TypeRecord || t == TypePrepared || t == TypeForked
 }
 
 // Done is how a run ended by the driver's word.

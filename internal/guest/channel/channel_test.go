@@ -94,6 +94,9 @@ func FuzzNext(f *testing.F) {
 	f.Add([]byte("done 1 2 x\nready 5\n"))
 	f.Add(append([]byte{0, 0, 0, 8, TypePrepared}, done("none")...))
 	f.Add(append([]byte{0, 0, 0, 6, TypeForked}, done("12")...))
+	f.Add(append([]byte{0, 0, 0, 11, TypeRecord}, done("4", "hi")...))
+	f.Add(append([]byte{0, 0, 0, 12, TypeRecord}, done("8", "[1]")...))
+	f.Add(append([]byte{0, 0, 0, 11, TypeRecord}, done("3", "\xff\xff")...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		rest := b
 		for range 100 {
@@ -115,6 +118,8 @@ func FuzzNext(f *testing.F) {
 				if pid, err := ParseForked(p); err == nil && pid <= 1 {
 					t.Fatalf("process %d", pid)
 				}
+			case TypeRecord:
+				checkRecord(t, p)
 			case TypeDone:
 				if d, err := ParseDone(p); err == nil && d == nil {
 					t.Fatal("no end and no error")

@@ -3,12 +3,14 @@
 #
 # This part is compiled at every start, so it is short and imports only modules
 # that the interpreter has loaded anyway. What a `1+1` does not need (values with
-# rich forms, errors, parameters, top-level return) is in driver_late.py.
+# rich forms, errors, parameters, top-level return) is in driver_late.py, what few
+# runs ask for (messages and objects as records) in driver_records.py.
 import _signal
 import posix
 import sys
 
 LATE = "@LATE@"
+RECORDS = "@RECORDS@"
 BECOME_TEMPLATE = "@TEMPLATE@"
 CHANNEL = 3
 RUN, READY, DONE, TEMPLATE = 1, 2, 3, 4
@@ -55,6 +57,14 @@ def late(name, loaded={}):
         loaded.update(globals())
         exec(compile(LATE, __file__, "exec"), loaded)
     return loaded[name]
+
+
+def extras(fields, scope, loaded={}):
+    """What a run wants besides its output, by driver_records.py."""
+    if not loaded:
+        loaded.update(globals())
+        exec(compile(RECORDS, __file__, "exec"), loaded)
+    return loaded["Extras"](fields, scope, CHANNEL, ME)
 
 
 def receive():
@@ -165,11 +175,13 @@ def run(code, scope):
     return scope.pop("__remuda_value__", None)
 
 
-def execute(main, flags, name, source, args, env, parameters):
+def execute(main, flags, name, source, args, env, parameters, more=()):
     """Runs one script and returns the fields of a Done frame."""
-    scope, value, failure, old_env = main.__dict__, None, None, None
+    scope, value, failure, old_env, extra = main.__dict__, None, None, None, None
     final = b"f" in flags
     try:
+        if b"e" in flags:
+            extra = extras(more, scope)
         if b"c" in flags:
             source, path = late("code_file")(source, scope)
             name = name or path
@@ -195,6 +207,8 @@ def execute(main, flags, name, source, args, env, parameters):
         try:
             _signal.pthread_sigmask(_signal.SIG_UNBLOCK, INTERRUPT)
             value = run(code, scope)
+            if extra is not None:
+                value = extra.take(value)
         except BaseException as e:
             failure = e
         if final or posix.getpid() != ME:
@@ -207,6 +221,8 @@ def execute(main, flags, name, source, args, env, parameters):
             failure = e
     if posix.getpid() != ME:
         late("end_child")(failure, name, source)
+    if extra is not None:
+        extra.end(failure)
     try:
         if failure is not None:
             return late("failed")(failure, name, source)
@@ -224,6 +240,8 @@ def execute(main, flags, name, source, args, env, parameters):
         flush()
         if old_env is not None:
             late("restore_env")(old_env)
+        if extra is not None:
+            extra.unbind()
 
 
 def script_folder(first, known=[None]):
@@ -330,7 +348,7 @@ def serve():
             pairs.append(list(zip(rest[1:n:2], rest[2:n:2])))
             rest = rest[n:]
         args = [a.decode("utf-8", "surrogateescape") for a in args]
-        done = execute(main, flags, name.decode("utf-8", "replace"), source, args, *pairs)
+        done = execute(main, flags, name.decode("utf-8", "replace"), source, args, *pairs, rest)
         try:
             send(DONE, done)
         except OSError:  # the script has closed the channel: let the status speak

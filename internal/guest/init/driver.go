@@ -40,6 +40,7 @@ type driver struct {
 	hadStdin bool // the last run had input
 	hadInt   bool // SIGINT was sent since the last run began
 	unread   bool // it closed its end of the channel with something unread
+	deaf     bool // its records wait until the server has taken output
 }
 
 // close lets go of all of it.
@@ -207,12 +208,20 @@ func (k *keeper) flushDriver() {
 	}
 	if wait := len(d.out) > 0; wait != d.waiting {
 		d.waiting = wait
-		events := uint32(unix.EPOLLIN)
-		if wait {
-			events |= unix.EPOLLOUT
-		}
-		k.rewatch(d.channel, events)
+		k.rewatchDriver()
 	}
+}
+
+// rewatchDriver has the loop react to what the channel is waited for.
+func (k *keeper) rewatchDriver() {
+	var events uint32
+	if !k.driver.deaf {
+		events |= unix.EPOLLIN
+	}
+	if k.driver.waiting {
+		events |= unix.EPOLLOUT
+	}
+	k.rewatch(k.driver.channel, events)
 }
 
 // untaken reports whether an interpreter that has ended left a part of its last run
@@ -238,11 +247,12 @@ func (k *keeper) hear() bool {
 		d.unread = errors.Is(err, unix.ECONNRESET)
 		k.unwatch(d.channel)
 		_ = unix.Close(d.channel)
-		d.channel = -1
+		d.channel, d.deaf = -1, false
 		k.channelClosed()
 		return false
 	}
 	d.in = d.in[:len(d.in)+n]
+	k.outputFirst()
 	if err := k.understand(); err != nil {
 		k.violation(err)
 		return false
@@ -299,6 +309,11 @@ func (k *keeper) understand() error {
 					version, err = channel.ParseReady(p)
 				case channel.TypeDone:
 					done, err = channel.ParseDone(p)
+				case channel.TypeRecord:
+					if err := k.recordHeard(p); err != nil {
+						return err
+					}
+					continue
 				default:
 					if k.template == nil {
 						return fmt.Errorf("%w: type %d", channel.ErrGarbage, t)

@@ -54,6 +54,8 @@ type execution struct {
 	by        string // why we interrupted or killed it
 	reason    string
 	untaken   bool // the interpreter ended before it had taken the whole run
+	streams   bool // messages become records
+	objects   bool // objects become records
 
 	output
 	done *channel.Done
@@ -68,7 +70,7 @@ func (k *keeper) execute(e protocol.Execute) bool {
 	}
 	r := &execution{
 		id: e.ID, started: time.Now(), mark: e.Mark, final: e.KillOnTimeout, timeout: time.Duration(e.TimeoutMS) * time.Millisecond,
-		output: output{limit: e.OutputLimit},
+		output: output{limit: e.OutputLimit}, streams: e.Streams, objects: e.Objects,
 	}
 	if r.limit <= 0 {
 		r.limit = defaultOutputLimit
@@ -97,6 +99,7 @@ func toRun(e *protocol.Execute) *channel.Run {
 	if e.CodeFile != "" {
 		r.CodeFile, r.Source = true, e.CodeFile
 	}
+	r.Extras = channel.Extras{Streams: e.Streams, Objects: e.Objects, Assign: e.Assign, Scratch: e.Scratch}
 	for name, value := range e.Env {
 		r.Env = append(r.Env, channel.Pair{Name: name, Value: value})
 	}

@@ -1,6 +1,7 @@
 package guestinit_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/remuda-run/remuda/internal/guest"
+	"github.com/remuda-run/remuda/internal/guest/channel"
 	"github.com/remuda-run/remuda/internal/guest/protocol"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
@@ -226,6 +228,7 @@ type result struct {
 	protocol.End
 	stdout, stderr string
 	records        int
+	whole          []channel.Record // of messages and objects
 	seqs           []int64
 }
 
@@ -272,10 +275,13 @@ func (c *client) tryCollect(id string, each func(seq int64, data []byte)) (r res
 			}
 			r.records++
 			r.seqs = append(r.seqs, seq)
-			if stream == 1 {
+			switch stream {
+			case protocol.StreamStdout:
 				out.Write(data)
-			} else {
+			case protocol.StreamStderr:
 				errs.Write(data)
+			default:
+				r.whole = append(r.whole, channel.Record{Kind: stream, Data: bytes.Clone(data)})
 			}
 			if each != nil {
 				each(seq, data)

@@ -132,11 +132,17 @@ func (k *keeper) readPipe(p *pipe) int {
 	if frame := r.add(p.stream, k.buffer[:n]); frame != nil && k.conn != nil && k.conn.hello {
 		k.conn.out = append(k.conn.out, frame...)
 	}
+	k.checkFlood()
+	return n
+}
+
+// checkFlood kills a script that has written far more than it may.
+func (k *keeper) checkFlood() {
+	r := k.run
 	if r.kept+r.cut > outputKillFactor*r.limit && r.phase == running && !r.killed {
 		r.reason = "the script wrote more than ten times its output limit"
 		k.kill(killedByOutput)
 	}
-	return n
 }
 
 func (k *keeper) pause(p *pipe) {
@@ -153,6 +159,7 @@ func (k *keeper) resumeCapture() {
 	if r.phase != running || r.full() {
 		return
 	}
+	k.listenAgain()
 	for i := range k.driver.pipes {
 		if p := &k.driver.pipes[i]; !p.watched && !p.eof {
 			p.watched = k.watch(p.fd) == nil
