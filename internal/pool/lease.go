@@ -70,7 +70,7 @@ func (p *Pool) take(claim Claim) (*Lease, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil, &remuda.Error{Code: remuda.CodeUnavailable, Message: "the server is shutting down", Remedy: "try again when it is back", RetryAfterSeconds: 5}
+		return nil, errClosed()
 	}
 	h := p.current[claim.Runtime]
 	if h == nil {
@@ -106,6 +106,10 @@ func (p *Pool) take(claim Claim) (*Lease, error) {
 		p.wake()
 	}
 	return l, nil
+}
+
+func errClosed() error {
+	return &remuda.Error{Code: remuda.CodeUnavailable, Message: "the server is shutting down", Remedy: "try again when it is back", RetryAfterSeconds: 5}
 }
 
 // beginMaking and endMaking book a cold start of l. Need mu.
@@ -218,8 +222,13 @@ func (l *Lease) Start(ctx context.Context) (engine.Instance, error) {
 	} else if err := l.begin(); err != nil {
 		return nil, err
 	}
+	return l.start(ctx, nil)
+}
+
+// start makes the instance of a cold start that has begun.
+func (l *Lease) start(ctx context.Context, workspace engine.Workspace) (engine.Instance, error) {
 	began := time.Now()
-	inst, err := l.create(ctx)
+	inst, err := l.create(ctx, workspace)
 	l.pool.started(l, err)
 	if err != nil {
 		l.fail()
@@ -274,7 +283,7 @@ func errReleased() error {
 }
 
 // create makes the instance of a cold start, in its turn.
-func (l *Lease) create(ctx context.Context) (engine.Instance, error) {
+func (l *Lease) create(ctx context.Context, workspace engine.Workspace) (engine.Instance, error) {
 	p := l.pool
 	defer p.wake()
 	if err := p.cold.take(ctx, l.claim.Organization); err != nil {
@@ -289,6 +298,7 @@ func (l *Lease) create(ctx context.Context) (engine.Instance, error) {
 	}
 	wanted := spec(l.herd.key, l.def, l.herd.layers)
 	l.narrow.apply(&wanted)
+	wanted.Workspace = workspace
 	return p.engine.Create(ctx, wanted)
 }
 

@@ -113,10 +113,7 @@ func (p *Pool) SetGeneration(key remuda.GenerationKey, def remuda.Definition, la
 	if p.closed || (old != nil && old.key.Number >= key.Number) {
 		return &Retirement{}
 	}
-	h := &herd{
-		key: key, def: def.Clone(), layers: slices.Clone(layers), leases: map[*Lease]struct{}{}, memory: guess(def),
-		demand: meter{half: p.set.Window, at: time.Now()},
-	}
+	h := p.revive(key, def, layers)
 	if old != nil {
 		h.demand, h.start = old.demand, old.start
 	}
