@@ -89,6 +89,7 @@ func buildServices(c config.Config, st *store.Store, eng engine.Engine, log *slo
 	s.runspaces = runspaces.New(st, s.runtimes, s.pool, log.With("part", "runspaces"), s.metrics, runspaces.Settings{IdleTimeout: idle})
 	s.executions = executions.New(st, s.runtimes, s.runspaces, s.pool, log.With("part", "executions"), s.metrics,
 		executions.Settings{OutputLimit: int64(c.OutputLimitMB) << 20})
+	s.runspaces.SetRunner(s.executions)
 	s.runtimes.SetTenants(s.runspaces, s.executions)
 	s.scripts = scripts.New(st, s.runtimes, s.executions, log.With("part", "scripts"))
 	return s, nil
@@ -143,16 +144,18 @@ func (s *services) recover(ctx context.Context, eng engine.Engine) (r recovered,
 	if err := s.layers.Recover(ctx); err != nil {
 		return r, err
 	}
-	if r.executions, err = s.executions.Recover(ctx); err != nil {
-		return r, err
-	}
-	if r.runspaces, err = s.runspaces.Recover(ctx); err != nil {
-		return r, err
-	}
 	if err := s.organizations.LoadPolicies(ctx, s.runtimes.PolicyChanged); err != nil {
 		return r, err
 	}
-	return r, s.runtimes.Start(ctx)
+	if err := s.runtimes.Start(ctx); err != nil {
+		return r, err
+	}
+	opened, err := s.runspaces.Recover(ctx, runspaces.Found{})
+	if r.runspaces = opened.Ended; err != nil {
+		return r, err
+	}
+	r.executions, err = s.executions.Recover(ctx)
+	return r, err
 }
 
 // openStore opens the database in the data directory.

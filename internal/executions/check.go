@@ -86,6 +86,10 @@ func (c *checker) check(req remuda.ExecutionRequest) {
 	c.fields = append(c.fields, runtimes.CheckEnv("env", req.Env)...)
 	c.files(req.Files)
 	c.identity(req.Identity)
+	c.plain("name", req.Name)
+	if req.Queue && req.Runspace == "" {
+		c.add("queue", "is for executions in a runspace: a one-shot one has an instance of its own")
+	}
 }
 
 func (c *checker) args(args []string) {

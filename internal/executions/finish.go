@@ -55,8 +55,11 @@ func (s *Service) judge(r *run, res engine.Result) engine.Result {
 	}
 	// Whoever ended the place, or asked for the end, is the reason for what it cut off.
 	cutOff := res.State == remuda.ExecutionCanceled || res.State == remuda.ExecutionLost
-	if why := r.place.ended(); why != "" && cutOff {
-		res.State, res.KilledBy, res.Reason = remuda.ExecutionCanceled, remuda.KilledByCancel, "its runspace was ended: "+why
+	if cut := r.place.cut(); cut != nil && cutOff {
+		res.State, res.KilledBy, res.Reason = remuda.ExecutionCanceled, remuda.KilledByCancel, cut.Reason
+		if cut.Limit {
+			res.State, res.KilledBy = remuda.ExecutionError, remuda.KilledByTime
+		}
 	} else if why := r.cancelReason(); why != "" && cutOff {
 		res.State, res.KilledBy, res.Reason = remuda.ExecutionCanceled, remuda.KilledByCancel, why
 	}

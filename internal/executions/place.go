@@ -18,6 +18,8 @@ type place interface {
 	// start returns the instance and how long it took to get it. After an error
 	// there is nothing to release.
 	start(ctx context.Context) (engine.Instance, remuda.Timings, error)
+	// patient says that start may take as long as others run there.
+	patient() bool
 	// warmth says whether the instance was there before the request, and what of
 	// the request ruled that out. Meaningful once it is started.
 	warmth() (warm bool, cold string)
@@ -25,8 +27,14 @@ type place interface {
 	env() map[string]string
 	// killOnTimeout says whether the sandbox may go when the time is up.
 	killOnTimeout() bool
-	// ended says why the place goes away while the script runs, "" if it does not.
-	ended() string
+	// cut says why the script is cut off by what happens to the place, nil if it is
+	// not.
+	cut() *runspaces.Cut
+	// left says that the server lets go of the place, in which the script goes on.
+	left() bool
+	// holds says that the instance keeps output until it is acknowledged, because the
+	// script may outlive the server.
+	holds() bool
 	// another releases the place, whose instance has died before its script began,
 	// and returns what the script can run on instead; nil where that is nothing.
 	another() (*pool.Lease, error)
@@ -50,28 +58,13 @@ func (o oneShot) start(ctx context.Context) (engine.Instance, remuda.Timings, er
 
 func (o oneShot) another() (*pool.Lease, error) { return o.lease.Another() }
 
+func (oneShot) patient() bool               { return false }
 func (oneShot) env() map[string]string      { return nil }
 func (oneShot) killOnTimeout() bool         { return true }
-func (oneShot) ended() string               { return "" }
+func (oneShot) cut() *runspaces.Cut         { return nil }
+func (oneShot) left() bool                  { return false }
+func (oneShot) holds() bool                 { return false }
 func (o oneShot) release(runspaces.Outcome) { o.lease.Release() }
-
-// inRunspace is the instance of a runspace.
-type inRunspace struct{ hold *runspaces.Hold }
-
-func (r inRunspace) ready() (now, fresh bool)       { return true, r.hold.Fresh }
-func (inRunspace) warmth() (warm bool, cold string) { return true, "" }
-
-func (r inRunspace) start(context.Context) (engine.Instance, remuda.Timings, error) {
-	return r.hold.Instance, remuda.Timings{"lease": 0}, nil
-}
-
-// What earlier scripts have left would be missing anywhere else.
-func (inRunspace) another() (*pool.Lease, error) { return nil, nil }
-
-func (r inRunspace) env() map[string]string      { return r.hold.Runspace.Env }
-func (inRunspace) killOnTimeout() bool           { return false }
-func (r inRunspace) ended() string               { return r.hold.Ended() }
-func (r inRunspace) release(o runspaces.Outcome) { r.hold.Release(o) }
 
 // merge returns a with the variables of b over it.
 func merge(a, b map[string]string) map[string]string {

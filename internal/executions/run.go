@@ -29,6 +29,8 @@ type run struct {
 	submitted remuda.AuditEntry
 	got       engine.Instance // what the place gave
 	fresh     bool            // it is never used before
+	// scratch are parameters that are unbound when the script has ended.
+	scratch []string
 	// fingerprint of a request with an idempotency key, else "".
 	fingerprint string
 	done        chan struct{} // closed when the end is recorded, or never will be
@@ -55,6 +57,7 @@ func newRun(p remuda.Principal, req remuda.ExecutionRequest, accepted time.Time)
 		row: remuda.Execution{
 			ID: id, Organization: p.Organization, Owner: p.User,
 			State: remuda.ExecutionQueued, CreatedAt: accepted.UTC().Truncate(time.Microsecond),
+			Name: req.Name, Objects: req.Objects,
 		},
 	}
 }
@@ -118,8 +121,12 @@ func (s *Service) run(r *run) {
 
 // start gets the instance of a cold place and records that the run is running.
 func (s *Service) start(r *run) error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.set.StartTimeout)
-	defer cancel()
+	ctx := context.Background()
+	if !r.place.patient() {
+		bounded, cancel := context.WithTimeout(ctx, s.set.StartTimeout)
+		defer cancel()
+		ctx = bounded
+	}
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	r.arm(giveUp, true)
@@ -184,7 +191,8 @@ func (s *Service) request(r *run, timeout time.Duration) engine.Request {
 	return engine.Request{
 		ID: r.id, Script: r.req.Script, CodeFile: r.req.CodeFile, Args: r.req.Args, Parameters: r.req.Parameters,
 		Stdin: r.req.Stdin, Env: withIdentity(merge(r.place.env(), r.req.Env), r.req.Identity), Timeout: timeout,
-		OutputLimit: s.set.OutputLimit, KillOnTimeout: r.place.killOnTimeout(),
+		OutputLimit: s.set.OutputLimit, KillOnTimeout: r.place.killOnTimeout(), HoldOutput: r.place.holds(),
+		Scratch: r.scratch, Streams: r.req.Streams, Objects: r.req.Objects,
 	}
 }
 

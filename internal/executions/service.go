@@ -32,6 +32,9 @@ type Runtimes interface {
 type Runspaces interface {
 	Definition(p remuda.Principal, id remuda.RunspaceID) (remuda.Definition, bool)
 	Acquire(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, execution remuda.ExecutionID) (*runspaces.Hold, error)
+	AcquireSystem(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, execution remuda.ExecutionID) (*runspaces.Hold, error)
+	Queue(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, execution remuda.ExecutionID) (*runspaces.Hold, *runspaces.Ticket, error)
+	Resuming() []*runspaces.Hold
 }
 
 // Pool hands out instances.
@@ -105,21 +108,7 @@ func (s *Service) place(ctx context.Context, r *run) error {
 	var c checker
 	c.check(r.req)
 	if r.req.Runspace != "" {
-		c.notNarrowed(r.req)
-		if def, ok := s.runspaces.Definition(r.p, r.req.Runspace); ok {
-			c.timeout(r.req.Timeout, def)
-		}
-		if err := c.err(); err != nil {
-			return err
-		}
-		hold, err := s.runspaces.Acquire(ctx, r.p, r.req.Runspace, r.id)
-		if err != nil {
-			return err
-		}
-		r.place, r.def = inRunspace{hold}, hold.Definition
-		r.row.Runtime, r.row.RuntimeName = hold.Runspace.Runtime, hold.Runspace.RuntimeName
-		r.row.Generation, r.row.Runspace = hold.Runspace.Generation, hold.Runspace.ID
-		return nil
+		return s.placeInRunspace(ctx, r, &c)
 	}
 	return s.placeOneShot(r, &c)
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/remuda-run/remuda/internal/authz"
+	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/remuda"
 	"github.com/remuda-run/remuda/internal/store"
 )
@@ -13,11 +14,11 @@ import (
 // ReadFile opens a file of a runspace's workspace. While the reader is open the
 // runspace is not idle.
 func (s *Service) ReadFile(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, path string) (remuda.FileInfo, io.ReadCloser, error) {
-	r, done, err := s.workspace(ctx, p, authz.FileRead, id, path)
+	_, files, done, err := s.workspace(ctx, p, authz.FileRead, id, path)
 	if err != nil {
 		return remuda.FileInfo{}, nil, err
 	}
-	info, content, err := r.inst.Files().Read(ctx, path, remuda.MaxFileBytes)
+	info, content, err := files.Read(ctx, path, remuda.MaxFileBytes)
 	if err != nil {
 		done()
 		return remuda.FileInfo{}, nil, err
@@ -39,12 +40,12 @@ func (r *reader) Close() error {
 
 // WriteFile writes a file of a runspace's workspace, over the one that is there.
 func (s *Service) WriteFile(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, path string, content io.Reader) (remuda.FileInfo, error) {
-	r, done, err := s.workspace(ctx, p, authz.FileWrite, id, path)
+	r, files, done, err := s.workspace(ctx, p, authz.FileWrite, id, path)
 	if err != nil {
 		return remuda.FileInfo{}, err
 	}
 	defer done()
-	info, err := r.inst.Files().Write(ctx, path, content, remuda.MaxFileBytes)
+	info, err := files.Write(ctx, path, content, remuda.MaxFileBytes)
 	if err != nil {
 		return remuda.FileInfo{}, err
 	}
@@ -56,49 +57,45 @@ func (s *Service) ListFiles(ctx context.Context, p remuda.Principal, id remuda.R
 	if path == "" {
 		path = "."
 	}
-	r, done, err := s.workspace(ctx, p, authz.FileRead, id, path)
+	_, files, done, err := s.workspace(ctx, p, authz.FileRead, id, path)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	return r.inst.Files().List(ctx, path, s.set.MaxListedFiles)
+	return files.List(ctx, path, s.set.MaxListedFiles)
 }
 
 // DeleteFile removes a file of a runspace's workspace.
 func (s *Service) DeleteFile(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, path string) error {
-	r, done, err := s.workspace(ctx, p, authz.FileWrite, id, path)
+	r, files, done, err := s.workspace(ctx, p, authz.FileWrite, id, path)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if err := r.inst.Files().Remove(ctx, path); err != nil {
+	if err := files.Remove(ctx, path); err != nil {
 		return err
 	}
 	return s.audit(ctx, p, r, map[string]string{"change": "delete", "path": path})
 }
 
-// workspace finds the runspace for one file operation. Call done at its end.
-func (s *Service) workspace(ctx context.Context, p remuda.Principal, action authz.Action, id remuda.RunspaceID, path string) (r *runspace, done func(), err error) {
+// workspace finds the files of the runspace for one operation. Call done at its end.
+func (s *Service) workspace(ctx context.Context, p remuda.Principal, action authz.Action, id remuda.RunspaceID, path string) (r *runspace, files engine.Files, done func(), err error) {
 	if err := authz.Check(p, action, p.Organization); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	if r = s.find(p.Organization, id); r == nil {
-		row, err := s.get(ctx, p.Organization, id)
-		if err != nil {
-			return nil, nil, err
-		}
-		return nil, nil, errEnded(row)
+	if r, err = s.openOrWhy(ctx, p, id); err != nil {
+		return nil, nil, nil, err
 	}
 	if message := CheckPath(path); message != "" && path != "." {
-		return nil, nil, remuda.Invalid(remuda.FieldError{Field: "path", Message: message})
+		return nil, nil, nil, remuda.Invalid(remuda.FieldError{Field: "path", Message: message})
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.usable(); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	r.transfer++
-	return r, sync.OnceFunc(func() {
+	return r, r.inst.Files(), sync.OnceFunc(func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.transfer--

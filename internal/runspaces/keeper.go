@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/remuda-run/remuda/internal/authz"
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/remuda"
 	"github.com/remuda-run/remuda/internal/store"
@@ -18,20 +16,45 @@ import (
 // ran in it, once the sandbox is gone.
 const releaseTimeout = 10 * time.Second
 
-// keep is the life of a runspace, from its row to its end.
-func (s *Service) keep(r *runspace) {
-	if err := s.prepare(r); err != nil {
+// keepNew is the life of a runspace that has no instance yet.
+func (s *Service) keepNew(r *runspace) {
+	s.keep(r, s.prepare(r))
+}
+
+// keep is the life of a runspace from the moment that it is ready, or could not be
+// made so, to its end. It is watched, and reset when somebody asks for that.
+func (s *Service) keep(r *runspace, err error) {
+	for err == nil {
+		if !s.watch(r) {
+			break
+		}
+		err = s.renew(r)
+	}
+	if err != nil {
 		s.log.Info("runspace could not be prepared", "runspace", r.id, "error", err)
-		r.end(ending{state: remuda.RunspaceError, reason: remuda.Public(err)})
-	} else {
-		s.watch(r)
+		r.end(ending{state: remuda.RunspaceError, reason: remuda.Public(err), code: remuda.CodeOf(err)})
+	}
+	if r.leaving() && s.leave(r) {
+		return
 	}
 	s.finish(r)
 }
 
-// prepare starts the instance, runs the init script and records that the
-// runspace is ready. It gives up after PrepareTimeout, or when r is to end.
+// prepare starts the instance, runs the scripts that come first and records that
+// the runspace is ready.
 func (s *Service) prepare(r *runspace) error {
+	return s.timely(r, func(ctx context.Context) error {
+		inst, err := r.lease.Start(ctx)
+		if err != nil {
+			return err
+		}
+		return s.equip(ctx, r, inst)
+	})
+}
+
+// timely runs fn, which makes r ready. It gives up after PrepareTimeout, or when r
+// is to end.
+func (s *Service) timely(r *runspace, fn func(context.Context) error) error {
 	var stopper sync.WaitGroup
 	defer stopper.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), s.set.PrepareTimeout)
@@ -43,115 +66,106 @@ func (s *Service) prepare(r *runspace) error {
 		case <-ctx.Done():
 		}
 	})
-	inst, err := r.lease.Start(ctx)
-	if err == nil {
-		err = s.initialize(ctx, r, inst)
-	}
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	err := fn(ctx)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return &remuda.Error{Code: remuda.CodeDeadline, Message: "it did not become ready within " + s.set.PrepareTimeout.String(), Err: err}
 	}
-	if err != nil {
+	return err
+}
+
+// equip makes an instance that was just started what the runspace is to be.
+func (s *Service) equip(ctx context.Context, r *runspace, inst engine.Instance) error {
+	r.setInstance(inst)
+	row := r.state()
+	if row.InitScript != "" || row.RunConnection {
+		if err := s.begin(ctx, r, inst); err != nil {
+			return err
+		}
+	}
+	if err := s.initialize(ctx, r, inst); err != nil {
 		return err
 	}
-	return s.ready(r, inst)
+	if err := s.connect(ctx, r); err != nil {
+		return err
+	}
+	return s.ready(ctx, r, inst)
 }
 
-// initialize runs the init script, if there is one.
-func (s *Service) initialize(ctx context.Context, r *runspace, inst engine.Instance) error {
-	row := r.snapshot()
-	if row.InitScript == "" {
-		return nil
-	}
-	var last tail
-	res, err := inst.Execute(ctx, engine.Request{
-		ID: remuda.NewExecutionID(), Script: row.InitScript, Name: "init_script", Env: row.Env,
-		Timeout: r.lease.Definition().ExecTimeout, OutputLimit: 1 << 20,
-	}, last.add)
-	if err != nil {
-		return &remuda.Error{Code: remuda.CodeOf(err), Message: "the init script could not be run", Cause: remuda.Public(err), Err: err}
-	}
+// begin records that from here on something of the user's runs in the instance: a
+// server that finds the row must not do it again.
+func (s *Service) begin(ctx context.Context, r *runspace, inst engine.Instance) error {
 	r.mu.Lock()
-	r.used = true
+	r.begun = true
+	r.row.Instance = inst.ID()
 	r.mu.Unlock()
-	switch {
-	case res.State != remuda.ExecutionSuccess:
-		return &remuda.Error{Code: remuda.CodePrecondition, Message: "the init script failed: " + outcome(res) + last.text()}
-	case res.Dead:
-		return &remuda.Error{Code: remuda.CodePrecondition, Message: "the init script ended the sandbox: " + outcome(res)}
+	return s.save(ctx, r.state(), "its scripts could not be recorded as begun")
+}
+
+func (s *Service) save(ctx context.Context, row remuda.Runspace, what string) error {
+	err := s.store.Write(ctx, func(tx *store.Tx) error { return tx.UpdateRunspace(ctx, row) })
+	if err != nil {
+		return &remuda.Error{Code: remuda.CodeOf(err), Message: what, Cause: remuda.Public(err), Err: err}
 	}
 	return nil
 }
 
-// outcome says in words how a script ended that did not succeed.
-func outcome(res engine.Result) string {
-	switch {
-	case res.Error != nil:
-		return strings.TrimSuffix(res.Error.Type+": "+res.Error.Message, ": ")
-	case res.Reason != "":
-		return res.Reason
-	case res.ExitCode != nil:
-		return fmt.Sprintf("exit code %d", *res.ExitCode)
-	default:
-		return "it ended in state " + string(res.State)
+// ready records that the runspace can be used and lets others use it. First it is
+// said how long the sandbox waits for another server: a row that is ready names an
+// instance that may be found again.
+func (s *Service) ready(ctx context.Context, r *runspace, inst engine.Instance) error {
+	if err := inst.SetLinger(ctx, s.set.Linger); err != nil {
+		return fmt.Errorf("let a sandbox outlive its server: %w", err)
 	}
-}
-
-// tail keeps the end of the standard error of an init script.
-type tail struct{ data []byte }
-
-const maxTail = 1024
-
-func (t *tail) add(rec remuda.OutputRecord) error {
-	if rec.Stream == remuda.StreamStderr {
-		t.data = append(t.data, rec.Data...)
-		t.data = t.data[max(0, len(t.data)-maxTail):]
-	}
-	return nil
-}
-
-func (t *tail) text() string {
-	text := strings.TrimSpace(strings.ToValidUTF8(string(t.data), "?"))
-	if text == "" {
-		return ""
-	}
-	return "; the end of its standard error: " + text
-}
-
-// ready records that the runspace can be used and lets others use it.
-func (s *Service) ready(r *runspace, inst engine.Instance) error {
-	row := r.snapshot()
+	row := r.state()
 	if !row.State.CanBecome(remuda.RunspaceReady) {
 		return remuda.Internal("preparing a runspace", fmt.Errorf("state %s cannot become ready", row.State))
 	}
 	row.State, row.Instance, row.LastUsedAt = remuda.RunspaceReady, inst.ID(), remuda.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), s.set.PrepareTimeout)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.set.PrepareTimeout)
 	defer cancel()
-	if err := s.store.Write(ctx, func(tx *store.Tx) error { return tx.UpdateRunspace(ctx, row) }); err != nil {
-		return &remuda.Error{Code: remuda.CodeOf(err), Message: "it could not be recorded as ready", Cause: remuda.Public(err), Err: err}
+	if err := s.save(bounded, row, "it could not be recorded as ready"); err != nil {
+		return err
 	}
 	r.mu.Lock()
-	r.row, r.inst = row, inst
+	r.row.State, r.row.Instance, r.row.LastUsedAt, r.noted = row.State, row.Instance, row.LastUsedAt, row.LastUsedAt
+	r.unblockLocked()
 	r.mu.Unlock()
-	close(r.prepared)
 	s.log.Debug("runspace ready", "runspace", r.id, "instance", row.Instance)
 	return nil
 }
 
-// watch returns when the runspace is to end, for whatever reason.
-func (s *Service) watch(r *runspace) {
-	select {
-	case <-r.stop:
-	case <-r.inst.Done():
-		// What ran in it knows best why: give it the time to say so.
-		r.settle(releaseTimeout)
-		reason := "the sandbox ended by itself"
-		if exit := r.inst.Exit(); exit.Reason != "" {
-			reason = exit.Reason
-		} else if exit.KilledBy != remuda.KilledByNothing {
-			reason = "the sandbox was killed: " + string(exit.KilledBy)
+// watch returns when the runspace is to be reset (true) or to end.
+func (s *Service) watch(r *runspace) bool {
+	inst := r.instance()
+	for {
+		select {
+		case <-r.stop:
+			return false
+		case <-r.wake:
+			if r.takeReset() {
+				return true
+			}
+		case <-inst.Done():
+			if r.takeReset() {
+				return true // its workspace may be there all the same
+			}
+			s.died(r, inst)
+			return false
 		}
-		r.end(ending{state: remuda.RunspaceError, reason: reason})
 	}
+}
+
+// died asks for the end of a runspace whose sandbox has ended. What ran in it knows
+// best why: it gets the time to say so.
+func (s *Service) died(r *runspace, inst engine.Instance) {
+	r.settle(releaseTimeout)
+	reason := "the sandbox ended by itself"
+	if exit := inst.Exit(); exit.Reason != "" {
+		reason = exit.Reason
+	} else if exit.KilledBy != remuda.KilledByNothing {
+		reason = "the sandbox was killed: " + string(exit.KilledBy)
+	}
+	r.end(ending{state: remuda.RunspaceError, code: remuda.CodeUnavailable, reason: reason})
 }
 
 // settle waits until nothing runs in r, at most d, and says whether that is so.
@@ -172,15 +186,24 @@ func (r *runspace) settle(d time.Duration) bool {
 	}
 }
 
+// interrupt ends what runs in r, gently first.
+func (s *Service) interrupt(r *runspace, inst engine.Instance) {
+	if r.settle(0) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
+	defer cancel()
+	if err := inst.Interrupt(ctx, remuda.KilledByCancel, s.set.CancelGrace); err != nil {
+		s.log.Warn("what runs in a runspace could not be interrupted; its sandbox is destroyed", "runspace", r.id, "error", err)
+	}
+	r.settle(s.set.CancelGrace + time.Second)
+}
+
 // finish ends what runs, destroys the sandbox and records the end.
 func (s *Service) finish(r *runspace) {
-	if r.inst != nil && !r.settle(0) {
-		ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
-		if err := r.inst.Interrupt(ctx, remuda.KilledByCancel, s.set.CancelGrace); err != nil {
-			s.log.Warn("what runs in an ending runspace could not be interrupted; its sandbox is destroyed", "runspace", r.id, "error", err)
-		}
-		cancel()
-		r.settle(s.set.CancelGrace + time.Second)
+	if inst := r.instance(); inst != nil {
+		s.interrupt(r, inst)
+		s.disconnect(r)
 	}
 	// The pool bounds and repeats the destruction by itself.
 	if err := r.lease.Destroy(context.Background()); err != nil {
@@ -194,11 +217,7 @@ func (s *Service) finish(r *runspace) {
 	r.mu.Lock()
 	r.row = row
 	r.mu.Unlock()
-	select {
-	case <-r.prepared:
-	default:
-		close(r.prepared)
-	}
+	r.unblock()
 	if r.recorded == nil {
 		s.drop(r)
 	}
@@ -206,36 +225,26 @@ func (s *Service) finish(r *runspace) {
 	s.log.Info("runspace ended", "runspace", r.id, "state", row.State, "reason", row.Error)
 }
 
+// unblock tells those who wait for r to be ready that it is not creating any more.
+func (r *runspace) unblock() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unblockLocked()
+}
+
+func (r *runspace) unblockLocked() {
+	select {
+	case <-r.prepared:
+	default:
+		close(r.prepared)
+	}
+}
+
 // final is the row of the end that was asked for.
 func (r *runspace) final() remuda.Runspace {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	row, now := r.row, remuda.Now()
-	row.State, row.Error, row.EndedAt = r.ending.state, r.ending.reason, &now
+	row.State, row.Error, row.ErrorCode, row.EndedAt = r.ending.state, r.ending.reason, r.ending.code, &now
 	return row
-}
-
-// record writes the end of a runspace. A store that cannot write now is asked
-// again a few times; after that the sweeper goes on trying (see sweep).
-func (s *Service) record(r *runspace, row remuda.Runspace) error {
-	details := map[string]string{"change": "end", "state": string(row.State), "reason": row.Error}
-	var err error
-	for attempt := range 3 {
-		if attempt > 0 {
-			time.Sleep(time.Duration(attempt) * 200 * time.Millisecond)
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		err = s.store.Write(ctx, func(tx *store.Tx) error {
-			if err := tx.UpdateRunspace(ctx, row); err != nil {
-				return err
-			}
-			return tx.AppendAudit(ctx, entry(r.ending.by, row, authz.RunspaceWrite, details))
-		})
-		cancel()
-		if err == nil || remuda.CodeOf(err) == remuda.CodeConflict {
-			return nil // a conflict: the row has ended already
-		}
-	}
-	s.log.Error("the end of a runspace could not be recorded", "runspace", r.id, "error", err)
-	return err
 }

@@ -17,33 +17,19 @@ import (
 	"github.com/remuda-run/remuda/internal/telemetry"
 )
 
-// Store is what this service needs of a store.
-type Store interface {
-	Write(ctx context.Context, fn func(*store.Tx) error) error
-	Read(ctx context.Context, fn func(*store.Tx) error) error
-}
-
-// Runtimes finds runtimes by id or name, for their use.
-type Runtimes interface {
-	Usable(p remuda.Principal, ref string) (remuda.Runtime, error)
-}
-
-// Pool hands out instances.
-type Pool interface {
-	Reserve(claim pool.Claim) (*pool.Lease, error)
-}
-
 // Service is the runspaces of every organization. Make it with New, call Recover
-// before the first request, run it with Run, end it with Drain.
+// before the first request, run it with Run, end it with Drain or Leave.
 type Service struct {
 	store    Store
 	runtimes Runtimes
 	pool     Pool
 	log      *slog.Logger
 	set      Settings
+	runner   Runner // see SetRunner
 
 	mu       sync.Mutex
 	open     map[remuda.RunspaceID]*runspace
+	resuming []*Hold // see Resuming
 	draining bool
 	keepers  sync.WaitGroup
 }
@@ -68,11 +54,16 @@ func (s *Service) CreateRunspace(ctx context.Context, p remuda.Principal, req re
 	if err != nil {
 		return remuda.Runspace{}, err
 	}
-	r := newRunspace(s.row(p, req, rt))
-	if err := s.admit(r); err != nil {
+	limits := s.limits(p.Organization)
+	if wrong := checkMemory(req.MemoryMB, limits, rt); len(wrong) > 0 {
+		return remuda.Runspace{}, remuda.Invalid(wrong...)
+	}
+	r := newRunspace(s.row(p, req, rt, limits))
+	r.secret = connection{credentials: req.Credentials}
+	if err := s.admit(r, limits); err != nil {
 		return remuda.Runspace{}, err
 	}
-	lease, err := s.pool.Reserve(pool.Claim{Runtime: rt.ID, Organization: p.Organization, Within: rt.Egress.Within})
+	lease, err := s.pool.Reserve(claim(r.row, rt))
 	if err != nil {
 		s.drop(r)
 		s.keepers.Done()
@@ -87,10 +78,17 @@ func (s *Service) CreateRunspace(ctx context.Context, p remuda.Principal, req re
 	}
 	go func() {
 		defer s.keepers.Done()
-		s.keep(r)
+		s.keepNew(r)
 	}()
 	s.log.Info("runspace created", "runspace", created.ID, "runtime", rt.ID, "generation", created.Generation, "warm", lease.Warm(), "request", p.RequestID)
 	return created, nil
+}
+
+// claim is what a runspace wants of the pool.
+func claim(row remuda.Runspace, rt remuda.Runtime) pool.Claim {
+	return pool.Claim{
+		Runtime: rt.ID, Organization: row.Organization, Within: rt.Egress.Within, Limits: remuda.Resources{MemoryMB: row.MemoryMB},
+	}
 }
 
 // check returns every wrong field of a request.
@@ -110,6 +108,12 @@ func (s *Service) check(req remuda.RunspaceRequest) []remuda.FieldError {
 	if d := req.IdleTimeout; d != nil && *d != 0 && (*d < time.Second || *d > s.set.MaxIdleTimeout) {
 		add("idle_timeout_s", fmt.Sprintf("must be 0 (never) or between 1 and %d seconds", int64(s.set.MaxIdleTimeout.Seconds())))
 	}
+	if d := req.ActiveTimeout; d != nil && *d != 0 && *d < time.Second {
+		add("active_timeout_s", "must be 0 (never) or at least 1 second")
+	}
+	if len(req.Label) > 255 || !utf8.ValidString(req.Label) {
+		add("label", "must be at most 255 bytes of UTF-8")
+	}
 	switch {
 	case len(req.InitScript) > remuda.MaxScriptBytes:
 		add("init_script", fmt.Sprintf("must be at most %d bytes long", remuda.MaxScriptBytes))
@@ -119,16 +123,34 @@ func (s *Service) check(req remuda.RunspaceRequest) []remuda.FieldError {
 	return append(wrong, runtimes.CheckEnv("env", req.Env)...)
 }
 
-func (s *Service) row(p remuda.Principal, req remuda.RunspaceRequest, rt remuda.Runtime) remuda.Runspace {
+// checkMemory says what is wrong with the memory that was asked for.
+func checkMemory(asked int, limits remuda.Limits, rt remuda.Runtime) []remuda.FieldError {
+	wrong := runtimes.CheckLimits("limits", remuda.Resources{MemoryMB: asked}, rt.Resources)
+	for i := range wrong {
+		wrong[i].Field = "memory_mb"
+	}
+	if len(wrong) == 0 && limits.MemoryMB > 0 && asked > limits.MemoryMB {
+		wrong = append(wrong, remuda.FieldError{Field: "memory_mb", Message: fmt.Sprintf("must be at most %d, the limit of the organization", limits.MemoryMB)})
+	}
+	return wrong
+}
+
+func (s *Service) row(p remuda.Principal, req remuda.RunspaceRequest, rt remuda.Runtime, limits remuda.Limits) remuda.Runspace {
 	now := remuda.Now()
 	row := remuda.Runspace{
 		ID: remuda.NewRunspaceID(), Organization: p.Organization, Name: req.Name, Owner: p.User,
 		Runtime: rt.ID, RuntimeName: rt.Name, State: remuda.RunspaceCreating,
-		IdleTimeout: s.set.IdleTimeout, Env: maps.Clone(req.Env), InitScript: req.InitScript,
-		CreatedAt: now, LastUsedAt: now,
+		Env: maps.Clone(req.Env), InitScript: req.InitScript, CreatedAt: now, LastUsedAt: now,
+		MemoryMB: memory(req.MemoryMB, limits, rt), Session: req.Session, RunConnection: req.RunConnection, Label: req.Label,
+		ConnectionScript: req.ConnectionScript, DisconnectScript: req.DisconnectScript,
+		ConnectionName: req.ConnectionName, DisconnectName: req.DisconnectName,
 	}
+	row.IdleTimeout, row.ActiveTimeout = s.times(limits)
 	if req.IdleTimeout != nil {
-		row.IdleTimeout = *req.IdleTimeout
+		row.IdleTimeout, row.OwnIdleTimeout = *req.IdleTimeout, true
+	}
+	if req.ActiveTimeout != nil {
+		row.ActiveTimeout, row.OwnActiveTimeout = *req.ActiveTimeout, true
 	}
 	return row
 }
@@ -136,24 +158,14 @@ func (s *Service) row(p remuda.Principal, req remuda.RunspaceRequest, rt remuda.
 // admit makes r known and counts its keeper, unless the server is ending or the
 // organization has as many open runspaces as it may. It comes before the row, so
 // that a row without an entry here is one that nobody owns.
-func (s *Service) admit(r *runspace) error {
+func (s *Service) admit(r *runspace, limits remuda.Limits) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining {
 		return errShuttingDown()
 	}
-	n := 0
-	for _, other := range s.open {
-		if other.org == r.org {
-			n++
-		}
-	}
-	if n >= s.set.MaxOpen {
-		return &remuda.Error{
-			Code: remuda.CodeExhausted, Message: "no more runspaces can be opened",
-			Cause:  fmt.Sprintf("the organization has %d open, which is the limit", n),
-			Remedy: "delete runspaces that are not needed, or give them an idle timeout", RetryAfterSeconds: 5,
-		}
+	if err := s.within(r.row, limits); err != nil {
+		return err
 	}
 	s.open[r.id] = r
 	s.keepers.Add(1)
@@ -180,17 +192,17 @@ func (s *Service) insert(ctx context.Context, p remuda.Principal, rt remuda.Runt
 	})
 }
 
-// ListRunspaces lists the organization's runspaces, newest first.
+// ListRunspaces lists the runspaces that p may see, newest first.
 func (s *Service) ListRunspaces(ctx context.Context, p remuda.Principal, page remuda.Page) (list []remuda.Runspace, next string, err error) {
 	if err := authz.Check(p, authz.RunspaceRead, p.Organization); err != nil {
 		return nil, "", err
 	}
 	err = s.store.Read(ctx, func(tx *store.Tx) error {
-		list, next, err = tx.Runspaces(ctx, p.Organization, remuda.RunspaceFilter{}, page)
+		list, next, err = tx.Runspaces(ctx, p.Organization, remuda.RunspaceFilter{Owner: ownerOf(p)}, page)
 		return err
 	})
 	for i := range list {
-		if r := s.find(p.Organization, list[i].ID); r != nil {
+		if r := s.find(p, list[i].ID); r != nil {
 			list[i] = r.snapshot()
 		}
 	}
@@ -202,28 +214,44 @@ func (s *Service) GetRunspace(ctx context.Context, p remuda.Principal, id remuda
 	if err := authz.Check(p, authz.RunspaceRead, p.Organization); err != nil {
 		return remuda.Runspace{}, err
 	}
-	return s.get(ctx, p.Organization, id)
+	return s.get(ctx, p, id)
 }
 
-func (s *Service) get(ctx context.Context, org remuda.OrganizationID, id remuda.RunspaceID) (row remuda.Runspace, err error) {
-	if r := s.find(org, id); r != nil {
+func (s *Service) get(ctx context.Context, p remuda.Principal, id remuda.RunspaceID) (row remuda.Runspace, err error) {
+	if r := s.find(p, id); r != nil {
 		return r.snapshot(), nil
 	}
 	err = s.store.Read(ctx, func(tx *store.Tx) error {
-		row, err = tx.Runspace(ctx, org, id)
+		row, err = tx.Runspace(ctx, p.Organization, id)
 		return err
 	})
+	if err == nil && !sees(p, row.Organization, row.Owner) {
+		return remuda.Runspace{}, remuda.NotFound("runspace", string(id))
+	}
 	return row, err
 }
 
-// find returns the open runspace of the organization, nil when there is none.
-func (s *Service) find(org remuda.OrganizationID, id remuda.RunspaceID) *runspace {
+// find returns the open runspace that p may see, nil when there is none.
+func (s *Service) find(p remuda.Principal, id remuda.RunspaceID) *runspace {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r := s.open[id]; r != nil && r.org == org {
+	if r := s.open[id]; r != nil && sees(p, r.org, r.owner) {
 		return r
 	}
 	return nil
+}
+
+// sees is the tenancy of runspaces: what p does not see is not there.
+func sees(p remuda.Principal, org remuda.OrganizationID, owner remuda.UserID) bool {
+	return p.Organization == org && (!p.OwnOnly || p.User == owner)
+}
+
+// ownerOf narrows a list to what p sees.
+func ownerOf(p remuda.Principal) remuda.UserID {
+	if p.OwnOnly {
+		return p.User
+	}
+	return ""
 }
 
 // WaitRunspace returns when the runspace has left creating, or after d.
@@ -231,18 +259,18 @@ func (s *Service) WaitRunspace(ctx context.Context, p remuda.Principal, id remud
 	if err := authz.Check(p, authz.RunspaceRead, p.Organization); err != nil {
 		return remuda.Runspace{}, err
 	}
-	if r := s.find(p.Organization, id); r != nil {
+	if r := s.find(p, id); r != nil {
 		timer := time.NewTimer(d)
 		defer timer.Stop()
 		select {
-		case <-r.prepared:
+		case <-r.left():
 		case <-timer.C:
 		case <-ctx.Done():
 			return remuda.Runspace{}, remuda.Errorf(remuda.CodeCanceled, "wait for the runspace: %w", ctx.Err())
 		}
 		return r.snapshot(), nil
 	}
-	return s.get(ctx, p.Organization, id)
+	return s.get(ctx, p, id)
 }
 
 // DeleteRunspace closes a runspace: it ends what runs there and returns once the
@@ -251,12 +279,15 @@ func (s *Service) DeleteRunspace(ctx context.Context, p remuda.Principal, id rem
 	if err := authz.Check(p, authz.RunspaceWrite, p.Organization); err != nil {
 		return err
 	}
-	r := s.find(p.Organization, id)
+	r := s.find(p, id)
 	if r == nil {
-		_, err := s.get(ctx, p.Organization, id)
+		_, err := s.get(ctx, p, id)
 		return err
 	}
 	r.end(ending{state: remuda.RunspaceClosed, reason: "it was deleted", by: p})
+	if r.leaving() {
+		return errShuttingDown()
+	}
 	select {
 	case <-r.gone:
 		return r.recorded
@@ -273,13 +304,6 @@ func (s *Service) counts() map[remuda.RunspaceState]int {
 		counts[r.snapshot().State]++
 	}
 	return counts
-}
-
-func entry(p remuda.Principal, row remuda.Runspace, action authz.Action, details map[string]string) remuda.AuditEntry {
-	return remuda.AuditEntry{
-		Organization: row.Organization, User: p.User, Action: string(action), Object: string(row.ID),
-		Outcome: remuda.OutcomeOK, RequestID: p.RequestID, At: remuda.Now(), Details: details,
-	}
 }
 
 func errShuttingDown() error {

@@ -7,6 +7,9 @@ type Settings struct {
 	// IdleTimeout is for runspaces that do not say. Default 30 min; a negative
 	// value means never.
 	IdleTimeout time.Duration
+	// ActiveTimeout is how long one script may run, in runspaces that do not say.
+	// Default 0, never: a script has the time limit of its runtime besides.
+	ActiveTimeout time.Duration
 	// MaxIdleTimeout is the longest that may be asked for (0, never, may be asked
 	// for too). Default 24 h.
 	MaxIdleTimeout time.Duration
@@ -20,7 +23,19 @@ type Settings struct {
 	MaxOpen int
 	// MaxListedFiles bounds one list of files. Default 10,000.
 	MaxListedFiles int
-	// SweepEvery is how often idle runspaces are looked for. Default 1 s.
+	// Linger is how long a sandbox outlives its server. Default 10 min; a negative
+	// value means not at all.
+	Linger time.Duration
+	// Limits are of organizations; nil has none.
+	Limits Limits
+	// Sessions are what runspaces may end with; nil knows none, and ends nothing.
+	Sessions Sessions
+	// SessionsEvery is how often they are asked. Default 5 s.
+	SessionsEvery time.Duration
+	// UsedEvery is how often the last uses are noted. Default 30 s.
+	UsedEvery time.Duration
+	// SweepEvery is how often idle runspaces are looked for. Default 1 s. Runspaces that
+	// ran for too long are found at the same time.
 	SweepEvery time.Duration
 	// OrphansEvery is how often rows without a keeper are looked for. Default 1 min.
 	OrphansEvery time.Duration
@@ -33,6 +48,15 @@ func (s Settings) withDefaults() Settings {
 	case s.IdleTimeout < 0:
 		s.IdleTimeout = 0
 	}
+	switch {
+	case s.Linger == 0:
+		s.Linger = 10 * time.Minute
+	case s.Linger < 0:
+		s.Linger = 0
+	}
+	s.ActiveTimeout = max(0, s.ActiveTimeout)
+	s.SessionsEvery = orDefault(s.SessionsEvery, 5*time.Second)
+	s.UsedEvery = orDefault(s.UsedEvery, 30*time.Second)
 	s.MaxIdleTimeout = orDefault(s.MaxIdleTimeout, 24*time.Hour)
 	s.PrepareTimeout = orDefault(s.PrepareTimeout, time.Minute)
 	s.CancelGrace = orDefault(s.CancelGrace, 200*time.Millisecond)

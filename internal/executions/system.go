@@ -1,0 +1,44 @@
+package executions
+
+import (
+	"context"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/remuda"
+	"github.com/remuda-run/remuda/internal/runspaces"
+)
+
+// RunSystem implements runspaces.Runner. It needs no right of p's: the server has
+// decided that the script runs, for p's user. A server that is shutting down runs it
+// too; whoever ends the runspace waits for it.
+func (s *Service) RunSystem(ctx context.Context, p remuda.Principal, sys runspaces.SystemRun) (remuda.ExecutionID, func(context.Context) (remuda.Execution, error), error) {
+	r := newRun(p, remuda.ExecutionRequest{
+		Runspace: sys.Runspace, Script: sys.Script, Name: sys.Name, Parameters: sys.Parameters, Timeout: sys.Timeout,
+	}, time.Now())
+	r.row.System, r.scratch = true, sys.Scratch
+	var c checker
+	if c.check(r.req); c.err() != nil {
+		return "", nil, c.err()
+	}
+	hold, err := s.runspaces.AcquireSystem(ctx, p, sys.Runspace, r.id)
+	if err != nil {
+		return "", nil, err
+	}
+	r.inside(hold)
+	if limit := r.def.ExecTimeout; r.req.Timeout > limit {
+		r.req.Timeout = limit
+	}
+	s.mu.Lock()
+	s.live[r.id] = r
+	s.mu.Unlock()
+	s.begin(r)
+	go s.run(r) // the runspace waits for it: it does not go before it is released
+	return r.id, func(ctx context.Context) (remuda.Execution, error) {
+		select {
+		case <-r.done:
+			return r.result()
+		case <-ctx.Done():
+			return remuda.Execution{}, remuda.Errorf(remuda.CodeDeadline, "wait for execution %s: %w", r.id, ctx.Err())
+		}
+	}, nil
+}

@@ -1,0 +1,113 @@
+package runspaces
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/authz"
+	"github.com/remuda-run/remuda/internal/remuda"
+	"github.com/remuda-run/remuda/internal/store"
+)
+
+// shownAfterError is how long one that ended in error is current, so that its owner
+// can read why.
+const shownAfterError = 10 * time.Minute
+
+// current reports whether a runspace is one of CurrentRunspaces.
+func current(row remuda.Runspace, now time.Time) bool {
+	if !row.State.Final() {
+		return true
+	}
+	return row.State == remuda.RunspaceError && !row.Dismissed && row.EndedAt != nil && now.Sub(*row.EndedAt) < shownAfterError
+}
+
+// CurrentRunspaces lists what edges show whose closed runspaces are not there any
+// more: the open ones, and those that ended in error lately and were not dismissed
+// since. The newest come first.
+func (s *Service) CurrentRunspaces(ctx context.Context, p remuda.Principal) ([]remuda.Runspace, error) {
+	if err := authz.Check(p, authz.RunspaceRead, p.Organization); err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	var list []remuda.Runspace
+	seen := map[remuda.RunspaceID]bool{}
+	add := func(row remuda.Runspace) {
+		if row.Organization == p.Organization && (!p.OwnOnly || row.Owner == p.User) && !seen[row.ID] && current(row, now) {
+			seen[row.ID] = true
+			list = append(list, row)
+		}
+	}
+	for _, r := range s.all() {
+		add(r.snapshot())
+	}
+	filter := remuda.RunspaceFilter{State: remuda.RunspaceError}
+	if p.OwnOnly {
+		filter.Owner = p.User
+	}
+	err := s.store.Read(ctx, func(tx *store.Tx) error {
+		ended, _, err := tx.Runspaces(ctx, p.Organization, filter, remuda.Page{})
+		for _, row := range ended {
+			add(row)
+		}
+		return err
+	})
+	slices.SortFunc(list, func(a, b remuda.Runspace) int { return strings.Compare(string(b.ID), string(a.ID)) })
+	return list, err
+}
+
+// CurrentRunspace returns the one of CurrentRunspaces with a short id.
+func (s *Service) CurrentRunspace(ctx context.Context, p remuda.Principal, short string) (remuda.Runspace, error) {
+	if err := authz.Check(p, authz.RunspaceRead, p.Organization); err != nil {
+		return remuda.Runspace{}, err
+	}
+	none := remuda.NotFound("runspace", short)
+	id, ok := s.openByShort(short)
+	if !ok {
+		err := s.store.Read(ctx, func(tx *store.Tx) error {
+			row, err := tx.RunspaceByShort(ctx, p.Organization, short)
+			id = row.ID
+			return err
+		})
+		if err != nil {
+			return remuda.Runspace{}, err
+		}
+	}
+	row, err := s.GetRunspace(ctx, p, id)
+	if err == nil && !current(row, time.Now()) || remuda.CodeOf(err) == remuda.CodeNotFound {
+		return remuda.Runspace{}, none
+	}
+	return row, err
+}
+
+func (s *Service) openByShort(short string) (remuda.RunspaceID, bool) {
+	tail := remuda.ShortTail(short)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range s.open {
+		if tail != "" && strings.HasSuffix(string(id), tail) && remuda.ShortID(id) == short {
+			return id, true
+		}
+	}
+	return "", false
+}
+
+// DismissRunspace takes one that ended in error from the current ones. Of any other it
+// does nothing.
+func (s *Service) DismissRunspace(ctx context.Context, p remuda.Principal, id remuda.RunspaceID) error {
+	if err := authz.Check(p, authz.RunspaceWrite, p.Organization); err != nil {
+		return err
+	}
+	row, err := s.GetRunspace(ctx, p, id)
+	if err != nil || row.State != remuda.RunspaceError || row.Dismissed {
+		return err
+	}
+	row.Dismissed = true
+	return s.store.Write(ctx, func(tx *store.Tx) error {
+		if err := tx.UpdateRunspace(ctx, row); err != nil {
+			return err
+		}
+		return tx.AppendAudit(ctx, entry(p, row, authz.RunspaceWrite, map[string]string{"change": "dismiss"}))
+	})
+}
