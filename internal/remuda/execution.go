@@ -215,6 +215,8 @@ type ExecutionFilter struct {
 	State    ExecutionState
 	Owner    UserID
 	NoSystem bool // leaves out what the server ran by itself
+	// InRunspace leaves out one-shot executions.
+	InRunspace bool
 }
 
 // RunspaceFilter narrows a list of runspaces; zero fields do not.

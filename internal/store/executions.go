@@ -164,6 +164,8 @@ func (tx *Tx) Executions(ctx context.Context, org remuda.OrganizationID, f remud
 	}
 	if f.Runspace != "" {
 		q.equal("runspace", string(f.Runspace))
+	}
+	if f.Runspace != "" || f.InRunspace {
 		q.where("runspace <> ''")
 	}
 	if f.State != "" && f.State != remuda.ExecutionSuccess {
