@@ -43,15 +43,29 @@ type Config struct {
 	NetworkAllow     []string `koanf:"network_allow" group:"server" help:"ranges of addresses that runtimes may list and reach, separated by commas; empty is any"`
 	NetworkForbid    []string `koanf:"network_forbid" group:"server" help:"ranges of addresses that runtimes may not list or reach, whatever network_allow says, separated by commas"`
 
-	RunspaceIdleTimeout time.Duration `koanf:"runspace_idle_timeout" group:"server" help:"close a runspace after this long without an execution unless it says otherwise; 0 is never"`
-	DrainTimeout        time.Duration `koanf:"drain_timeout" group:"server" help:"how long running executions may go on after SIGTERM before they are ended"`
-	MetricsOpen         bool          `koanf:"metrics_open" group:"server" help:"serve /metrics without a token; allowed on a loopback address only"`
-	TrustedOrigins      []string      `koanf:"trusted_origins" group:"server" help:"browser origins (https://host) that may send changing requests from other sites, separated by commas"`
+	RunspaceIdleTimeout   time.Duration `koanf:"runspace_idle_timeout" group:"server" help:"close a runspace after this long without an execution unless it says otherwise; 0 is never"`
+	RunspaceActiveTimeout time.Duration `koanf:"runspace_active_timeout" group:"server" help:"end a runspace in which one script runs longer than this, unless it or its organization says otherwise; 0 is never"`
+	RunspaceMax           int           `koanf:"runspace_max" group:"server" help:"most runspaces that one organization has open, unless its own limits say otherwise"`
+	RunspaceMaxPerUser    int           `koanf:"runspace_max_per_user" group:"server" help:"most runspaces that one user has open in an organization, unless its limits say otherwise; 0 is as many as the organization"`
+	RunspaceMemoryMB      int           `koanf:"runspace_memory_mb" group:"server" help:"MiB of memory of a runspace where neither it nor its organization says so; never more than its runtime's, which 0 is"`
+	RunspaceLinger        time.Duration `koanf:"runspace_linger" group:"server" help:"how long an open runspace outlives its server, until another start takes it over; 0 is not at all"`
+	RunspaceOnStop        string        `koanf:"runspace_on_stop" group:"server" help:"what SIGTERM does to open runspaces: keep (they and what runs in them go on, for runspace_linger, and the next start takes them over) or close; a second signal closes them"`
+	ExecutionKeep         int           `koanf:"execution_keep" group:"server" help:"how many ended executions of each user are kept, with their output, unless the organization's limits say otherwise; 0 is all"`
+	ExecutionKeepFor      time.Duration `koanf:"execution_keep_for" group:"server" help:"how long ended executions are kept, unless the organization's limits say otherwise; 0 is for good"`
+	DrainTimeout          time.Duration `koanf:"drain_timeout" group:"server" help:"how long running executions may go on after SIGTERM before they are ended"`
+	MetricsOpen           bool          `koanf:"metrics_open" group:"server" help:"serve /metrics without a token; allowed on a loopback address only"`
+	TrustedOrigins        []string      `koanf:"trusted_origins" group:"server" help:"browser origins (https://host) that may send changing requests from other sites, separated by commas"`
 
 	CompatStrategyEnabled        bool          `koanf:"compat_strategy_enabled" group:"server" help:"serve the API of MicroStrategy and Strategy"`
 	CompatStrategyPrefix         string        `koanf:"compat_strategy_prefix" group:"server" help:"path under which that API is served"`
 	CompatStrategyVersions       string        `koanf:"compat_strategy_versions" group:"server" help:"what a version of Python stands for there that the machine does not have: compatible (the nearest of the same major version that is not older) or exact (it is refused)"`
 	CompatStrategySessionTimeout time.Duration `koanf:"compat_strategy_session_timeout" group:"server" help:"how long a session there lives without being used"`
+
+	CompatSRSEnabled          bool          `koanf:"compat_srs_enabled" group:"server" help:"serve the API of VMware Script Runtime Service"`
+	CompatSRSRuntime          string        `koanf:"compat_srs_runtime" group:"server" help:"name of the runtime that runspaces there are of; an organization may have one of its own with that name"`
+	CompatSRSConnectionScript string        `koanf:"compat_srs_connection_script" group:"server" help:"stored script, by name or id, of each organization that runs there before a runspace is ready, where one is asked for; empty is the runtime's"`
+	CompatSRSDisconnectScript string        `koanf:"compat_srs_disconnect_script" group:"server" help:"likewise, when such a runspace closes"`
+	CompatSRSSessionTimeout   time.Duration `koanf:"compat_srs_session_timeout" group:"server" help:"how long a session there lives without being used"`
 
 	PackagesPipIndexURL    string        `koanf:"packages_pip_index_url" group:"server" secret:"true" env:"only" help:"Python package index (PEP 503) that runtimes install from; empty is what pip of this machine uses"`
 	PackagesNpmRegistryURL string        `koanf:"packages_npm_registry_url" group:"server" secret:"true" env:"only" help:"npm registry that runtimes install from; empty is what npm of this machine uses"`
@@ -90,6 +104,9 @@ func Default() Config {
 		Listen:              "127.0.0.1:8080",
 		Durability:          "machine",
 		RunspaceIdleTimeout: 30 * time.Minute,
+		RunspaceMax:         256,
+		RunspaceLinger:      10 * time.Minute,
+		RunspaceOnStop:      OnStopKeep,
 		DrainTimeout:        30 * time.Second,
 		NetworkRange:        "198.18.0.0/15",
 		NetworkRange6:       "fd72:656d:7564::/48",
@@ -109,6 +126,10 @@ func Default() Config {
 		CompatStrategyPrefix:         "/MicroStrategyLibrary",
 		CompatStrategyVersions:       "compatible",
 		CompatStrategySessionTimeout: 30 * time.Minute,
+
+		CompatSRSEnabled:        true,
+		CompatSRSRuntime:        "python",
+		CompatSRSSessionTimeout: 30 * time.Minute,
 	}
 }
 

@@ -99,6 +99,14 @@ func TestRefusals(t *testing.T) {
 		{name: "prefix that is taken", env: []string{"REMUDA_COMPAT_STRATEGY_PREFIX=/v1/strategy"}, want: []string{"taken by the native API"}},
 		{name: "meaning of versions", file: "compat_strategy_versions: nearest\n", want: []string{FileName + ":1", "neither compatible nor exact"}},
 		{name: "session without time", env: []string{"REMUDA_COMPAT_STRATEGY_SESSION_TIMEOUT=0s"}, want: []string{"between 1s and 720h"}},
+		{name: "what a stop does", file: "runspace_on_stop: leave\n", want: []string{FileName + ":1", "neither keep nor close"}},
+		{name: "linger that is too long", env: []string{"REMUDA_RUNSPACE_LINGER=25h"}, want: []string{"REMUDA_RUNSPACE_LINGER", "24h"}},
+		{name: "active time that is too short", env: []string{"REMUDA_RUNSPACE_ACTIVE_TIMEOUT=1ms"}, want: []string{"less than a second"}},
+		{name: "no runspaces", env: []string{"REMUDA_RUNSPACE_MAX=0"}, want: []string{"at least 1"}},
+		{name: "little memory", env: []string{"REMUDA_RUNSPACE_MEMORY_MB=2"}, want: []string{"between 16"}},
+		{name: "short history", env: []string{"REMUDA_EXECUTION_KEEP_FOR=1s"}, want: []string{"less than a minute"}},
+		{name: "door without a runtime", env: []string{"REMUDA_COMPAT_SRS_RUNTIME="}, want: []string{"must name a runtime"}},
+		{name: "prefix of the other door", env: []string{"REMUDA_COMPAT_STRATEGY_PREFIX=/api/strategy"}, want: []string{"taken by the API of Script Runtime Service"}},
 		{name: "several at once", file: "lisen: x\n", env: []string{"REMUDA_LISTN=:1"}, want: []string{"lisen", "REMUDA_LISTN"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

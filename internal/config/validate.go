@@ -52,6 +52,7 @@ func (l *loader) validate(c Config) []remuda.FieldError {
 	validateNetwork(c, check)
 	validatePackages(c, check)
 	validateCompat(c, check)
+	validateRunspaces(c, check)
 	if c.URL != "" {
 		u, err := url.Parse(c.URL)
 		check("url", err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https"), "%q is not the address of a server; write it like http://127.0.0.1:8080", c.URL)
