@@ -401,6 +401,40 @@ func (e VersionPolicy) Valid() bool {
 	}
 }
 
+// ArgumentScript defines model for ArgumentScript.
+type ArgumentScript struct {
+	Script string `json:"script"`
+}
+
+// ArgumentTemplate defines model for ArgumentTemplate.
+type ArgumentTemplate struct {
+	Id string `json:"id"`
+
+	// Placeholders Their names, each of which needs at least one value.
+	Placeholders []string `json:"placeholders"`
+
+	// ResultType Type of the argument, in the words of that language.
+	ResultType string `json:"result_type"`
+
+	// Runtime What runs the script: a language, or `PowerCLI`, which a runtime would have to bring.
+	Runtime string `json:"runtime"`
+
+	// Template The script with placeholders such as `<value>`.
+	Template string `json:"template"`
+}
+
+// ArgumentTemplateFill defines model for ArgumentTemplateFill.
+type ArgumentTemplateFill struct {
+	// Values One argument for each entry; of several the script makes a list. At least one.
+	Values []map[string][]string `json:"values"`
+}
+
+// ArgumentTemplateList defines model for ArgumentTemplateList.
+type ArgumentTemplateList struct {
+	Items []ArgumentTemplate `json:"items"`
+	Next  *string            `json:"next"`
+}
+
 // Build The making of one generation.
 type Build struct {
 	EndedAt    *time.Time `json:"ended_at"`
@@ -1406,6 +1440,9 @@ type WithObjects = bool
 // `logging` and `warnings`, Node.js's `console`. See `GET /v1/executions/{execution}/streams/{stream}`.
 type WithStreams = bool
 
+// ArgumentTemplateID defines model for ArgumentTemplateID.
+type ArgumentTemplateID = string
+
 // Cursor defines model for Cursor.
 type Cursor = string
 
@@ -1648,6 +1685,9 @@ type ListVersionsParams struct {
 	// Language Only those of this language.
 	Language *Language `form:"language,omitempty" json:"language,omitempty"`
 }
+
+// FillArgumentTemplateJSONRequestBody defines body for FillArgumentTemplate for application/json ContentType.
+type FillArgumentTemplateJSONRequestBody = ArgumentTemplateFill
 
 // CreateExecutionJSONRequestBody defines body for CreateExecution for application/json ContentType.
 type CreateExecutionJSONRequestBody = ExecutionCreate

@@ -4,10 +4,20 @@ import "github.com/remuda-run/remuda/api"
 
 // Wire types of the API, as api/openapi.yaml describes them field by field.
 type (
+	// ArgumentScript is the schema ArgumentScript.
+	ArgumentScript = api.ArgumentScript
+	// ArgumentTemplate is the schema ArgumentTemplate.
+	ArgumentTemplate = api.ArgumentTemplate
+	// ArgumentTemplateFill is the schema ArgumentTemplateFill.
+	ArgumentTemplateFill = api.ArgumentTemplateFill
+	// ArgumentTemplateList is the schema ArgumentTemplateList.
+	ArgumentTemplateList = api.ArgumentTemplateList
 	// Build is the schema Build.
 	Build = api.Build
 	// BuildList is the schema BuildList.
 	BuildList = api.BuildList
+	// Credentials is the schema Credentials.
+	Credentials = api.Credentials
 	// Egress is the schema Egress.
 	Egress = api.Egress
 	// EgressList is the schema EgressList.
@@ -70,6 +80,8 @@ type (
 	PackageManager = api.PackageManager
 	// PackageStatus is the schema PackageStatus.
 	PackageStatus = api.PackageStatus
+	// ParameterScript is the schema ParameterScript.
+	ParameterScript = api.ParameterScript
 	// Policy is the schema Policy.
 	Policy = api.Policy
 	// PolicyUpdate is the schema PolicyUpdate.
@@ -92,6 +104,8 @@ type (
 	RunspaceExecutionCreate = api.RunspaceExecutionCreate
 	// RunspaceList is the schema RunspaceList.
 	RunspaceList = api.RunspaceList
+	// RunspaceReset is the schema RunspaceReset.
+	RunspaceReset = api.RunspaceReset
 	// RunspaceState is the schema RunspaceState.
 	RunspaceState = api.RunspaceState
 	// Runtime is the schema Runtime.

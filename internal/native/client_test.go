@@ -209,6 +209,15 @@ func TestClientCallsEverything(t *testing.T) {
 		t.Error("an empty env does not arrive")
 	}
 	check("delete runtime", c.DeleteRuntime(ctx, "x"))
+	_, err = c.ListArgumentTemplates(ctx)
+	check("argument templates", err)
+	_, err = c.GetArgumentTemplate(ctx, "python-literal")
+	check("argument template", err)
+	filled, err := c.FillArgumentTemplate(ctx, "bash-word", map[string][]string{"value": {"a b"}})
+	check("fill", err)
+	if filled != `printf '%s\n' 'a b'` {
+		t.Errorf("filled %q", filled)
+	}
 	_, err = c.ListVersions(ctx, "node")
 	check("versions", err)
 	_, err = c.CreateToken(ctx, client.TokenCreate{Name: "x"})

@@ -38,6 +38,10 @@ var routes = []route{
 	{"GET /v1/runtimes/{runtime}/builds/{generation}/log", "getBuildLog", (*edge).getBuildLog},
 	{"GET /v1/versions", "listVersions", (*edge).listVersions},
 
+	{"GET /v1/argument-templates", "listArgumentTemplates", (*edge).listArgumentTemplates},
+	{"GET /v1/argument-templates/{template}", "getArgumentTemplate", (*edge).getArgumentTemplate},
+	{"POST /v1/argument-templates/{template}/fill", "fillArgumentTemplate", (*edge).fillArgumentTemplate},
+
 	{"POST /v1/tokens", "createToken", (*edge).createToken},
 	{"GET /v1/tokens", "listTokens", (*edge).listTokens},
 	{"DELETE /v1/tokens/{token}", "revokeToken", (*edge).revokeToken},
