@@ -140,7 +140,15 @@ func TestTokenSecret(t *testing.T) {
 		}
 		seen[text] = true
 	}
-	for _, no := range []string{"", "rmd_", "rmd_" + strings.Repeat("a", 63), "xyz_" + strings.Repeat("a", 64)} {
+	for range 1000 {
+		s, hash := authn.NewUUIDSecret()
+		text := s.Reveal()
+		if seen[text] || !authn.LooksLikeToken(text) || len(text) != 36 || authn.HashToken(text) != hash || strings.Contains(fmt.Sprint(s), text) {
+			t.Fatalf("secret %q with hash %q", text, hash)
+		}
+		seen[text] = true
+	}
+	for _, no := range []string{"00000000-0000-4000-8000-00000000000", "00000000-0000-4000-8000-0000000000000", "00000000-0000-1000-8000-000000000000", "AAAAAAAA-0000-4000-8000-000000000000", "", "rmd_", "rmd_" + strings.Repeat("a", 63), "xyz_" + strings.Repeat("a", 64)} {
 		if authn.LooksLikeToken(no) {
 			t.Errorf("%q looks like a token", no)
 		}

@@ -45,6 +45,8 @@ const (
 	OrganizationWrite Action = "organization.write" // create
 	MemberRead        Action = "member.read"
 	MemberWrite       Action = "member.write"
+	LimitsRead        Action = "limits.read"
+	LimitsWrite       Action = "limits.write"
 
 	AuditRead   Action = "audit.read"
 	MetricsRead Action = "metrics.read"
@@ -103,6 +105,8 @@ var rules = []Rule{
 	{OrganizationWrite, "", true, ReachSite},
 	{MemberRead, remuda.RoleMonitor, false, ReachAny},
 	{MemberWrite, remuda.RoleAdministrator, true, ReachAny},
+	{LimitsRead, remuda.RoleMonitor, false, ReachAny},
+	{LimitsWrite, remuda.RoleAdministrator, true, ReachAny},
 	{AuditRead, remuda.RoleAdministrator, false, ReachOwn},
 	{MetricsRead, "", false, ReachSite},
 }

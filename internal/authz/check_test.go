@@ -50,6 +50,8 @@ var expectations = []expectation{
 	{action: authz.OrganizationWrite, only: true, writes: true},
 	{action: authz.MemberRead, roles: "adom", site: true},
 	{action: authz.MemberWrite, roles: "a", writes: true, site: true},
+	{action: authz.LimitsRead, roles: "adom", site: true},
+	{action: authz.LimitsWrite, roles: "a", writes: true, site: true},
 	{action: authz.AuditRead, roles: "a"},
 	{action: authz.MetricsRead, only: true},
 }

@@ -125,7 +125,7 @@ func (s *Service) rehash(ctx context.Context, u remuda.User, password string) {
 // AuthenticateToken returns who acts with a token. The user must be enabled and
 // still a member of the token's organization.
 func (s *Service) AuthenticateToken(ctx context.Context, text string) (remuda.Principal, error) {
-	return s.authenticate(ctx, text, remuda.TokenBearer, remuda.TokenSession)
+	return s.authenticate(ctx, text, remuda.TokenBearer, remuda.TokenSession, remuda.TokenDelegated)
 }
 
 // authenticate returns for whom a token of one of the purposes stands.
@@ -147,7 +147,7 @@ func (s *Service) authenticate(ctx context.Context, text string, purposes ...rem
 		}
 		s.tokens.put(hash, version, k)
 	}
-	if k.expires != nil && !s.clock().Before(*k.expires) || k.ends != nil && !s.clock().Before(*k.ends) || !slices.Contains(purposes, k.purpose) {
+	if k.expired(s.clock()) || !slices.Contains(purposes, k.purpose) {
 		return remuda.Principal{}, refused
 	}
 	return k.principal, nil
@@ -160,32 +160,55 @@ func (s *Service) loadToken(ctx context.Context, hash string) (k knownToken, err
 		if err != nil {
 			return err
 		}
-		u, err := tx.User(ctx, t.User)
-		if err != nil {
-			return err
-		}
-		if u.Disabled {
-			return remuda.NotFound("token", string(t.ID))
-		}
-		role, err := roleIn(ctx, tx, t.Organization, u)
-		if err != nil {
-			return err
-		}
-		var ends *time.Time
-		if t.Parent != "" {
-			parent, err := tx.Token(ctx, t.Organization, t.Parent)
-			if err != nil {
-				return err
-			}
-			ends = parent.ExpiresAt
-		}
-		k = knownToken{expires: t.ExpiresAt, ends: ends, idle: t.Idle, purpose: t.Purpose, principal: remuda.Principal{
-			User: u.ID, UserName: u.Name, Organization: t.Organization, Role: role,
-			SiteAdmin: u.SiteAdmin, Scope: t.Scope, Token: t.ID,
-		}}
-		return nil
+		k, err = known(ctx, tx, t)
+		return err
 	})
 	return k, err
+}
+
+// known is what a token stands for; not_found when its user is disabled or no member
+// any more, or what it ends with is gone.
+func known(ctx context.Context, tx *store.Tx, t remuda.Token) (knownToken, error) {
+	u, err := tx.User(ctx, t.User)
+	if err != nil {
+		return knownToken{}, err
+	}
+	if u.Disabled {
+		return knownToken{}, remuda.NotFound("token", string(t.ID))
+	}
+	role, err := roleIn(ctx, tx, t.Organization, u)
+	if err != nil {
+		return knownToken{}, err
+	}
+	ends, err := endOfParents(ctx, tx, t)
+	if err != nil {
+		return knownToken{}, err
+	}
+	return knownToken{expires: t.ExpiresAt, ends: ends, idle: t.Idle, purpose: t.Purpose, principal: remuda.Principal{
+		User: u.ID, UserName: u.Name, Organization: t.Organization, Role: role,
+		SiteAdmin: u.SiteAdmin, Scope: t.Scope, Token: t.ID,
+	}}, nil
+}
+
+// maxParents bounds the line of tokens that one was made from: a delegated one of a
+// session of a bearer token.
+const maxParents = 3
+
+// endOfParents is when the first of the tokens that t ends with expires; nil is
+// never, not_found when one is gone.
+func endOfParents(ctx context.Context, tx *store.Tx, t remuda.Token) (ends *time.Time, err error) {
+	for n := 0; t.Parent != ""; n++ {
+		if n == maxParents {
+			return nil, remuda.NotFound("token", string(t.Parent))
+		}
+		if t, err = tx.Token(ctx, t.Organization, t.Parent); err != nil {
+			return nil, err
+		}
+		if t.ExpiresAt != nil && (ends == nil || t.ExpiresAt.Before(*ends)) {
+			ends = t.ExpiresAt
+		}
+	}
+	return ends, nil
 }
 
 // roleIn returns a user's role in an organization; a site administrator acts in
@@ -232,4 +255,8 @@ type knownToken struct {
 	expires   *time.Time
 	ends      *time.Time // when its parent expires
 	loaded    time.Time
+}
+
+func (k knownToken) expired(now time.Time) bool {
+	return k.expires != nil && !now.Before(*k.expires) || k.ends != nil && !now.Before(*k.ends)
 }

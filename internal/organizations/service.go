@@ -35,6 +35,7 @@ type Service struct {
 
 	maxSessions int
 	policies    policies
+	limits      limits
 }
 
 // New returns a service on s. clock tells the time for expiry and rate limits;
@@ -56,6 +57,7 @@ func NewWithCost(s *store.Store, logger *slog.Logger, clock func() time.Time, co
 		store: s, logger: logger, clock: clock,
 		hasher: authn.NewHasher(cost), limiter: authn.NewLimiter(clock), tokens: newTokenCache(clock), maxSessions: maxSessions,
 		policies: policies{all: map[remuda.OrganizationID]remuda.Policy{}},
+		limits:   limits{all: map[remuda.OrganizationID]remuda.Limits{}},
 	}
 }
 

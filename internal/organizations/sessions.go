@@ -8,6 +8,7 @@ import (
 	"github.com/remuda-run/remuda/internal/authn"
 	"github.com/remuda-run/remuda/internal/authz"
 	"github.com/remuda-run/remuda/internal/remuda"
+	"github.com/remuda-run/remuda/internal/secret"
 	"github.com/remuda-run/remuda/internal/store"
 )
 
@@ -27,23 +28,28 @@ const (
 // and returns its secret. One that p opens with a token ends with that token at
 // the latest, and has its scope.
 func (s *Service) OpenSession(ctx context.Context, p remuda.Principal, name string, idle time.Duration) (remuda.Token, string, error) {
-	return s.open(ctx, p, name, remuda.TokenSession, idle)
+	return s.open(ctx, p, name, remuda.TokenSession, idle, authn.NewTokenSecret)
+}
+
+// OpenUUIDSession is OpenSession for clients whose keys are UUIDs.
+func (s *Service) OpenUUIDSession(ctx context.Context, p remuda.Principal, name string, idle time.Duration) (remuda.Token, string, error) {
+	return s.open(ctx, p, name, remuda.TokenSession, idle, authn.NewUUIDSecret)
 }
 
 // IssueIdentity makes a token that does nothing but open sessions for p, until it
 // expires.
 func (s *Service) IssueIdentity(ctx context.Context, p remuda.Principal, name string, life time.Duration) (remuda.Token, string, error) {
-	return s.open(ctx, p, name, remuda.TokenIdentity, life)
+	return s.open(ctx, p, name, remuda.TokenIdentity, life, authn.NewTokenSecret)
 }
 
 // IssueToken makes a bearer token for whoever acts with a session; unlike one of
 // CreateToken it outlives the session, for at most life. Of a session that was
 // opened with a token it ends with that one.
 func (s *Service) IssueToken(ctx context.Context, p remuda.Principal, name string, life time.Duration) (remuda.Token, string, error) {
-	return s.open(ctx, p, name, remuda.TokenBearer, life)
+	return s.open(ctx, p, name, remuda.TokenBearer, life, authn.NewTokenSecret)
 }
 
-func (s *Service) open(ctx context.Context, p remuda.Principal, name string, purpose remuda.TokenPurpose, life time.Duration) (remuda.Token, string, error) {
+func (s *Service) open(ctx context.Context, p remuda.Principal, name string, purpose remuda.TokenPurpose, life time.Duration, newSecret func() (secret.String, string)) (remuda.Token, string, error) {
 	action := authz.SessionOpen
 	if purpose == remuda.TokenBearer {
 		action = authz.TokenOwn
@@ -59,7 +65,7 @@ func (s *Service) open(ctx context.Context, p remuda.Principal, name string, pur
 		return remuda.Token{}, "", remuda.Invalid(fields...)
 	}
 	now := s.clock()
-	text, hash := authn.NewTokenSecret()
+	text, hash := newSecret()
 	t := remuda.Token{
 		ID: remuda.NewTokenID(), Organization: p.Organization, User: p.User, Name: name, Scope: p.Scope, Hash: hash,
 		CreatedAt: now, Purpose: purpose, Parent: p.Token,
@@ -108,16 +114,19 @@ func (s *Service) makeRoom(ctx context.Context, tx *store.Tx, p remuda.Principal
 }
 
 // rootOf finds what a new token ends with: the bearer token at the beginning of
-// the line of sessions and identities that it was made from, if there is one.
+// the line of sessions and identities that it was made from, if there is one. A
+// delegated token ends with the session itself.
 func (s *Service) rootOf(ctx context.Context, tx *store.Tx, t *remuda.Token) error {
 	if t.Parent == "" {
 		return nil
 	}
 	with, err := tx.Token(ctx, t.Organization, t.Parent)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if with.Purpose != remuda.TokenBearer {
+	case with.Purpose == remuda.TokenDelegated:
+		return errDelegated()
+	case with.Purpose != remuda.TokenBearer && t.Purpose != remuda.TokenDelegated:
 		t.Parent = with.Parent
 	}
 	return nil

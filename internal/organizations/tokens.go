@@ -63,6 +63,9 @@ func (s *Service) mayOutlive(ctx context.Context, tx *store.Tx, p remuda.Princip
 	if err != nil {
 		return err
 	}
+	if with.Purpose == remuda.TokenDelegated {
+		return errDelegated()
+	}
 	if with.ExpiresAt != nil && (expiresAt == nil || expiresAt.After(*with.ExpiresAt)) {
 		return remuda.Invalid(remuda.FieldError{
 			Field: "expires_at", Message: "must not be later than " + with.ExpiresAt.UTC().Format(time.RFC3339) + ", when the token that makes it expires",

@@ -1,6 +1,7 @@
 package remuda
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -59,6 +60,15 @@ type Limits struct {
 	MemoryMB            int           // of a runspace; never above its runtime's
 	KeepExecutions      int           // ended ones that are kept for each user
 	KeepFor             time.Duration // how long ended ones are kept
+}
+
+// Or returns l with what def says where l says nothing.
+func (l Limits) Or(def Limits) Limits {
+	return Limits{
+		MaxRunspaces: cmp.Or(l.MaxRunspaces, def.MaxRunspaces), MaxRunspacesPerUser: cmp.Or(l.MaxRunspacesPerUser, def.MaxRunspacesPerUser),
+		IdleTimeout: cmp.Or(l.IdleTimeout, def.IdleTimeout), ActiveTimeout: cmp.Or(l.ActiveTimeout, def.ActiveTimeout),
+		MemoryMB: cmp.Or(l.MemoryMB, def.MemoryMB), KeepExecutions: cmp.Or(l.KeepExecutions, def.KeepExecutions), KeepFor: cmp.Or(l.KeepFor, def.KeepFor),
+	}
 }
 
 // LimitsPatch changes the fields that are not nil; a pointer to zero goes back to
