@@ -36,16 +36,22 @@ func (tx *Tx) AppendOutput(ctx context.Context, org remuda.OrganizationID, id re
 // many as fit in maxBytes of data (0 is 1 MiB) but at least one if there is one.
 // An execution of another organization has none.
 func (tx *Tx) Output(ctx context.Context, org remuda.OrganizationID, id remuda.ExecutionID, after int64, maxBytes int) ([]remuda.OutputRecord, error) {
+	return tx.output(ctx, maxBytes,
+		"SELECT seq, stream, data, at FROM output_records WHERE organization = $1 AND execution = $2 AND seq > $3 ORDER BY seq LIMIT $4",
+		string(org), string(id), after, maxOutputRecords)
+}
+
+// output reads the records of a query, as many as fit in maxBytes but at least one.
+func (tx *Tx) output(ctx context.Context, maxBytes int, query string, args ...any) ([]remuda.OutputRecord, error) {
 	const doing = "reading output"
 	if maxBytes <= 0 {
 		maxBytes = defaultOutputBytes
 	}
-	ctx, st, err := tx.statement(ctx,
-		"SELECT seq, stream, data, at FROM output_records WHERE organization = $1 AND execution = $2 AND seq > $3 ORDER BY seq LIMIT $4")
+	ctx, st, err := tx.statement(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := st.QueryContext(ctx, string(org), string(id), after, maxOutputRecords)
+	rows, err := st.QueryContext(ctx, args...)
 	if err != nil {
 		return nil, tx.fail(doing, err)
 	}

@@ -355,6 +355,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 		"SELECT id, output_bytes FROM executions WHERE organization = $1 AND owner = $2 AND id <= $3 AND state NOT IN ('queued', 'running') ORDER BY id LIMIT $4":   "executions_owner (organization=? AND owner=? AND id<?)",
 		"SELECT owner FROM executions WHERE organization = $1 AND owner > $2 ORDER BY owner LIMIT 1":                                                                "executions_owner (organization=? AND owner>?)",
 		"DELETE FROM idempotency_keys WHERE organization = $1 AND execution = $2":                                                                                   "idempotency_keys_execution (execution=? AND organization=?)",
+		"SELECT * FROM output_records WHERE organization = $1 AND execution = $2 AND seq < $3 AND stream IN ($4, 'stderr') ORDER BY seq DESC LIMIT 9":               "(organization=? AND execution=? AND seq<?)",
 		"SELECT * FROM output_records WHERE organization = $1 AND execution = $2 AND seq > $3 ORDER BY seq LIMIT $4":                                                "(organization=? AND execution=? AND seq>?)",
 	} {
 		rows, err := db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, "a", "b", "c", "d")

@@ -48,6 +48,7 @@ func Run(t *testing.T, b Backend) {
 		"Executions":        testExecutions,
 		"IdempotencyKeys":   testIdempotencyKeys,
 		"Output":            testOutput,
+		"StreamOutput":      testStreamOutput,
 		"FinalStates":       testFinalStates,
 		"Scripts":           testScripts,
 		"ScriptRuns":        testScriptRuns,
