@@ -67,6 +67,8 @@ type services struct {
 	scripts       *scripts.Service
 	trimmer       *trimmer
 	layers        *layer.Maker
+	linger        time.Duration // of open runspaces
+	site          remuda.Limits
 }
 
 // buildServices wires the services over an open store and an engine.
@@ -75,20 +77,17 @@ func buildServices(c config.Config, st *store.Store, eng engine.Engine, log *slo
 	if err != nil {
 		return nil, err
 	}
-	s := &services{store: st, metrics: telemetry.New(), trimmer: newTrimmer(), layers: layers}
+	s := &services{store: st, metrics: telemetry.New(), trimmer: newTrimmer(), layers: layers, linger: c.RunspaceLinger, site: c.Limits()}
 	s.organizations = organizations.New(st, log.With("part", "organizations"), nil)
 	s.pool = pool.New(eng, log.With("part", "pool"), s.metrics, poolSettings(c, s.organizations))
-	idle := c.RunspaceIdleTimeout
-	if idle == 0 {
-		idle = -1 // what the setting calls 0, never, the service calls negative
-	}
 	s.runtimes = runtimes.New(st, eng, s.pool, log.With("part", "runtimes"), runtimes.Settings{
 		Isolations: c.Isolations(), Available: available(eng), Network: egress.Rules(c.Network()), Policies: s.organizations,
 		Layers: layers, ParallelBuilds: c.PackagesBuilds, BuildTimeout: 2*c.PackagesBuildTimeout + time.Minute, LockTTL: lockTTL(c),
 	})
-	s.runspaces = runspaces.New(st, s.runtimes, s.pool, log.With("part", "runspaces"), s.metrics, runspaces.Settings{IdleTimeout: idle})
+	s.runspaces = runspaces.New(st, s.runtimes, s.pool, log.With("part", "runspaces"), s.metrics, runspaceSettings(c, s.organizations))
 	s.executions = executions.New(st, s.runtimes, s.runspaces, s.pool, log.With("part", "executions"), s.metrics,
 		executions.Settings{OutputLimit: int64(c.OutputLimitMB) << 20})
+	s.runspaces.SetRunner(s.executions)
 	s.runspaces.SetRunner(s.executions)
 	s.runtimes.SetTenants(s.runspaces, s.executions)
 	s.scripts = scripts.New(st, s.runtimes, s.executions, log.With("part", "scripts"))
@@ -102,6 +101,21 @@ func available(eng engine.Engine) func(remuda.Isolation) error {
 		return e.Available
 	}
 	return nil
+}
+
+// runspaceSettings are the site's. What a setting calls 0, never or not at all, the
+// service calls negative.
+func runspaceSettings(c config.Config, organizations *organizations.Service) runspaces.Settings {
+	orNever := func(d time.Duration) time.Duration {
+		if d == 0 {
+			return -1
+		}
+		return d
+	}
+	return runspaces.Settings{
+		IdleTimeout: orNever(c.RunspaceIdleTimeout), ActiveTimeout: c.RunspaceActiveTimeout, MaxOpen: c.RunspaceMax, Linger: orNever(c.RunspaceLinger),
+		Limits: organizations, Sessions: organizations,
+	}
 }
 
 // poolSettings gives every organization its own share, or the site's.
@@ -126,36 +140,6 @@ func (s *services) native() native.Services {
 		Authenticator: trimmed{s.organizations, s.trimmer}, Tokens: s.organizations, Organizations: s.organizations, Users: s.organizations,
 		Runtimes: s.runtimes, Runspaces: s.runspaces, Files: s.runspaces, Executions: s.executions,
 	}
-}
-
-// recovered is what a start found of the server before it.
-type recovered struct {
-	instances             []remuda.InstanceID
-	executions, runspaces int
-}
-
-// recover clears away what an earlier server left and books it, in this order:
-// nothing may be called lost whose sandbox still runs.
-func (s *services) recover(ctx context.Context, eng engine.Engine) (r recovered, err error) {
-	found, err := eng.Recover(ctx, nil)
-	if r.instances = found.Ended; err != nil {
-		return r, err
-	}
-	if err := s.layers.Recover(ctx); err != nil {
-		return r, err
-	}
-	if err := s.organizations.LoadPolicies(ctx, s.runtimes.PolicyChanged); err != nil {
-		return r, err
-	}
-	if err := s.runtimes.Start(ctx); err != nil {
-		return r, err
-	}
-	opened, err := s.runspaces.Recover(ctx, runspaces.Found{})
-	if r.runspaces = opened.Ended; err != nil {
-		return r, err
-	}
-	r.executions, err = s.executions.Recover(ctx)
-	return r, err
 }
 
 // openStore opens the database in the data directory.

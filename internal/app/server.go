@@ -49,8 +49,9 @@ type ServerOptions struct {
 const closeTimeout = 30 * time.Second
 
 // Serve runs a server until ctx ends, drains it and closes everything. It
-// returns nil after a clean end. Everything that an earlier server left is
-// cleared away before the first connection is accepted.
+// returns nil after a clean end. Open runspaces of an earlier server are taken over,
+// and everything else that it left is cleared away, before the first connection is
+// accepted.
 func Serve(ctx context.Context, o ServerOptions) (err error) {
 	if o.engine == nil {
 		o.engine = newServerEngine
@@ -110,8 +111,9 @@ func (s *server) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(found.instances)+found.executions+found.runspaces > 0 {
-		log.Warn("cleared away what an earlier server left", "instances", len(found.instances), "executions_lost", found.executions, "runspaces_ended", found.runspaces)
+	if !found.none() {
+		log.Warn("took over what an earlier server left", "runspaces", found.runspaces.Attached, "runspaces_prepared_again", found.runspaces.Prepared,
+			"runspaces_ended", found.runspaces.Ended, "executions_lost", found.executions, "instances_cleared", len(found.instances), "took", found.took)
 	}
 	generated, err := s.services.organizations.Bootstrap(ctx, c.AdminPassword)
 	if err != nil {
@@ -207,8 +209,7 @@ func (s *server) drain() error {
 		case <-ended:
 		}
 	}()
-	err := s.services.executions.Drain(ctx)
-	err = errors.Join(err, within(s.services.runspaces.Drain))
+	err := s.letGo(ctx)
 	close(ended)
 	<-watched
 	close(s.drained)
@@ -219,6 +220,21 @@ func (s *server) drain() error {
 		err = errors.Join(err, s.http.Close())
 	}
 	return err
+}
+
+// letGo ends what runs, or leaves open runspaces and what runs in them to the next
+// server, as the settings say. Who is in a hurry wants nothing left.
+func (s *server) letGo(ctx context.Context) error {
+	if s.Config.RunspaceOnStop == config.OnStopClose || s.Config.RunspaceLinger == 0 {
+		return errors.Join(s.services.executions.Drain(ctx), within(s.services.runspaces.Drain))
+	}
+	err := s.services.executions.Drain(ctx)
+	select {
+	case <-s.Hurry:
+		return errors.Join(err, s.services.executions.Drain(ctx), within(s.services.runspaces.Drain))
+	default:
+		return errors.Join(err, within(s.services.runspaces.Leave))
+	}
 }
 
 // within gives a closing function a time limit of its own.
