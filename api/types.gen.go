@@ -1605,6 +1605,12 @@ type CreateRunspaceExecutionParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ResetRunspaceParams defines parameters for ResetRunspace.
+type ResetRunspaceParams struct {
+	// Wait How long to wait for the end, in seconds or as a duration; 0 to 300 seconds.
+	Wait *Wait `form:"wait,omitempty" json:"wait,omitempty"`
+}
+
 // ListRuntimesParams defines parameters for ListRuntimes.
 type ListRuntimesParams struct {
 	// Name Only runtimes of this name.
@@ -1706,6 +1712,9 @@ type CreateRunspaceJSONRequestBody = RunspaceCreate
 
 // CreateRunspaceExecutionJSONRequestBody defines body for CreateRunspaceExecution for application/json ContentType.
 type CreateRunspaceExecutionJSONRequestBody = RunspaceExecutionCreate
+
+// ResetRunspaceJSONRequestBody defines body for ResetRunspace for application/json ContentType.
+type ResetRunspaceJSONRequestBody = RunspaceReset
 
 // CreateRuntimeJSONRequestBody defines body for CreateRuntime for application/json ContentType.
 type CreateRuntimeJSONRequestBody = RuntimeCreate

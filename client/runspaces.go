@@ -26,6 +26,21 @@ func (c *Client) GetRunspace(ctx context.Context, id string, wait time.Duration)
 	return call[Runspace](ctx, c, http.MethodGet, at("runspaces", id), waitQuery(wait), nil)
 }
 
+// InterruptRunspace cancels what runs in a runspace, which stays with its
+// variables; it returns once the interrupt is sent. Nothing happens when nothing
+// runs.
+func (c *Client) InterruptRunspace(ctx context.Context, id string) (Runspace, error) {
+	return call[Runspace](ctx, c, http.MethodPost, at("runspaces", id, "interrupt"), nil, nil)
+}
+
+// ResetRunspace gives a runspace a fresh instance with the same workspace; its
+// variables are gone. The credentials of a connection script have to be given
+// again. With wait > 0 it returns when the runspace is ready or has failed, if that
+// is within wait.
+func (c *Client) ResetRunspace(ctx context.Context, id string, in RunspaceReset, wait time.Duration) (Runspace, error) {
+	return call[Runspace](ctx, c, http.MethodPost, at("runspaces", id, "reset"), waitQuery(wait), in)
+}
+
 // DeleteRunspace ends what runs in a runspace and returns once its sandbox is gone.
 func (c *Client) DeleteRunspace(ctx context.Context, id string) error {
 	return c.remove(ctx, at("runspaces", id))

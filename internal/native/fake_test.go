@@ -16,6 +16,7 @@ import (
 	"github.com/remuda-run/remuda/internal/httpapi"
 	"github.com/remuda-run/remuda/internal/httpapi/apitest"
 	"github.com/remuda-run/remuda/internal/remuda"
+	"github.com/remuda-run/remuda/internal/runspaces"
 )
 
 var day = time.Date(2026, 11, 22, 8, 0, 0, 123456789, time.UTC)
@@ -251,6 +252,16 @@ func (s *stage) WaitRunspace(ctx context.Context, _ remuda.Principal, id remuda.
 
 func (s *stage) DeleteRunspace(_ context.Context, _ remuda.Principal, id remuda.RunspaceID) error {
 	return s.note(id)
+}
+
+func (s *stage) InterruptRunspace(_ context.Context, _ remuda.Principal, id remuda.RunspaceID) (remuda.Runspace, error) {
+	return s.runspace(), s.note(id)
+}
+
+func (s *stage) ResetRunspace(_ context.Context, _ remuda.Principal, id remuda.RunspaceID, req runspaces.ResetRequest) (remuda.Runspace, error) {
+	rs := s.runspace()
+	rs.State = remuda.RunspaceCreating
+	return rs, s.note(id, req)
 }
 
 func (s *stage) ReadFile(_ context.Context, _ remuda.Principal, id remuda.RunspaceID, path string) (remuda.FileInfo, io.ReadCloser, error) {

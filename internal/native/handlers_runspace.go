@@ -2,10 +2,12 @@ package native
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/remuda-run/remuda/api"
 	"github.com/remuda-run/remuda/internal/httpapi"
 	"github.com/remuda-run/remuda/internal/remuda"
+	"github.com/remuda-run/remuda/internal/runspaces"
 )
 
 func (e *edge) createRunspace(c *call) error {
@@ -26,16 +28,57 @@ func (e *edge) createRunspace(c *call) error {
 	if err != nil {
 		return httpapi.Reference("runtime", err)
 	}
+	status, err := e.prepared(c, &rs, wait)
+	if err != nil {
+		return err
+	}
+	return c.created(status, "/v1/runspaces/"+string(rs.ID), runspaceWire(rs))
+}
+
+// prepared waits until rs has left the state creating, at most for wait, and
+// returns the status of the answer.
+func (e *edge) prepared(c *call, rs *remuda.Runspace, wait time.Duration) (int, error) {
 	if wait > 0 && rs.State == remuda.RunspaceCreating {
-		if rs, err = e.Runspaces.WaitRunspace(c.ctx(), c.p, rs.ID, wait); err != nil {
+		var err error
+		if *rs, err = e.Runspaces.WaitRunspace(c.ctx(), c.p, rs.ID, wait); err != nil {
+			return 0, err
+		}
+	}
+	if rs.State == remuda.RunspaceCreating {
+		return http.StatusAccepted, nil
+	}
+	return http.StatusOK, nil
+}
+
+func (e *edge) interruptRunspace(c *call) error {
+	rs, err := e.Runspaces.InterruptRunspace(c.ctx(), c.p, remuda.RunspaceID(c.r.PathValue("runspace")))
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusAccepted, runspaceWire(rs))
+}
+
+func (e *edge) resetRunspace(c *call) error {
+	wait, err := httpapi.ParseWait(c.query.Get("wait"))
+	if err != nil {
+		return err
+	}
+	var body api.RunspaceReset
+	if c.r.ContentLength != 0 {
+		if err := c.read(bodyLimit, &body); err != nil {
 			return err
 		}
 	}
-	status := http.StatusAccepted
-	if rs.State != remuda.RunspaceCreating {
-		status = http.StatusOK
+	req := runspaces.ResetRequest{Credentials: passedOn(body.Credentials)}
+	rs, err := e.Runspaces.ResetRunspace(c.ctx(), c.p, remuda.RunspaceID(c.r.PathValue("runspace")), req)
+	if err != nil {
+		return err
 	}
-	return c.created(status, "/v1/runspaces/"+string(rs.ID), runspaceWire(rs))
+	status, err := e.prepared(c, &rs, wait)
+	if err != nil {
+		return err
+	}
+	return c.reply(status, runspaceWire(rs))
 }
 
 func (e *edge) listRunspaces(c *call) error {

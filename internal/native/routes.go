@@ -20,6 +20,8 @@ var routes = []route{
 	{"GET /v1/runspaces", "listRunspaces", (*edge).listRunspaces},
 	{"GET /v1/runspaces/{runspace}", "getRunspace", (*edge).getRunspace},
 	{"DELETE /v1/runspaces/{runspace}", "deleteRunspace", (*edge).deleteRunspace},
+	{"POST /v1/runspaces/{runspace}/interrupt", "interruptRunspace", (*edge).interruptRunspace},
+	{"POST /v1/runspaces/{runspace}/reset", "resetRunspace", (*edge).resetRunspace},
 	{"POST /v1/runspaces/{runspace}/executions", "createRunspaceExecution", (*edge).createRunspaceExecution},
 	{"GET /v1/runspaces/{runspace}/stream", "streamExecutions", (*edge).streamExecutions},
 	{"GET /v1/runspaces/{runspace}/files", "listFiles", (*edge).listFiles},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/remuda-run/remuda/internal/httpapi"
 	"github.com/remuda-run/remuda/internal/remuda"
+	"github.com/remuda-run/remuda/internal/runspaces"
 )
 
 // scenario is one exchange: what is sent, what must and must not come back and
@@ -293,6 +294,18 @@ func TestRuntimesRunspacesAccounts(t *testing.T) {
 		{name: "get a runspace", request: "GET /v1/runspaces/rs_1", status: 200},
 		{name: "get a runspace and wait", request: "GET /v1/runspaces/rs_1?wait=1", status: 200, asked: []any{remuda.RunspaceID("rs_1"), time.Second}},
 		{name: "list runspaces", request: "GET /v1/runspaces", status: 200},
+		{name: "interrupt", request: "POST /v1/runspaces/rs_1/interrupt", status: 202, want: []string{`"id":"rs_1"`}, asked: []any{remuda.RunspaceID("rs_1")}},
+		{name: "interrupt none", stage: stage{err: remuda.NotFound("runspace", "rs_1")}, request: "POST /v1/runspaces/rs_1/interrupt", status: 404},
+		{name: "reset", request: "POST /v1/runspaces/rs_1/reset", status: 202, want: []string{`"state":"creating"`}, asked: []any{remuda.RunspaceID("rs_1"), runspaces.ResetRequest{}}},
+		{name: "reset with an empty body", request: "POST /v1/runspaces/rs_1/reset", body: `{}`, status: 202, asked: []any{remuda.RunspaceID("rs_1"), runspaces.ResetRequest{}}},
+		{
+			name: "reset with credentials", request: "POST /v1/runspaces/rs_1/reset", body: `{"credentials":{"token":"canary"}}`, status: 202, never: []string{"canary"},
+			asked: []any{remuda.RunspaceID("rs_1"), runspaces.ResetRequest{Credentials: remuda.Credentials{"token": "canary"}}},
+		},
+		{name: "reset and wait", stage: stage{final: true}, request: "POST /v1/runspaces/rs_1/reset?wait=2s", status: 200, want: []string{`"state":"ready"`}, asked: []any{remuda.RunspaceID("rs_1"), 2 * time.Second}},
+		{name: "reset wrongly", request: "POST /v1/runspaces/rs_1/reset?wait=x", body: `{}`, status: 400, want: []string{`"field":"wait"`}},
+		{name: "reset with a wrong body", request: "POST /v1/runspaces/rs_1/reset", body: `{"credentials":"canary","runtime":"x"}`, status: 400, want: []string{`"field":"credentials","message":"must be object, not string"`, `"field":"runtime"`}, never: []string{"canary"}},
+		{name: "reset without its credentials", stage: fail(remuda.CodeConflict), request: "POST /v1/runspaces/rs_1/reset", status: 409},
 		{name: "close", request: "DELETE /v1/runspaces/rs_1", status: 204},
 
 		{name: "make an organization", request: "POST /v1/organizations", body: `{"name":"acme"}`, status: 201},

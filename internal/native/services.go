@@ -7,6 +7,7 @@ import (
 
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/remuda"
+	"github.com/remuda-run/remuda/internal/runspaces"
 )
 
 // Services are what this edge calls. The composition root (internal/app) fills
@@ -105,6 +106,12 @@ type Runspaces interface {
 	WaitRunspace(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, d time.Duration) (remuda.Runspace, error)
 	// DeleteRunspace ends what runs there and returns once the sandbox is gone.
 	DeleteRunspace(ctx context.Context, p remuda.Principal, id remuda.RunspaceID) error
+	// InterruptRunspace cancels what runs there and returns once the interrupt is
+	// sent. The runspace stays.
+	InterruptRunspace(ctx context.Context, p remuda.Principal, id remuda.RunspaceID) (remuda.Runspace, error)
+	// ResetRunspace returns at once, in state creating: a fresh instance with the
+	// same workspace is being made.
+	ResetRunspace(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, req runspaces.ResetRequest) (remuda.Runspace, error)
 }
 
 // Files is a runspace's workspace.

@@ -219,7 +219,7 @@ func (x *exchange) request(status int) {
 		return
 	}
 	media := x.op.RequestBody.Value.Content["application/json"]
-	if media == nil {
+	if media == nil || (len(x.reqBody) == 0 && !x.op.RequestBody.Value.Required) {
 		return
 	}
 	if err := visit(media.Schema.Value, x.reqBody); err != nil {
