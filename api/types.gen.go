@@ -724,6 +724,81 @@ type KilledBy string
 // Language defines model for Language.
 type Language string
 
+// Limits What an organization has set itself; null is the site's default.
+type Limits struct {
+	// ActiveTimeoutS How long a script may run in a runspace that did not ask for its own.
+	ActiveTimeoutS *float64 `json:"active_timeout_s"`
+
+	// IdleTimeoutS How long a runspace that did not ask for its own may be idle.
+	IdleTimeoutS *float64 `json:"idle_timeout_s"`
+
+	// InForce The organization's own limits, and the site's where it has set none; null is no limit but those of the server's settings.
+	InForce LimitsInForce `json:"in_force"`
+
+	// KeepExecutions How many ended executions of each user are kept.
+	KeepExecutions *int `json:"keep_executions"`
+
+	// KeepForS How long ended executions are kept.
+	KeepForS *float64 `json:"keep_for_s"`
+
+	// MaxRunspaces Open at the same time.
+	MaxRunspaces *int `json:"max_runspaces"`
+
+	// MaxRunspacesPerUser Open at the same time, of one owner.
+	MaxRunspacesPerUser *int `json:"max_runspaces_per_user"`
+
+	// MemoryMb MiB of a runspace; its runtime's limit still holds.
+	MemoryMb *int `json:"memory_mb"`
+}
+
+// LimitsInForce The organization's own limits, and the site's where it has set none; null is no limit but those of the server's settings.
+type LimitsInForce struct {
+	// ActiveTimeoutS How long a script may run in a runspace that did not ask for its own.
+	ActiveTimeoutS *float64 `json:"active_timeout_s"`
+
+	// IdleTimeoutS How long a runspace that did not ask for its own may be idle.
+	IdleTimeoutS *float64 `json:"idle_timeout_s"`
+
+	// KeepExecutions How many ended executions of each user are kept.
+	KeepExecutions *int `json:"keep_executions"`
+
+	// KeepForS How long ended executions are kept.
+	KeepForS *float64 `json:"keep_for_s"`
+
+	// MaxRunspaces Open at the same time.
+	MaxRunspaces *int `json:"max_runspaces"`
+
+	// MaxRunspacesPerUser Open at the same time, of one owner.
+	MaxRunspacesPerUser *int `json:"max_runspaces_per_user"`
+
+	// MemoryMb MiB of a runspace; its runtime's limit still holds.
+	MemoryMb *int `json:"memory_mb"`
+}
+
+// LimitsUpdate Times in whole seconds. 0 goes back to the site's default.
+type LimitsUpdate struct {
+	// ActiveTimeoutS How long a script may run in a runspace that did not ask for its own.
+	ActiveTimeoutS *int `json:"active_timeout_s,omitempty"`
+
+	// IdleTimeoutS How long a runspace that did not ask for its own may be idle.
+	IdleTimeoutS *int `json:"idle_timeout_s,omitempty"`
+
+	// KeepExecutions How many ended executions of each user are kept.
+	KeepExecutions *int `json:"keep_executions,omitempty"`
+
+	// KeepForS How long ended executions are kept.
+	KeepForS *int `json:"keep_for_s,omitempty"`
+
+	// MaxRunspaces Open at the same time.
+	MaxRunspaces *int `json:"max_runspaces,omitempty"`
+
+	// MaxRunspacesPerUser Open at the same time, of one owner.
+	MaxRunspacesPerUser *int `json:"max_runspaces_per_user,omitempty"`
+
+	// MemoryMb MiB of a runspace; its runtime's limit still holds.
+	MemoryMb *int `json:"memory_mb,omitempty"`
+}
+
 // LockedPackage A package with all that it needs is what an index resolved it to.
 type LockedPackage struct {
 	// Hashes Of its files, one of which has to match.
@@ -1703,6 +1778,9 @@ type CreateOrganizationJSONRequestBody = OrganizationCreate
 
 // UpdateOrganizationJSONRequestBody defines body for UpdateOrganization for application/json ContentType.
 type UpdateOrganizationJSONRequestBody = OrganizationUpdate
+
+// UpdateLimitsJSONRequestBody defines body for UpdateLimits for application/json ContentType.
+type UpdateLimitsJSONRequestBody = LimitsUpdate
 
 // PutMemberJSONRequestBody defines body for PutMember for application/json ContentType.
 type PutMemberJSONRequestBody = MemberPut

@@ -78,6 +78,17 @@ func (c *Client) UpdateOrganization(ctx context.Context, ref string, in Organiza
 	return call[Organization](ctx, c, http.MethodPatch, at("organizations", ref), nil, in)
 }
 
+// GetLimits returns what an organization has set itself, and what is in force.
+func (c *Client) GetLimits(ctx context.Context, organization string) (Limits, error) {
+	return call[Limits](ctx, c, http.MethodGet, at("organizations", organization, "limits"), nil, nil)
+}
+
+// UpdateLimits changes the limits that are given, for the organization's
+// administrators; a pointer to 0 goes back to the site's default.
+func (c *Client) UpdateLimits(ctx context.Context, organization string, in LimitsUpdate) (Limits, error) {
+	return call[Limits](ctx, c, http.MethodPatch, at("organizations", organization, "limits"), nil, in)
+}
+
 // ListMembers lists who has which role in an organization.
 func (c *Client) ListMembers(ctx context.Context, organization string) (MemberList, error) {
 	return call[MemberList](ctx, c, http.MethodGet, at("organizations", organization, "members"), nil, nil)

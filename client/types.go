@@ -56,6 +56,12 @@ type (
 	KilledBy = api.KilledBy
 	// Language is the schema Language.
 	Language = api.Language
+	// Limits is the schema Limits.
+	Limits = api.Limits
+	// LimitsInForce is the schema LimitsInForce.
+	LimitsInForce = api.LimitsInForce
+	// LimitsUpdate is the schema LimitsUpdate.
+	LimitsUpdate = api.LimitsUpdate
 	// LockedPackage is the schema LockedPackage.
 	LockedPackage = api.LockedPackage
 	// Member is the schema Member.

@@ -239,6 +239,14 @@ func TestClientCallsEverything(t *testing.T) {
 	check("organizations", err)
 	_, err = c.GetOrganization(ctx, "x")
 	check("get organization", err)
+	_, err = c.GetLimits(ctx, "x")
+	check("limits", err)
+	most := 7
+	limits, err := c.UpdateLimits(ctx, "x", client.LimitsUpdate{MaxRunspaces: &most})
+	check("update limits", err)
+	if limits.MaxRunspaces == nil || *limits.MaxRunspaces != most {
+		t.Errorf("limits %+v", limits)
+	}
 	_, err = c.ListMembers(ctx, "x")
 	check("members", err)
 	_, err = c.PutMember(ctx, "x", "y", role)

@@ -116,6 +116,14 @@ func (s *stage) GetOrganization(_ context.Context, _ remuda.Principal, ref strin
 	return acme(), s.note(ref)
 }
 
+func (s *stage) GetLimits(_ context.Context, _ remuda.Principal, ref string) (own, inForce remuda.Limits, err error) {
+	return remuda.Limits{MaxRunspaces: 20, KeepFor: time.Hour}, remuda.Limits{MaxRunspaces: 20, IdleTimeout: 90 * time.Second, KeepFor: time.Hour}, s.note(ref)
+}
+
+func (s *stage) UpdateLimits(_ context.Context, _ remuda.Principal, ref string, patch remuda.LimitsPatch) (own, inForce remuda.Limits, err error) {
+	return patch.Apply(remuda.Limits{}), remuda.Limits{}, s.note(ref, patch)
+}
+
 func (s *stage) ListMembers(_ context.Context, _ remuda.Principal, org string) ([]Member, error) {
 	return []Member{{User: "usr_1", UserName: "ada", Role: remuda.RoleDeployer}}, s.note(org)
 }

@@ -85,6 +85,26 @@ func (e *edge) updateOrganization(c *call) error {
 	return c.reply(http.StatusOK, organizationWire(o))
 }
 
+func (e *edge) getLimits(c *call) error {
+	own, inForce, err := e.Organizations.GetLimits(c.ctx(), c.p, c.r.PathValue("organization"))
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, limitsWire(own, inForce))
+}
+
+func (e *edge) updateLimits(c *call) error {
+	var body api.LimitsUpdate
+	if err := c.read(bodyLimit, &body); err != nil {
+		return err
+	}
+	own, inForce, err := e.Organizations.UpdateLimits(c.ctx(), c.p, c.r.PathValue("organization"), limitsPatch(body))
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, limitsWire(own, inForce))
+}
+
 func (e *edge) listMembers(c *call) error {
 	items, err := e.Organizations.ListMembers(c.ctx(), c.p, c.r.PathValue("organization"))
 	if err != nil {

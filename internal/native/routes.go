@@ -53,6 +53,8 @@ var routes = []route{
 	{"GET /v1/organizations", "listOrganizations", (*edge).listOrganizations},
 	{"GET /v1/organizations/{organization}", "getOrganization", (*edge).getOrganization},
 	{"PATCH /v1/organizations/{organization}", "updateOrganization", (*edge).updateOrganization},
+	{"GET /v1/organizations/{organization}/limits", "getLimits", (*edge).getLimits},
+	{"PATCH /v1/organizations/{organization}/limits", "updateLimits", (*edge).updateLimits},
 	{"GET /v1/organizations/{organization}/members", "listMembers", (*edge).listMembers},
 	{"PUT /v1/organizations/{organization}/members/{user}", "putMember", (*edge).putMember},
 	{"DELETE /v1/organizations/{organization}/members/{user}", "removeMember", (*edge).removeMember},

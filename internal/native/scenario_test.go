@@ -319,6 +319,23 @@ func TestRuntimesRunspacesAccounts(t *testing.T) {
 		},
 		{name: "change an organization wrongly", request: "PATCH /v1/organizations/acme", body: `{"policy":{"network_allow":["10/8"],"network_forbid":["x"]}}`, status: 400, want: []string{`"field":"policy.network_allow[0]"`, `"field":"policy.network_forbid[0]"`}},
 		{name: "change nothing of an organization", request: "PATCH /v1/organizations/acme", body: `{"policy":{}}`, status: 400},
+		{
+			name: "limits", request: "GET /v1/organizations/acme/limits", status: 200, asked: []any{"acme"},
+			want: []string{`"max_runspaces":20`, `"idle_timeout_s":null`, `"keep_for_s":3600`, `"in_force":{"active_timeout_s":null,"idle_timeout_s":90,"keep_executions":null,"keep_for_s":3600,"max_runspaces":20,"max_runspaces_per_user":null,"memory_mb":null}`},
+		},
+		{name: "limits of nobody", stage: stage{err: remuda.NotFound("organization", "x")}, request: "GET /v1/organizations/x/limits", status: 404},
+		{
+			name: "change the limits", request: "PATCH /v1/organizations/acme/limits", status: 200,
+			body: `{"max_runspaces":20,"max_runspaces_per_user":0,"idle_timeout_s":60,"active_timeout_s":0,"memory_mb":64,"keep_executions":30,"keep_for_s":432000}`,
+			asked: []any{"acme", remuda.LimitsPatch{
+				MaxRunspaces: new(20), MaxRunspacesPerUser: new(0), IdleTimeout: &minute, ActiveTimeout: new(time.Duration(0)), MemoryMB: new(64), KeepExecutions: new(30), KeepFor: new(120 * time.Hour),
+			}},
+		},
+		{
+			name: "change the limits wrongly", request: "PATCH /v1/organizations/acme/limits", body: `{"max_runspaces":-1,"idle_timeout_s":1.5,"memory_mb":null,"keep_for":1}`, status: 400,
+			want: []string{`"field":"max_runspaces","message":"must be at least 0, not -1"`, `"field":"idle_timeout_s","message":"must be a whole number`, `"field":"memory_mb","message":"must be integer, not null"`, `"field":"keep_for","message":"is not a known field`},
+		},
+		{name: "change no limit", request: "PATCH /v1/organizations/acme/limits", body: `{}`, status: 400},
 		{name: "list members", request: "GET /v1/organizations/acme/members", status: 200},
 		{name: "put a member", request: "PUT /v1/organizations/acme/members/ada", body: `{"role":"monitor"}`, status: 200, asked: []any{"acme", "ada", remuda.RoleMonitor}},
 		{name: "put a member with a wrong role", request: "PUT /v1/organizations/acme/members/ada", body: `{"role":"king"}`, status: 400},
@@ -355,8 +372,8 @@ func TestEveryServiceErrorIsDocumented(t *testing.T) {
 	bodies := map[string]string{
 		"createExecution": `{"runtime":"p","script":"x"}`, "createRunspaceExecution": `{"script":"x"}`, "createRunspace": `{"runtime":"p"}`,
 		"createRuntime": `{"name":"p","language":"bash"}`, "updateRuntime": `{"name":"p"}`, "rebuildRuntime": `{}`, "createToken": `{"name":"x"}`, "createOrganization": `{"name":"x"}`,
-		"updateOrganization": `{"policy":{"max_instances":1}}`,
-		"putMember":          `{"role":"monitor"}`, "createUser": `{"name":"x","password":"y"}`, "updateUser": `{"disabled":true}`,
+		"updateOrganization": `{"policy":{"max_instances":1}}`, "updateLimits": `{"max_runspaces":1}`,
+		"putMember": `{"role":"monitor"}`, "createUser": `{"name":"x","password":"y"}`, "updateUser": `{"disabled":true}`,
 	}
 	for _, rt := range routes {
 		method, path, _ := strings.Cut(rt.pattern, " ")

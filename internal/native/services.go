@@ -50,6 +50,11 @@ type Organizations interface {
 	// UpdateOrganization changes what an organization may do; the new policy is in
 	// force when it returns.
 	UpdateOrganization(ctx context.Context, p remuda.Principal, ref string, patch remuda.PolicyPatch) (remuda.Organization, error)
+	// GetLimits returns what an organization has set itself, and what is in force.
+	GetLimits(ctx context.Context, p remuda.Principal, ref string) (own, inForce remuda.Limits, err error)
+	// UpdateLimits changes what an organization has set itself; the new limits are
+	// in force when it returns.
+	UpdateLimits(ctx context.Context, p remuda.Principal, ref string, patch remuda.LimitsPatch) (own, inForce remuda.Limits, err error)
 	ListMembers(ctx context.Context, p remuda.Principal, org string) ([]Member, error)
 	PutMember(ctx context.Context, p remuda.Principal, org, user string, role remuda.Role) (Member, error)
 	RemoveMember(ctx context.Context, p remuda.Principal, org, user string) error
