@@ -1,6 +1,7 @@
 package executions
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ type birth struct {
 	timer   *time.Timer
 	pending *store.Pending
 	folded  bool // the end writes it
+	stored  bool // by an earlier server
 }
 
 // What is recorded because its time has come, while nobody waits for it, waits so
@@ -53,12 +55,22 @@ func (b *birth) again(d time.Duration, change func(*store.Tx) error) {
 	b.timer = timer
 }
 
+// await has the birth written and returns once it is durable. It is not when the end
+// of the execution writes it: then born is false.
+func (b *birth) await(ctx context.Context) (born bool, err error) {
+	pending := b.begin()
+	if pending == nil {
+		return b.stored, nil
+	}
+	return true, pending.Wait(ctx)
+}
+
 // begin queues the birth to be written, if it is not yet. It returns nil when the
-// end of the execution writes it.
+// end of the execution writes it, or an earlier server has.
 func (b *birth) begin() *store.Pending {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.pending == nil && !b.folded {
+	if b.pending == nil && !b.folded && !b.stored {
 		b.stop()
 		b.pending = b.store.Begin(b.write)
 	}
@@ -70,7 +82,7 @@ func (b *birth) fold() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.stop()
-	b.folded = b.pending == nil
+	b.folded = b.pending == nil && !b.stored
 	return b.folded
 }
 

@@ -83,6 +83,7 @@ func (c *checker) check(req remuda.ExecutionRequest) {
 	c.size("stdin", len(req.Stdin), remuda.MaxStdinBytes)
 	c.args(req.Args)
 	c.parameters(req.Parameters)
+	c.parameterScripts(req)
 	c.fields = append(c.fields, runtimes.CheckEnv("env", req.Env)...)
 	c.files(req.Files)
 	c.identity(req.Identity)

@@ -241,8 +241,8 @@ func deathReason(row remuda.Execution) string {
 // goes on trying; until then the execution shows as it was. If not even its row
 // was recorded there is nothing to keep: nobody was told that it exists.
 func (s *Service) unrecorded(r *run, row remuda.Execution, rest []remuda.OutputRecord, err error) {
-	born := r.birth.begin()
-	known := born != nil && born.Wait(context.Background()) == nil
+	born, failed := r.birth.await(context.Background())
+	known := born && failed == nil
 	s.log.Error("the end of an execution could not be recorded", "execution", r.id, "state", row.State, "recorded_before", known, "request", r.p.RequestID, "error", err)
 	r.mu.Lock()
 	r.err = &remuda.Error{

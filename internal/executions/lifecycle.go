@@ -13,13 +13,6 @@ import (
 // drainGrace bounds how long Drain waits for what it has canceled.
 const drainGrace = 10 * time.Second
 
-// Recover marks the executions that an earlier server left unfinished as lost.
-// Their sandboxes are gone: call it after the engine's Recover and before
-// serving.
-func (s *Service) Recover(ctx context.Context) (int, error) {
-	return s.abandon(ctx, "the server was restarted while it ran", "the server was restarted before it started")
-}
-
 // abandon marks every unfinished row that nobody owns as lost, in one
 // transaction.
 func (s *Service) abandon(ctx context.Context, ran, waited string) (n int, err error) {
@@ -30,13 +23,15 @@ func (s *Service) abandon(ctx context.Context, ran, waited string) (n int, err e
 			return err
 		}
 		for _, row := range rows {
-			if s.find(row.Organization, row.ID) != nil {
+			if s.owns(row.ID) {
 				continue
 			}
 			now := remuda.Now()
 			reason := ran
 			if row.State == remuda.ExecutionQueued {
 				reason = waited
+			} else if row.Runspace != "" {
+				reason += whyGone(ctx, tx, row)
 			}
 			row.State, row.Reason, row.EndedAt = remuda.ExecutionLost, reason, &now
 			if err := tx.UpdateExecution(ctx, row); err != nil {
@@ -51,6 +46,25 @@ func (s *Service) abandon(ctx context.Context, ran, waited string) (n int, err e
 		return nil
 	})
 	return n, err
+}
+
+// whyGone is what is known of the end of the runspace that an execution ran in.
+func whyGone(ctx context.Context, tx *store.Tx, row remuda.Execution) string {
+	rs, err := tx.Runspace(ctx, row.Organization, row.Runspace)
+	switch {
+	case err != nil:
+		return ""
+	case rs.State.Final() && rs.Error != "":
+		return "; its runspace has ended: " + rs.Error
+	default:
+		return "; its runspace lives on, and does not know of it"
+	}
+}
+
+func (s *Service) owns(id remuda.ExecutionID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.live[id] != nil
 }
 
 // Run repairs what could not be recorded, until ctx ends. Executions need no
@@ -104,30 +118,57 @@ func (s *Service) all() []*run {
 // Drain admits no more executions and waits for the ones that run. When ctx ends
 // first it cancels them, and waits a little for that.
 func (s *Service) Drain(ctx context.Context) error {
+	s.refuse()
+	if err := s.await(ctx, s.all()); err != nil {
+		return err
+	}
+	s.runs.Wait() // what is left to do after an end waits for nobody but the store
+	return nil
+}
+
+func (s *Service) refuse() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.draining = true
-	s.mu.Unlock()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.runs.Wait()
-	}()
-	select {
-	case <-done:
+}
+
+// await returns when the runs have ended. When ctx ends first it cancels them, and
+// waits a little for that.
+func (s *Service) await(ctx context.Context, runs []*run) error {
+	if ended(ctx, runs) {
 		return nil
-	case <-ctx.Done():
 	}
-	for _, r := range s.all() {
-		if err := r.cancel(context.Background(), "the server was shut down", s.set.CancelGrace); err != nil && remuda.CodeOf(err) != remuda.CodeConflict {
-			s.log.Warn("an execution could not be interrupted", "execution", r.id, "error", err)
-		}
+	for _, r := range runs {
+		s.shutDown(r)
 	}
-	timer := time.NewTimer(drainGrace)
-	defer timer.Stop()
-	select {
-	case <-done:
-		return nil
-	case <-timer.C:
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainGrace)
+	defer cancel()
+	if !ended(grace, runs) {
 		return remuda.Errorf(remuda.CodeDeadline, "executions did not end within %s after they were canceled", drainGrace)
 	}
+	return nil
+}
+
+// shutDown cancels a run because the server goes.
+func (s *Service) shutDown(r *run) {
+	if err := r.cancel(context.Background(), "the server was shut down", s.set.CancelGrace); err != nil && remuda.CodeOf(err) != remuda.CodeConflict {
+		s.log.Warn("an execution could not be interrupted", "execution", r.id, "error", err)
+	}
+}
+
+// ended waits for runs, and says whether all have ended when ctx has.
+func ended(ctx context.Context, runs []*run) bool {
+	for _, r := range runs {
+		select {
+		case <-r.done:
+			continue
+		default:
+		}
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }

@@ -99,7 +99,10 @@ func (s *Service) submitFirst(ctx context.Context, p remuda.Principal, req remud
 	case known.Execution != "" && known.Fingerprint != k.fingerprint:
 		return remuda.Execution{}, errOtherRequest(req.IdempotencyKey)
 	case known.Execution != "":
-		return s.stored(ctx, p.Organization, known.Execution) // it has ended, or a server of before would have it
+		if r := s.find(p, known.Execution); r != nil { // of an earlier server, and gone on with
+			return s.answer(ctx, r, wait)
+		}
+		return s.stored(ctx, p, known.Execution)
 	}
 	r := newRun(p, req, accepted)
 	r.fingerprint = k.fingerprint

@@ -2,6 +2,7 @@ package executions
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -32,6 +33,8 @@ type output struct {
 	id    remuda.ExecutionID
 	every time.Duration
 	first func() // queues the row that output refers to
+	// acknowledge says that records are durable up to a number; nil tells nobody.
+	acknowledge func(seq int64)
 
 	mu        sync.Mutex
 	room      *sync.Cond // signaled when a flush has ended
@@ -41,6 +44,7 @@ type output struct {
 	flushing  bool
 	closed    bool
 	bytes     int64 // of all records
+	last      int64 // number of the last record that came
 	published int64 // number of the last durable record
 	changed   chan struct{}
 	err       error // why output could not be stored
@@ -50,6 +54,11 @@ func newOutput(st Store, org remuda.OrganizationID, id remuda.ExecutionID, every
 	o := &output{store: st, org: org, id: id, every: every, first: first, changed: make(chan struct{})}
 	o.room = sync.NewCond(&o.mu)
 	return o
+}
+
+// resume goes on with what is stored already.
+func (o *output) resume(last, bytes int64) {
+	o.last, o.published, o.bytes = last, last, bytes
 }
 
 // add is the engine's sink. It blocks while too much waits to be stored.
@@ -64,6 +73,13 @@ func (o *output) add(rec remuda.OutputRecord) error {
 	}
 	if o.closed {
 		return remuda.Errorf(remuda.CodeConflict, "output after the end of execution %s", o.id)
+	}
+	if rec.Seq != o.last+1 {
+		return remuda.Internal("taking output", fmt.Errorf("record %d of execution %s came after record %d", rec.Seq, o.id, o.last))
+	}
+	o.last = rec.Seq
+	if rec.At.IsZero() {
+		rec.At = remuda.Now()
 	}
 	rec.Data = slices.Clone(rec.Data) // the engine may use its buffer again
 	o.waiting = append(o.waiting, rec)
@@ -110,13 +126,17 @@ func (o *output) flush(batch []remuda.OutputRecord, patient bool) {
 	if !patient || o.store.BeginPatiently(floodPatience, floodCompany, write).Wait(context.Background()) != nil {
 		err = persist(o.store, write)
 	}
+	last := batch[len(batch)-1].Seq
+	if err == nil && o.acknowledge != nil {
+		o.acknowledge(last)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.flushing = false
 	if err != nil {
 		o.err = err
 	} else {
-		o.publish(batch[len(batch)-1].Seq)
+		o.publish(last)
 	}
 	o.room.Broadcast()
 	o.schedule()

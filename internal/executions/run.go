@@ -31,6 +31,7 @@ type run struct {
 	fresh     bool            // it is never used before
 	// scratch are parameters that are unbound when the script has ended.
 	scratch []string
+	left    bool // the server let go of the sandbox while the script ran
 	// fingerprint of a request with an idempotency key, else "".
 	fingerprint string
 	done        chan struct{} // closed when the end is recorded, or never will be
@@ -87,11 +88,23 @@ func (s *Service) begin(r *run) {
 		}
 		return tx.AppendAudit(context.Background(), r.submitted)
 	}}
-	r.out = newOutput(s.store, r.p.Organization, r.id, s.set.FlushEvery, func() { r.birth.begin() })
+	s.collect(r)
 	if now {
 		r.birth.after(s.set.RecordAfter)
 	} else {
 		r.birth.after(s.set.RecordQueued)
+	}
+}
+
+// collect prepares for the output of r.
+func (s *Service) collect(r *run) {
+	r.out = newOutput(s.store, r.p.Organization, r.id, s.set.FlushEvery, func() { r.birth.begin() })
+	if r.place.holds() {
+		r.out.acknowledge = func(seq int64) {
+			if able, ok := r.got.(engine.Acknowledger); ok { // output comes when there is an instance
+				able.Acknowledge(r.id, seq)
+			}
+		}
 	}
 }
 
@@ -116,7 +129,12 @@ func (s *Service) run(r *run) {
 			return
 		}
 	}
-	s.finish(r, s.executeSomewhere(r))
+	res := s.executeSomewhere(r)
+	if r.left {
+		s.letGo(r)
+		return
+	}
+	s.finish(r, res)
 }
 
 // start gets the instance of a cold place and records that the run is running.
@@ -151,6 +169,9 @@ func (s *Service) notStarted(r *run, err error) engine.Result {
 	if reason := r.cancelReason(); reason != "" {
 		return engine.Result{State: remuda.ExecutionCanceled, KilledBy: remuda.KilledByCancel, Reason: reason + " before it started"}
 	}
+	if r.place.patient() {
+		return engine.Result{State: remuda.ExecutionCanceled, KilledBy: remuda.KilledByCancel, Reason: "its turn in the runspace did not come: " + remuda.Public(err)}
+	}
 	s.log.Error("no instance for an execution", "execution", r.id, "runtime", r.row.Runtime, "generation", r.row.Generation, "request", r.p.RequestID, "error", err)
 	return engine.Result{State: remuda.ExecutionError, Reason: "no instance could be started: " + remuda.Public(err)}
 }
@@ -172,11 +193,20 @@ func (s *Service) execute(r *run, inst engine.Instance) engine.Result {
 		return notPlaced(inst, err)
 	}
 	placed := time.Since(began)
+	used, failed := s.arguments(ctx, r, inst, timeout)
+	if failed != nil {
+		return s.judge(r, *failed)
+	}
 	if !r.setInstance(inst) {
 		return engine.Result{State: remuda.ExecutionCanceled, KilledBy: remuda.KilledByCancel, Reason: r.cancelReason() + " before the script started", Dead: !inst.Alive()}
 	}
-	res, err := inst.Execute(ctx, s.request(r, timeout), r.out.add)
+	res, err := inst.Execute(ctx, s.request(r, max(timeout-used.Wall, time.Millisecond)), r.out.add)
 	r.setInstance(nil)
+	res.Usage = usedToo(used, res.Usage)
+	if errors.Is(err, engine.ErrDetached) && !res.Unstarted {
+		r.left = true
+		return res
+	}
 	if err != nil {
 		res = s.broken(ctx, r, inst, res.Unstarted, err)
 	}

@@ -43,7 +43,7 @@ type Pool interface {
 }
 
 // Service is the executions of every organization. Make it with New, call
-// Recover before the first request, run it with Run, end it with Drain.
+// Recover before the first request, run it with Run, end it with Drain or Leave.
 type Service struct {
 	store     Store
 	runtimes  Runtimes
@@ -167,18 +167,19 @@ func (s *Service) answer(ctx context.Context, r *run, wait time.Duration) (remud
 			return r.result()
 		}
 	}
-	born := r.birth.begin()
-	if born == nil { // it has ended meanwhile, and its end records all of it
-		<-r.done
-		return r.result()
-	}
-	if err := born.Wait(ctx); err != nil {
+	born, err := r.birth.await(ctx)
+	switch {
+	case err != nil:
 		if ctx.Err() == nil {
 			s.abort(r)
 		}
 		return remuda.Execution{}, err
+	case !born: // it has ended meanwhile, and its end records all of it
+		<-r.done
+		return r.result()
+	default:
+		return r.snapshot(), nil
 	}
-	return r.snapshot(), nil
 }
 
 // abort ends a run that could not be recorded, and of which nobody was told.
@@ -194,35 +195,51 @@ func (s *Service) GetExecution(ctx context.Context, p remuda.Principal, id remud
 	if err := authz.Check(p, authz.ExecutionRead, p.Organization); err != nil {
 		return remuda.Execution{}, err
 	}
-	if r := s.find(p.Organization, id); r != nil {
+	if r := s.find(p, id); r != nil {
 		return r.snapshot(), nil
 	}
-	return s.stored(ctx, p.Organization, id)
+	return s.stored(ctx, p, id)
 }
 
-func (s *Service) stored(ctx context.Context, org remuda.OrganizationID, id remuda.ExecutionID) (row remuda.Execution, err error) {
+func (s *Service) stored(ctx context.Context, p remuda.Principal, id remuda.ExecutionID) (row remuda.Execution, err error) {
 	err = s.store.Read(ctx, func(tx *store.Tx) error {
-		row, err = tx.Execution(ctx, org, id)
+		row, err = visible(ctx, tx, p, id)
 		return err
 	})
 	return row, err
 }
 
-// find returns the run of the organization that has not ended, nil when there is
-// none.
-func (s *Service) find(org remuda.OrganizationID, id remuda.ExecutionID) *run {
+// visible reads an execution that p may see.
+func visible(ctx context.Context, tx *store.Tx, p remuda.Principal, id remuda.ExecutionID) (remuda.Execution, error) {
+	row, err := tx.Execution(ctx, p.Organization, id)
+	if err == nil && !sees(p, row.Organization, row.Owner) {
+		return remuda.Execution{}, remuda.NotFound("execution", string(id))
+	}
+	return row, err
+}
+
+// find returns the run that has not ended and that p may see, nil when there is none.
+func (s *Service) find(p remuda.Principal, id remuda.ExecutionID) *run {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r := s.live[id]; r != nil && r.p.Organization == org {
+	if r := s.live[id]; r != nil && sees(p, r.p.Organization, r.p.User) {
 		return r
 	}
 	return nil
 }
 
-// ListExecutions lists the organization's executions, newest first.
+// sees is the tenancy of executions: what p does not see is not there.
+func sees(p remuda.Principal, org remuda.OrganizationID, owner remuda.UserID) bool {
+	return p.Organization == org && (!p.OwnOnly || p.User == owner)
+}
+
+// ListExecutions lists the executions that p may see, newest first.
 func (s *Service) ListExecutions(ctx context.Context, p remuda.Principal, filter remuda.ExecutionFilter, page remuda.Page) (list []remuda.Execution, next string, err error) {
 	if err := authz.Check(p, authz.ExecutionRead, p.Organization); err != nil {
 		return nil, "", err
+	}
+	if p.OwnOnly {
+		filter.Owner = p.User
 	}
 	err = s.store.Read(ctx, func(tx *store.Tx) error {
 		list, next, err = tx.Executions(ctx, p.Organization, filter, page)
@@ -236,9 +253,9 @@ func (s *Service) WaitExecution(ctx context.Context, p remuda.Principal, id remu
 	if err := authz.Check(p, authz.ExecutionRead, p.Organization); err != nil {
 		return remuda.Execution{}, err
 	}
-	r := s.find(p.Organization, id)
+	r := s.find(p, id)
 	if r == nil {
-		return s.stored(ctx, p.Organization, id)
+		return s.stored(ctx, p, id)
 	}
 	ended, err := r.wait(ctx, min(d, s.set.MaxWait))
 	switch {
@@ -257,9 +274,9 @@ func (s *Service) CancelExecution(ctx context.Context, p remuda.Principal, id re
 	if err := authz.Check(p, authz.ExecutionRun, p.Organization); err != nil {
 		return remuda.Execution{}, err
 	}
-	r := s.find(p.Organization, id)
+	r := s.find(p, id)
 	if r == nil {
-		row, err := s.stored(ctx, p.Organization, id)
+		row, err := s.stored(ctx, p, id)
 		if err != nil {
 			return remuda.Execution{}, err
 		}
@@ -304,7 +321,7 @@ func (s *Service) Output(ctx context.Context, p remuda.Principal, id remuda.Exec
 	if after < 0 {
 		return remuda.OutputPage{}, remuda.Invalid(remuda.FieldError{Field: "after", Message: "must not be negative"})
 	}
-	if r := s.find(p.Organization, id); r != nil && wait > 0 {
+	if r := s.find(p, id); r != nil && wait > 0 {
 		if err := r.out.await(ctx, after, min(wait, s.set.MaxWait), r.done); err != nil {
 			return remuda.OutputPage{}, err
 		}
@@ -312,18 +329,18 @@ func (s *Service) Output(ctx context.Context, p remuda.Principal, id remuda.Exec
 	if maxBytes <= 0 {
 		maxBytes = defaultPage
 	}
-	return s.page(ctx, p.Organization, id, after, min(maxBytes, maxPage))
+	return s.page(ctx, p, id, after, min(maxBytes, maxPage))
 }
 
 // page reads output and the state it belongs to in one snapshot.
-func (s *Service) page(ctx context.Context, org remuda.OrganizationID, id remuda.ExecutionID, after int64, maxBytes int) (page remuda.OutputPage, err error) {
+func (s *Service) page(ctx context.Context, p remuda.Principal, id remuda.ExecutionID, after int64, maxBytes int) (page remuda.OutputPage, err error) {
 	page.Next = after
 	err = s.store.Read(ctx, func(tx *store.Tx) error {
-		row, err := tx.Execution(ctx, org, id)
+		row, err := visible(ctx, tx, p, id)
 		if err != nil {
 			return err
 		}
-		if page.Records, err = tx.Output(ctx, org, id, after, maxBytes); err != nil {
+		if page.Records, err = tx.Output(ctx, row.Organization, id, after, maxBytes); err != nil {
 			return err
 		}
 		if n := len(page.Records); n > 0 {
@@ -335,7 +352,7 @@ func (s *Service) page(ctx context.Context, org remuda.OrganizationID, id remuda
 		}
 		page.Ended = true
 		if len(page.Records) > 0 {
-			more, err := tx.Output(ctx, org, id, page.Next, 1)
+			more, err := tx.Output(ctx, row.Organization, id, page.Next, 1)
 			page.Ended = len(more) == 0
 			return err
 		}

@@ -367,9 +367,9 @@ func TestRecover(t *testing.T) {
 			tx.InsertRunspace(t.Context(), space))
 	})
 	alive := h.submit(t, remuda.ExecutionRequest{Runtime: "r", Script: "block"})
-	n, err := h.executions.Recover(t.Context())
 	recovered, err2 := h.runspaces.Recover(t.Context(), runspaces.Found{})
-	m := recovered.Ended
+	gone, err := h.executions.Recover(t.Context())
+	n, m := gone.Lost, recovered.Ended
 	if err != nil || err2 != nil || n != 2 || m != 1 {
 		t.Fatalf("recovered %d executions and %d runspaces, %v, %v; want 2 and 1", n, m, err, err2)
 	}

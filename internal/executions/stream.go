@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/remuda-run/remuda/internal/authz"
+	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/remuda"
 	"github.com/remuda-run/remuda/internal/runspaces"
 	"github.com/remuda-run/remuda/internal/store"
@@ -37,8 +38,30 @@ func (s *Service) RunExecution(ctx context.Context, p remuda.Principal, req remu
 		r.place.release(runspaces.Outcome{})
 		return nil, err
 	}
-	s.begin(r) // the instance of a runspace is always there
-	return s.record(r, s.conclude(r, s.execute(r, r.got)), more), nil
+	s.begin(r)
+	res, err := s.inTurn(r)
+	switch {
+	case err != nil:
+		res = s.notStarted(r, err)
+	case r.left:
+		s.letGo(r)
+		return func() (remuda.Execution, error) {
+			defer s.runs.Done()
+			return r.result()
+		}, nil
+	}
+	return s.record(r, s.conclude(r, res), more), nil
+}
+
+// inTurn runs the script when its turn has come, which it has unless the request
+// has asked for a place in the queue. An error says that the turn did not come.
+func (s *Service) inTurn(r *run) (engine.Result, error) {
+	if r.row.State == remuda.ExecutionQueued {
+		if err := s.start(r); err != nil {
+			return engine.Result{}, err
+		}
+	}
+	return s.execute(r, r.got), nil
 }
 
 // Ends of a stream that has more to run wait so long for so many others, to be
@@ -49,15 +72,20 @@ const (
 )
 
 // record queues the end of a run, gives its place back, and returns what waits
-// for the commit.
+// for the commit. Of a run that somebody was told of, or whose output is stored, the
+// end is durable before its place is given back: the instance holds it until the next
+// script begins, for a server that finds a row without an end.
 func (s *Service) record(r *run, e *end, more func() bool) func() (remuda.Execution, error) {
 	folded := r.birth.fold()
 	write := func(tx *store.Tx) error { return r.recordEnd(tx, &e.row, e.rest, e.at, folded) }
 	var pending *store.Pending
-	if more() {
+	if folded && more() {
 		pending = s.store.BeginPatiently(streamPatience, streamCompany, write)
 	} else {
 		pending = s.store.Begin(write)
+	}
+	if !folded {
+		_ = pending.Wait(context.Background()) // its outcome is looked at below
 	}
 	r.place.release(e.outcome)
 	return func() (remuda.Execution, error) {

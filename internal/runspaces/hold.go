@@ -153,14 +153,24 @@ func (h *Hold) Since(began time.Time) {
 
 // Release gives the runspace back, to the next in line if somebody waits. A dead
 // instance ends it with an error.
-func (h *Hold) Release(o Outcome) {
+func (h *Hold) Release(o Outcome) { h.release(o, remuda.Now()) }
+
+// Drop is Release for an execution of an earlier server that is not gone on with. It
+// is no use of the runspace.
+func (h *Hold) Drop() {
+	h.release(Outcome{Ran: true, Dead: !h.Instance.Alive(), Reason: "its sandbox has ended"}, time.Time{})
+}
+
+func (h *Hold) release(o Outcome, used time.Time) {
 	h.once.Do(func() {
 		r := h.r
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.begun = r.begun || o.Ran
 		r.running = ""
-		r.row.LastUsedAt = remuda.Now()
+		if used.After(r.row.LastUsedAt) {
+			r.row.LastUsedAt = used
+		}
 		if o.Dead && !r.resettingLocked() {
 			r.endLocked(ending{state: remuda.RunspaceError, code: remuda.CodeUnavailable, reason: o.Reason})
 		}

@@ -81,6 +81,16 @@ func (tx *Tx) output(ctx context.Context, maxBytes int, query string, args ...an
 	return out, nil
 }
 
+// OutputEnd is the number of the last record of an execution, 0 when there is none,
+// and how many bytes of data there are in all.
+func (tx *Tx) OutputEnd(ctx context.Context, org remuda.OrganizationID, id remuda.ExecutionID) (last, bytes int64, err error) {
+	type end struct{ last, bytes int64 }
+	e, err := one(ctx, tx, "reading the end of an output", remuda.NotFound("execution", string(id)),
+		func(r scanner) (e end, err error) { return e, r.Scan(&e.last, &e.bytes) },
+		"SELECT COALESCE(MAX(seq), 0), COALESCE(SUM(LENGTH(data)), 0) FROM output_records WHERE organization = $1 AND execution = $2", string(org), string(id))
+	return e.last, e.bytes, err
+}
+
 // unnoted is a time that may be zero, which is stored as 0.
 func unnoted(t time.Time) int64 {
 	if t.IsZero() {
