@@ -22,6 +22,7 @@ import (
 //
 //	print TEXT     TEXT and a newline to stdout
 //	eprint TEXT    the same to stderr
+//	say S TEXT     a message of stream S, if the request has Streams
 //	flood N        N bytes of 'x' to stdout, in records of 32 KiB
 //	stdin          the request's stdin to stdout
 //	args           the arguments, one a line
@@ -29,7 +30,7 @@ import (
 //	param NAME     a parameter, as JSON
 //	set NAME TEXT  keeps TEXT in the instance
 //	get NAME       prints it; NameError when it is not set
-//	value JSON     the value of the script
+//	value JSON     the value of the script; if the request has Objects also an object
 //	write P TEXT   writes the file P of the workspace
 //	read P         prints it
 //	sleep D        waits (a Go duration)
@@ -93,6 +94,12 @@ func (s *script) step(ctx context.Context, line string) error {
 		return s.write(remuda.StreamStdout, []byte(rest+"\n"))
 	case "eprint":
 		return s.write(remuda.StreamStderr, []byte(rest+"\n"))
+	case "say":
+		stream, text, _ := strings.Cut(rest, " ")
+		if !s.req.Streams {
+			return nil
+		}
+		return s.write(remuda.Stream(stream), []byte(text))
 	case "flood":
 		n, err := strconv.Atoi(rest)
 		if err != nil {
@@ -115,8 +122,7 @@ func (s *script) step(ctx context.Context, line string) error {
 		if !json.Valid([]byte(rest)) {
 			return raise("ValueError", "not JSON: "+rest)
 		}
-		s.value = &remuda.Value{JSON: json.RawMessage(rest), Text: rest}
-		return nil
+		return s.evaluate(rest)
 	case "set", "get":
 		return s.remember(verb, rest)
 	case "write", "read":
@@ -128,6 +134,18 @@ func (s *script) step(ctx context.Context, line string) error {
 	default:
 		return finish(verb, rest)
 	}
+}
+
+// evaluate makes a value, which the request may want kept in the instance.
+func (s *script) evaluate(text string) error {
+	if s.req.Assign != "" {
+		return s.remember("set", s.req.Assign+" "+text)
+	}
+	s.value = &remuda.Value{JSON: json.RawMessage(text), Text: text}
+	if !s.req.Objects {
+		return nil
+	}
+	return s.write(remuda.StreamObject, []byte(text))
 }
 
 // finish runs the commands that end the script.

@@ -1,0 +1,284 @@
+package executions
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/remuda-run/remuda/internal/authz"
+	"github.com/remuda-run/remuda/internal/remuda"
+	"github.com/remuda-run/remuda/internal/store"
+)
+
+// Bounds of one page of messages.
+const (
+	defaultMessages = 1000
+	maxMessages     = 10_000
+	maxMessagePage  = 4 << 20  // bytes of records that are read for a page
+	maxNewest       = 32 << 10 // records that are looked at for the newest messages
+	maxMessage      = 32 << 10 // bytes of one message; a longer line is cut
+)
+
+// StreamRecords returns messages of a stream, as far as they are durable, which in a
+// running script takes some 20 ms. A page ends where Max is reached or after some
+// 4 MiB, but always with all messages of an output record; next is what to give as
+// After to go on. ended says that there will be no more after next.
+//
+// The stream of errors has the lines of standard error too, each in the record in
+// which it ends; the last one may lack its end once the execution has ended.
+func (s *Service) StreamRecords(ctx context.Context, p remuda.Principal, id remuda.ExecutionID, stream remuda.Stream, page remuda.StreamPage) (records []remuda.StreamRecord, next int64, ended bool, err error) {
+	if err := authz.Check(p, authz.ExecutionRead, p.Organization); err != nil {
+		return nil, 0, false, err
+	}
+	if err := checkPage(stream, &page); err != nil {
+		return nil, 0, false, err
+	}
+	err = s.store.Read(ctx, func(tx *store.Tx) error {
+		row, err := s.readable(ctx, tx, p, id)
+		if err != nil {
+			return err
+		}
+		r := newMessageReader(ctx, tx, row, stream)
+		if page.Last > 0 {
+			records, next, err = r.newest(page.Last, page.After)
+			ended = row.State.Final()
+			return err
+		}
+		records, next, ended, err = r.page(page.After, page.Max)
+		return err
+	})
+	return records, next, ended, err
+}
+
+func checkPage(stream remuda.Stream, page *remuda.StreamPage) error {
+	var wrong []remuda.FieldError
+	if !slices.Contains(remuda.MessageStreams(), stream) {
+		wrong = append(wrong, remuda.FieldError{Field: "stream", Message: fmt.Sprintf("must be one of %v", remuda.MessageStreams())})
+	}
+	for _, f := range []struct {
+		field string
+		n     int64
+	}{{"after", page.After}, {"last", int64(page.Last)}, {"max", int64(page.Max)}} {
+		if f.n < 0 {
+			wrong = append(wrong, remuda.FieldError{Field: f.field, Message: "must not be negative"})
+		}
+	}
+	if len(wrong) > 0 {
+		return remuda.Invalid(wrong...)
+	}
+	if page.Max == 0 {
+		page.Max = defaultMessages
+	}
+	page.Max, page.Last = min(page.Max, maxMessages), min(page.Last, maxMessages)
+	return nil
+}
+
+// readable is the row of an execution that the principal may see.
+func (s *Service) readable(ctx context.Context, tx *store.Tx, p remuda.Principal, id remuda.ExecutionID) (remuda.Execution, error) {
+	row, err := tx.Execution(ctx, p.Organization, id)
+	if err == nil && p.OwnOnly && row.Owner != p.User {
+		return remuda.Execution{}, remuda.NotFound("execution", string(id))
+	}
+	return row, err
+}
+
+// messageReader reads the messages of one stream of an execution.
+type messageReader struct {
+	ctx     context.Context //nolint:containedctx // lives within one call
+	tx      *store.Tx
+	row     remuda.Execution
+	streams [2]remuda.Stream
+	lines   bool // of the stream of errors
+}
+
+func newMessageReader(ctx context.Context, tx *store.Tx, row remuda.Execution, stream remuda.Stream) *messageReader {
+	r := &messageReader{ctx: ctx, tx: tx, row: row, streams: [2]remuda.Stream{stream, stream}}
+	if stream == remuda.StreamError {
+		r.streams[1], r.lines = remuda.StreamStderr, true
+	}
+	return r
+}
+
+// page reads onwards.
+func (r *messageReader) page(after int64, most int) (messages []remuda.StreamRecord, next int64, ended bool, err error) {
+	var c cutter
+	if c.open, err = r.openLine(after); err != nil {
+		return nil, 0, false, err
+	}
+	next = after
+	for size := 0; ; {
+		records, err := r.tx.StreamOutput(r.ctx, r.row.Organization, r.row.ID, r.streams, next, maxMessagePage)
+		if err != nil {
+			return nil, 0, false, err
+		}
+		if len(records) == 0 {
+			break
+		}
+		for i := range records {
+			c.add(&records[i])
+			next = records[i].Seq
+			if size += len(records[i].Data); len(c.messages) >= most || size >= maxMessagePage {
+				return c.messages, next, false, nil
+			}
+		}
+	}
+	if !r.row.State.Final() {
+		return c.messages, next, false, nil
+	}
+	if next, err = r.unended(&c, next); err != nil {
+		return nil, 0, false, err
+	}
+	return c.messages, next, true, nil
+}
+
+// unended adds the line that standard error ended with, if it has no end. The page
+// with it goes up to beyond the last record, so that no later one has it again.
+func (r *messageReader) unended(c *cutter, next int64) (int64, error) {
+	if len(c.open.text) == 0 {
+		return next, nil
+	}
+	last, err := r.tx.LastOutput(r.ctx, r.row.Organization, r.row.ID)
+	if err != nil || next > last {
+		return next, err
+	}
+	c.endLine(c.open.seq, c.open.at)
+	return last + 1, nil
+}
+
+// openLine is the line of standard error that has begun in records up to after and
+// not ended there.
+func (r *messageReader) openLine(after int64) (line, error) {
+	if !r.lines || after == 0 {
+		return line{}, nil
+	}
+	var parts []remuda.OutputRecord
+	for size, before := 0, after+1; size <= maxMessage; {
+		records, err := r.tx.StreamOutputBefore(r.ctx, r.row.Organization, r.row.ID, [2]remuda.Stream{remuda.StreamStderr, remuda.StreamStderr}, before, 16, 2*maxMessage)
+		if err != nil {
+			return line{}, err
+		}
+		if len(records) == 0 {
+			break
+		}
+		parts = append(slices.Clone(records), parts...)
+		before = records[0].Seq
+		ended := false
+		for i := range records {
+			size += len(records[i].Data)
+			ended = ended || bytes.IndexByte(records[i].Data, '\n') >= 0
+		}
+		if ended {
+			break
+		}
+	}
+	var c cutter
+	for i := range parts {
+		c.add(&parts[i])
+	}
+	return c.open, nil
+}
+
+// newest reads the last messages, of those after a record.
+func (r *messageReader) newest(most int, after int64) (messages []remuda.StreamRecord, next int64, err error) {
+	records, all, err := r.newestRecords(most, after)
+	if err != nil {
+		return nil, 0, err
+	}
+	next = after
+	if n := len(records); n > 0 {
+		next = max(after, records[n-1].Seq)
+	}
+	c := cutter{headless: !all}
+	for i := range records {
+		c.add(&records[i])
+	}
+	if r.row.State.Final() {
+		if next, err = r.unended(&c, next); err != nil {
+			return nil, 0, err
+		}
+	}
+	messages = slices.DeleteFunc(c.messages, func(m remuda.StreamRecord) bool { return m.Seq <= after })
+	return messages[max(0, len(messages)-most):], next, nil
+}
+
+// newestRecords reads backwards until there are more than so many messages. all says
+// that there are no older records.
+func (r *messageReader) newestRecords(most int, after int64) (records []remuda.OutputRecord, all bool, err error) {
+	var chunks [][]remuda.OutputRecord
+	messages, size, count := 0, 0, 0
+	for before := int64(math.MaxInt64); messages <= most && size < maxMessagePage && count < maxNewest; {
+		chunk, err := r.tx.StreamOutputBefore(r.ctx, r.row.Organization, r.row.ID, r.streams, before, min(most+1, 512), maxMessagePage)
+		if err != nil {
+			return nil, false, err
+		}
+		if all = len(chunk) == 0; all {
+			break
+		}
+		chunks = append(chunks, chunk)
+		count += len(chunk)
+		for i := range chunk {
+			size += len(chunk[i].Data)
+			if chunk[i].Stream == remuda.StreamStderr {
+				messages += bytes.Count(chunk[i].Data, []byte{'\n'})
+			} else {
+				messages++
+			}
+		}
+		if before = chunk[0].Seq; before <= after {
+			break
+		}
+	}
+	slices.Reverse(chunks)
+	return slices.Concat(chunks...), all, nil
+}
+
+// line is a piece of standard error that has not ended.
+type line struct {
+	text []byte
+	over int   // bytes that were not kept
+	seq  int64 // of the last record with a part of it
+	at   time.Time
+}
+
+// cutter makes messages of records: a record of its own is one, and so is each line
+// of standard error that is not empty.
+type cutter struct {
+	messages []remuda.StreamRecord
+	open     line
+	// headless says that the first line may have begun before the first record.
+	headless bool
+}
+
+func (c *cutter) add(rec *remuda.OutputRecord) {
+	if rec.Stream != remuda.StreamStderr {
+		c.messages = append(c.messages, remuda.StreamRecord{Seq: rec.Seq, Time: rec.At, Message: string(rec.Data)})
+		return
+	}
+	for rest := rec.Data; len(rest) > 0; {
+		piece, after, ended := bytes.Cut(rest, []byte{'\n'})
+		keep := min(len(piece), maxMessage-len(c.open.text))
+		c.open.text = append(c.open.text, piece[:keep]...)
+		c.open.over += len(piece) - keep
+		c.open.seq, c.open.at = rec.Seq, rec.At
+		if ended {
+			c.endLine(rec.Seq, rec.At)
+		}
+		rest = after
+	}
+}
+
+func (c *cutter) endLine(seq int64, at time.Time) {
+	text := strings.ToValidUTF8(string(bytes.TrimSuffix(c.open.text, []byte{'\r'})), "\uFFFD")
+	if c.open.over > 0 {
+		text += fmt.Sprintf(" ... %d bytes cut", c.open.over)
+	}
+	if text != "" && !c.headless {
+		c.messages = append(c.messages, remuda.StreamRecord{Seq: seq, Time: at, Message: text})
+	}
+	c.headless = false
+	c.open = line{text: c.open.text[:0]}
+}
