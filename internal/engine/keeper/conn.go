@@ -105,8 +105,13 @@ func failure(payload []byte) error {
 	if err := decode(payload, &f); err != nil {
 		return err
 	}
-	return fmt.Errorf("%s: %s", f.Stage, f.Error)
+	return &Refusal{Stage: f.Stage, Reason: f.Error}
 }
+
+// Refusal is what a keeper says in a Failed frame.
+type Refusal struct{ Stage, Reason string }
+
+func (r *Refusal) Error() string { return r.Stage + ": " + r.Reason }
 
 // read returns the next frame. The payload is the caller's.
 func (k *Conn) read() (protocol.Type, []byte, error) {

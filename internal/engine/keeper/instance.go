@@ -73,7 +73,7 @@ type Instance struct {
 	resources atomic.Pointer[remuda.Resources]
 
 	done    chan struct{}
-	watched chan struct{} // closed when watch has returned
+	watched chan struct{}  // closed when watch has returned
 	readers sync.WaitGroup // the goroutine that reads frames, and the memory watcher
 
 	mu    sync.Mutex
@@ -117,6 +117,10 @@ func New(opts Options) *Instance {
 
 // Begin starts the goroutines of a sandbox that is ready.
 func (i *Instance) Begin() {
+	if kills, err := i.opts.Group.OOMKills(); i.opts.Conn.State().Ready && (err != nil || kills > 0) {
+		// While nobody was there to end it: what it has left is not whole.
+		i.end(remuda.KilledByMemory, i.memoryReason())
+	}
 	i.readers.Go(i.read)
 	go i.watch()
 }

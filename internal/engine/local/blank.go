@@ -28,6 +28,7 @@ type blank struct {
 	era    int    // of the launcher, when this was begun
 	owner  int    // host uid and gid of its user 0
 	forked bool   // from a template, whose keeper, socket and uids it shares
+	shared *sharedKeeper
 	from   *stock // that waits to be told to replace it; nil is none
 }
 
@@ -115,6 +116,16 @@ func (b *blank) destroy(ctx context.Context) error {
 		errs = append(errs, b.proc.Kill(), b.proc.Wait())
 	}
 	return errors.Join(append(errs, b.clear(ctx))...)
+}
+
+// leave lets go of a blank's processes and of what they are in.
+func (b *blank) leave() {
+	b.conn.Close()
+	b.proc.close()
+	b.group.Close()
+	if b.uids != nil {
+		b.uids.close() // the keeper has the lock too
+	}
 }
 
 // clear removes what is left when the first process is gone.

@@ -148,6 +148,7 @@ func (i *Instance) fork(ctx context.Context, t *template, begun time.Time) error
 	if err != nil {
 		return err
 	}
+	i.template = t
 	ctx, cancel := context.WithTimeoutCause(ctx, forkTime, fmt.Errorf("the fork was not ready after %s", forkTime))
 	defer cancel()
 	return i.become(ctx, b, t.driver, begun)
@@ -253,11 +254,11 @@ func (i *Instance) name() error {
 	e, b := i.engine, i.blank
 	if b.forked {
 		if i.spec.Linger > 0 {
-			return i.describe()
+			return i.describe(i.spec.Linger)
 		}
 		return nil
 	}
-	if err := i.describe(); err != nil {
+	if err := i.describe(i.spec.Linger); err != nil {
 		return err
 	}
 	socket := e.dir.socket(string(i.spec.ID))
@@ -266,20 +267,6 @@ func (i *Instance) name() error {
 	}
 	b.socket = socket
 	return nil
-}
-
-// describe writes the instance's metadata.
-func (i *Instance) describe() error {
-	e, b := i.engine, i.blank
-	start, err := StartTime(b.proc.pid)
-	if err != nil {
-		return fmt.Errorf("look at the keeper: %w", err)
-	}
-	i.metadata = true
-	return e.dir.writeMetadata(metadata{
-		ID: i.spec.ID, Generation: i.spec.Generation, Language: i.spec.Language, Version: i.spec.Version,
-		Pid: b.proc.pid, StartTime: start, Cgroup: b.name, UIDSlot: (b.owner - uidBase) / uidCount,
-	})
 }
 
 // explain adds what the cgroup knows to the error of a sandbox that did not

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/remuda-run/remuda/internal/engine/datadir"
 	"github.com/remuda-run/remuda/internal/remuda"
@@ -17,7 +18,7 @@ import (
 //	herd              name of the herd: what the engine's cgroup is called
 //	run/<id>.sock     where the keeper of an instance listens
 //	run/<id>.json     what the instance is (metadata)
-//	run/blank-*.sock  where a blank listens
+//	run/blank-*.sock  where a blank listens, and a template's keeper
 //	disk/             file system of the disk images, which have no names
 type dataDir struct {
 	own       *datadir.Dir
@@ -44,10 +45,23 @@ type metadata struct {
 	Generation remuda.GenerationKey `json:"generation"`
 	Language   remuda.Language      `json:"language"`
 	Version    string               `json:"version"`
+	Protocol   int                  `json:"protocol"` // that its keeper speaks
 	Pid        int                  `json:"pid"`
 	StartTime  uint64               `json:"start_time"` // of the process, in clock ticks since boot
 	Cgroup     string               `json:"cgroup"`     // name in the herd
-	UIDSlot    int                  `json:"uid_slot"`
+	Owner      int                  `json:"owner"`      // host uid and gid of its user 0
+	Resources  remuda.Resources     `json:"resources"`  // as they are now
+	Linger     time.Duration        `json:"linger"`
+	Disk       *imageName           `json:"disk,omitempty"`   // nil when memory backs it
+	Shared     *sharedKeeper        `json:"shared,omitempty"` // of a forked instance
+}
+
+// sharedKeeper is the keeper of a template, and how it knows a forked instance.
+type sharedKeeper struct {
+	Name      string `json:"name"` // of its cgroup and socket
+	Pid       int    `json:"pid"`
+	StartTime uint64 `json:"start_time"`
+	User      int    `json:"user"` // the instance's user 0, in the template's range
 }
 
 func (d *dataDir) socket(name string) string { return filepath.Join(d.run, name+".sock") }

@@ -20,13 +20,15 @@ import (
 type diskImage struct {
 	maker *diskMaker
 	quota diskQuota
-	file  *os.File // the image
+	file  *os.File // the image; nil of an earlier server's, which nobody can open again
 	loop  string   // path of the loop device, "" before
+	name  string   // that the loop device has for it
 	mount int      // descriptor of the detached mount, -1 before and when passed on
 	root  *os.File // its root directory, kept to shut the file system down
 
 	holding sync.Mutex
 	holders int // the instance, and who has its workspace; no longer ours at 0
+	left    bool
 }
 
 // hold keeps the disk until drop. It reports false when it has gone. No disk, in
@@ -37,7 +39,7 @@ func (d *diskImage) hold() bool {
 	}
 	d.holding.Lock()
 	defer d.holding.Unlock()
-	if d.holders == 0 {
+	if d.holders == 0 || d.left {
 		return false
 	}
 	d.holders++
@@ -51,7 +53,7 @@ func (d *diskImage) drop(ctx context.Context) error {
 	}
 	d.holding.Lock()
 	d.holders--
-	last := d.holders == 0
+	last := d.holders == 0 && !d.left
 	d.holding.Unlock()
 	if !last {
 		return nil
@@ -77,7 +79,8 @@ func (d *diskImage) build(ctx context.Context, owner int) error {
 	if err := t.write(d.file); err != nil {
 		return fmt.Errorf("write image: %w", err)
 	}
-	loop, err := attachLoop(d.file)
+	d.name = "remuda-" + randomHex(12)
+	loop, err := attachLoop(d.file, d.name)
 	if err != nil {
 		return err
 	}
@@ -111,13 +114,22 @@ func (d *diskImage) passed() {
 // unused is how much of the promise the image does not hold yet.
 func (d *diskImage) unused() int64 {
 	if d.file == nil {
-		return d.quota.bytes
+		return d.free()
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(d.file.Fd()), &st); err != nil {
 		return d.quota.bytes
 	}
 	return max(0, d.quota.bytes-st.Blocks*512)
+}
+
+// free is unused of an image that only its file system knows.
+func (d *diskImage) free() int64 {
+	var st unix.Statfs_t
+	if d.root == nil || unix.Fstatfs(int(d.root.Fd()), &st) != nil {
+		return d.quota.bytes
+	}
+	return min(d.quota.bytes, int64(st.Bfree)*st.Bsize)
 }
 
 // ext4Shutdown is EXT4_IOC_SHUTDOWN, with the flag that throws away what is not
@@ -147,14 +159,63 @@ func (d *diskImage) release(ctx context.Context) error {
 	return err
 }
 
+// leave lets go of the disk, which the sandbox has for itself from here on.
+func (d *diskImage) leave() {
+	if d == nil {
+		return
+	}
+	d.holding.Lock()
+	defer d.holding.Unlock()
+	d.left = true
+	d.passed()
+	d.maker.forget(d)
+	for _, f := range []**os.File{&d.root, &d.file} {
+		if *f != nil {
+			_ = (*f).Close()
+			*f = nil
+		}
+	}
+}
+
+// imageName is how a later server knows a disk.
+type imageName struct {
+	Loop string `json:"loop"` // path of the device
+	Name string `json:"name"` // that the device has for the image
+}
+
+// adopt takes over the disk of an earlier server's sandbox. Unless that has ended,
+// and its disk with it, open has to follow.
+func (m *diskMaker) adopt(name imageName, quota diskQuota) *diskImage {
+	d := &diskImage{maker: m, quota: quota, mount: -1, holders: 1, loop: name.Loop, name: name.Name}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.living[d] = struct{}{} // it was reserved, whatever is free now
+	return d
+}
+
+// open opens a directory of it. No disk is one in memory.
+func (d *diskImage) open(dir func() (*os.File, error)) error {
+	if d == nil {
+		return nil
+	}
+	root, err := dir()
+	if err != nil {
+		return err
+	}
+	d.maker.mu.Lock() // others look at how much of it is used
+	defer d.maker.mu.Unlock()
+	d.root = root
+	return nil
+}
+
 // waitDetached waits until the kernel has cleared the loop device, or it serves
-// another file. Our image cannot be taken for another: we still hold its inode.
+// another file. Our image cannot be taken for another: its name is its own.
 func (d *diskImage) waitDetached(ctx context.Context) error {
 	if d.loop == "" {
 		return nil
 	}
 	for wait := 200 * time.Microsecond; ; wait = min(2*wait, 20*time.Millisecond) {
-		ours, err := backs(d.loop, d.file)
+		ours, err := backs(d.loop, d.name)
 		if err != nil || !ours {
 			return err
 		}
@@ -166,8 +227,8 @@ func (d *diskImage) waitDetached(ctx context.Context) error {
 	}
 }
 
-// backs reports whether a loop device serves a file.
-func backs(loop string, file *os.File) (bool, error) {
+// backs reports whether a loop device serves the image of a name.
+func backs(loop, name string) (bool, error) {
 	dev, err := os.OpenFile(loop, os.O_RDONLY, 0)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENXIO) {
 		return false, nil
@@ -183,16 +244,16 @@ func backs(loop string, file *os.File) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look at %s: %w", loop, err)
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
-		return false, fmt.Errorf("look at the image of %s: %w", loop, err)
-	}
-	return info.Inode == st.Ino && info.Device == st.Dev, nil
+	return unix.ByteSliceToString(info.File_name[:]) == name, nil
 }
 
 // attachLoop puts a file behind a free loop device, which is cleared when its
-// last user has gone.
-func attachLoop(file *os.File) (*os.File, error) {
+// last user has gone. The device knows it by name.
+func attachLoop(file *os.File, name string) (*os.File, error) {
+	info := unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR}
+	if copy(info.File_name[:len(info.File_name)-1], name) < len(name) {
+		return nil, fmt.Errorf("the name %q of an image is too long", name)
+	}
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
 		return nil, fmt.Errorf("find a loop device: %w", err)
@@ -209,7 +270,7 @@ func attachLoop(file *os.File) (*os.File, error) {
 			return nil, err
 		}
 		err = unix.IoctlLoopConfigure(int(dev.Fd()), &unix.LoopConfig{
-			Fd: uint32(file.Fd()), Size: 4096, Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR},
+			Fd: uint32(file.Fd()), Size: 4096, Info: info,
 		})
 		if err == nil {
 			return dev, nil

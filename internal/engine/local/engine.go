@@ -69,6 +69,8 @@ type Engine struct {
 
 	mu        sync.Mutex
 	instances map[remuda.InstanceID]*Instance
+	orphans   map[string]*orphan // by the name of the keeper
+	left      bool               // some were detached
 	closed    bool
 
 	making map[remuda.InstanceID]context.CancelFunc // that are not made yet
@@ -84,7 +86,7 @@ func New(_ context.Context, opts Options) (_ *Engine, err error) {
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
-	e.making = map[remuda.InstanceID]context.CancelFunc{}
+	e.making, e.orphans = map[remuda.InstanceID]context.CancelFunc{}, map[string]*orphan{}
 	e.compiled = newCompiledDrivers(e.log)
 	if os.Geteuid() != 0 {
 		return nil, unsupported("the local engine needs root", "namespaces with uid ranges, cgroups and mounts are root's", "start remuda as root", nil)
@@ -181,12 +183,16 @@ func (e *Engine) Close(ctx context.Context) error {
 	}
 	wg.Wait()
 	e.templates.close()
+	e.leaveOrphans()
 	errs = append(append(errs, results...), e.slots.Close(ctx))
 	if err := errors.Join(errs...); err != nil {
 		e.release()
 		return fmt.Errorf("close engine: %w", err)
 	}
-	err := e.herd.Remove()
+	var err error
+	if !e.left { // what was detached is in it
+		err = e.herd.Remove()
+	}
 	e.release()
 	return err
 }
@@ -249,6 +255,14 @@ func (e *Engine) forget(inst *Instance) {
 	if e.instances[inst.spec.ID] == inst {
 		delete(e.instances, inst.spec.ID)
 	}
+}
+
+// leave forgets an instance that lives on.
+func (e *Engine) leave(inst *Instance) {
+	e.forget(inst)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.left = true
 }
 
 // unsupported says that this machine lacks something.

@@ -36,6 +36,7 @@ func (t *template) fork(ctx context.Context, background bool) (_ *blank, err err
 		return nil, err
 	}
 	b.owner = t.blank.uids.base() + user
+	b.shared = &sharedKeeper{Name: t.blank.name, Pid: t.blank.proc.pid, User: user}
 	if b.proc, err = foreignProcess(pidfd); err != nil {
 		return nil, err
 	}

@@ -35,6 +35,9 @@ func (i *Instance) Narrow(_ context.Context, limits remuda.Resources) error {
 		return remuda.Errorf(remuda.CodeUnsupported, "the limits of the sandbox cannot be lowered now: %w", err)
 	}
 	i.SetResources(want)
+	if err := i.redescribe(); err != nil {
+		i.engine.log.Error("a later server will not know the limits of a sandbox", "instance", i.ID(), "error", err)
+	}
 	return nil
 }
 

@@ -12,10 +12,34 @@ import (
 
 // process is the first process of a sandbox, our child, known by a pidfd.
 type process struct {
-	pid     int
-	file    *os.File // the pidfd, in Go's poller
-	foreign bool     // not our child: somebody else reaps it
+	pid     int      // 0 of one that had ended before we came
+	file    *os.File // the pidfd, in Go's poller; nil likewise
+	foreign bool     // perhaps not our child: then somebody else reaps it
 }
+
+// leftProcess takes a process of an earlier server, if it is still the same and has
+// not ended.
+func leftProcess(pid int, start uint64) (*process, error) {
+	if pid <= 1 {
+		return nil, errEnded
+	}
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil, errEnded
+	}
+	// Looked at after the pidfd was opened: the number cannot change hands now.
+	if now, err := StartTime(pid); err != nil || now != start || readable(pidfd) {
+		return nil, errors.Join(errEnded, unix.Close(pidfd))
+	}
+	p, err := newProcess(pid, pidfd)
+	if p != nil {
+		p.foreign = true
+	}
+	return p, err
+}
+
+// errEnded says that a process of an earlier server has ended.
+var errEnded = errors.New("the sandbox had ended")
 
 // foreignProcess takes a process that is known by a pidfd only.
 func foreignProcess(pidfd int) (*process, error) {
@@ -46,6 +70,9 @@ func newProcess(pid, pidfd int) (*process, error) {
 
 // Kill kills the process and with it its pid namespace.
 func (p *process) Kill() error {
+	if p.file == nil {
+		return nil
+	}
 	raw, err := p.file.SyscallConn()
 	if err != nil {
 		return err
@@ -62,6 +89,9 @@ func (p *process) Kill() error {
 
 // Exited asks the kernel, without waiting.
 func (p *process) Exited() bool {
+	if p.file == nil {
+		return true
+	}
 	raw, err := p.file.SyscallConn()
 	if err != nil {
 		return true
@@ -73,15 +103,15 @@ func (p *process) Exited() bool {
 
 // Wait returns when the process has ended and is reaped.
 func (p *process) Wait() error {
+	if p.file == nil {
+		return nil
+	}
 	raw, err := p.file.SyscallConn()
 	if err != nil {
 		return err
 	}
 	if err := raw.Read(func(fd uintptr) bool { return readable(int(fd)) }); err != nil {
 		return fmt.Errorf("wait for process %d: %w", p.pid, err)
-	}
-	if p.foreign {
-		return nil
 	}
 	var reapErr error
 	err = raw.Control(func(fd uintptr) {
@@ -92,13 +122,20 @@ func (p *process) Wait() error {
 			}
 		}
 	})
+	if p.foreign && errors.Is(reapErr, unix.ECHILD) {
+		return nil
+	}
 	if err = errors.Join(err, reapErr); err != nil {
 		return fmt.Errorf("reap process %d: %w", p.pid, err)
 	}
 	return nil
 }
 
-func (p *process) close() { _ = p.file.Close() }
+func (p *process) close() {
+	if p.file != nil {
+		_ = p.file.Close()
+	}
+}
 
 // readable polls one descriptor without waiting.
 func readable(fd int) bool {

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
@@ -20,39 +18,106 @@ import (
 // server left; metadata only gives it names, and finds a process that had not
 // reached its cgroup.
 func (e *Engine) Recover(ctx context.Context, keep []engine.Spec) (engine.Recovered, error) {
-	ended, err := e.clearAll(ctx)
-	return engine.Recovered{Ended: ended, Lost: engine.LoseAll(keep, "this engine ends its sandboxes with their server")}, err
-}
-
-func (e *Engine) clearAll(ctx context.Context) ([]remuda.InstanceID, error) {
+	found := engine.Recovered{Lost: map[remuda.InstanceID]string{}}
 	left, err := e.dir.leftovers()
 	if err != nil {
-		return nil, remuda.Internal("looking for what an earlier server left", err)
+		return found, remuda.Internal("looking for what an earlier server left", err)
 	}
-	var ids []remuda.InstanceID
-	var errs []error
-	for _, m := range left {
-		ids = append(ids, m.ID)
-		errs = append(errs, killLeft(ctx, m))
+	wanted, err := e.sort(ctx, left, keep, &found)
+	errs := []error{err}
+	pids := map[remuda.InstanceID]int{}
+	for _, a := range wanted {
+		if !a.proc.Exited() {
+			pids[a.meta.ID] = a.proc.pid
+		}
 	}
-	errs = append(errs, e.slots.Recover(ctx, nil))
-	groups, err := e.herd.Names()
-	errs = append(errs, err)
-	for _, name := range groups {
-		errs = append(errs, e.herd.Group(name).Clear(ctx))
+	errs = append(errs, e.slots.Recover(ctx, pids))
+	for _, a := range wanted {
+		inst, err := a.adopt(ctx, e)
+		if err != nil {
+			e.log.Warn("a sandbox of the earlier server is lost", "instance", a.meta.ID, "error", err)
+			found.Lost[a.meta.ID] = reasonOf(err)
+			continue
+		}
+		found.Attached = append(found.Attached, inst)
 	}
-	if len(groups) > 0 || len(ids) > 0 {
-		e.log.Info("cleared what an earlier server left", "cgroups", len(groups), "instances", len(ids))
+	cleared, err := e.clearOthers(ctx)
+	if errs = append(errs, err); cleared > 0 || len(left) > 0 {
+		e.log.Info("took over from an earlier server", "kept", len(found.Attached), "lost", len(found.Lost), "ended", len(found.Ended), "cgroups_cleared", cleared)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return ids, remuda.Internal("clearing what an earlier server left", err)
-	}
-	if err := e.dir.sweep(); err != nil {
-		return ids, remuda.Internal("clearing what an earlier server left", err)
+		return found, remuda.Internal("clearing what an earlier server left", err)
 	}
 	e.placeDrivers(ctx)
 	e.stock.fill()
-	return ids, nil
+	return found, nil
+}
+
+// sort tells what is wanted from what is not, which it kills.
+func (e *Engine) sort(ctx context.Context, left []metadata, keep []engine.Spec, found *engine.Recovered) ([]*adoption, error) {
+	specs := map[remuda.InstanceID]engine.Spec{}
+	for _, spec := range keep {
+		specs[spec.ID] = spec
+		found.Lost[spec.ID] = "the earlier server left nothing of it" // until it is found
+	}
+	var wanted []*adoption
+	var errs []error
+	for _, m := range left {
+		spec, want := specs[m.ID]
+		if !want {
+			found.Ended = append(found.Ended, m.ID)
+			errs = append(errs, killLeft(ctx, m))
+			continue
+		}
+		a, err := e.locate(m, spec)
+		if err != nil {
+			e.log.Warn("a sandbox of the earlier server is lost", "instance", m.ID, "error", err)
+			found.Lost[m.ID] = reasonOf(err)
+			errs = append(errs, killLeft(ctx, m))
+			continue
+		}
+		delete(found.Lost, m.ID)
+		wanted = append(wanted, a)
+	}
+	return wanted, errors.Join(errs...)
+}
+
+// clearOthers clears what belongs to no instance of ours. It returns how many
+// cgroups that were.
+func (e *Engine) clearOthers(ctx context.Context) (int, error) {
+	groups, files := e.kept()
+	names, err := e.herd.Names()
+	errs := []error{err}
+	cleared := 0
+	for _, name := range names {
+		if !groups[name] {
+			errs = append(errs, e.herd.Group(name).Clear(ctx))
+			cleared++
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return cleared, err
+	}
+	return cleared, e.dir.sweep(files)
+}
+
+// kept lists the cgroups and the files of the instances that were taken over.
+func (e *Engine) kept() (groups, files map[string]bool) {
+	groups, files = map[string]bool{}, map[string]bool{}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for id, inst := range e.instances {
+		groups[inst.blank.name] = true
+		files[e.dir.metadata(id)] = true
+		if inst.blank.socket != "" {
+			files[inst.blank.socket] = true
+		}
+	}
+	for name := range e.orphans {
+		groups[name] = true
+		files[e.dir.socket(name)] = true
+	}
+	return groups, files
 }
 
 // placeDrivers puts what can be known ahead into the prepared root, before any
@@ -100,25 +165,20 @@ func (d *dataDir) leftovers() ([]metadata, error) {
 	return left, nil
 }
 
-// killLeft kills the keeper that metadata names, if it is still the same
-// process.
+// killLeft kills the first process that metadata names, if it is still the same.
 func killLeft(ctx context.Context, m metadata) error {
-	if m.Pid <= 1 {
+	p, err := leftProcess(m.Pid, m.StartTime)
+	if errors.Is(err, errEnded) {
 		return nil
 	}
-	fd, err := unix.PidfdOpen(m.Pid, 0)
 	if err != nil {
-		return nil // it has gone
+		return err
 	}
-	defer func() { _ = unix.Close(fd) }()
-	// Looked at after the pidfd was opened: the number cannot change hands now.
-	if start, err := StartTime(m.Pid); err != nil || start != m.StartTime {
-		return nil
+	defer p.close()
+	if err := p.Kill(); err != nil {
+		return err
 	}
-	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("kill process %d: %w", m.Pid, err)
-	}
-	for wait := time.Millisecond; !readable(fd); wait = min(2*wait, 50*time.Millisecond) {
+	for wait := time.Millisecond; !p.Exited(); wait = min(2*wait, 50*time.Millisecond) {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -128,14 +188,17 @@ func killLeft(ctx context.Context, m metadata) error {
 	return nil
 }
 
-// sweep removes the files of sandboxes, all of which have ended.
-func (d *dataDir) sweep() error {
+// sweep removes the files of sandboxes that have ended, which are all but those
+// that are kept.
+func (d *dataDir) sweep(kept map[string]bool) error {
 	var errs []error
 	for _, dir := range []string{d.run, d.disk} {
 		entries, err := os.ReadDir(dir)
 		errs = append(errs, err)
 		for _, entry := range entries {
-			errs = append(errs, remove(filepath.Join(dir, entry.Name())))
+			if path := filepath.Join(dir, entry.Name()); !kept[path] {
+				errs = append(errs, remove(path))
+			}
 		}
 	}
 	return errors.Join(errs...)

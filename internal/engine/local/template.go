@@ -35,11 +35,14 @@ type template struct {
 
 	forks atomic.Int64 // that it gave
 
+	leaving chan struct{} // closed when instances of ours are to outlive us
+
 	mu    sync.Mutex
 	seen  time.Time // when the interpreter was last found to be what it was
 	blank *blank    // nil until it is ready
 	idle  *time.Timer
 	ended bool
+	kept  bool // by instances that were detached
 
 	givenUp bool // belongs to templates.mu
 }
@@ -72,11 +75,12 @@ type templates struct {
 	refused map[remuda.GenerationKey]bool // never again
 	failed  map[remuda.GenerationKey]int  // how many gave no forks
 	closed  bool
+	living  map[*template]bool // also those that nobody is to find any more
 	running sync.WaitGroup
 }
 
 func newTemplates(e *Engine) *templates {
-	return &templates{engine: e, byKey: map[remuda.GenerationKey]*template{}, asked: map[remuda.GenerationKey]bool{}, refused: map[remuda.GenerationKey]bool{}, failed: map[remuda.GenerationKey]int{}}
+	return &templates{engine: e, byKey: map[remuda.GenerationKey]*template{}, asked: map[remuda.GenerationKey]bool{}, refused: map[remuda.GenerationKey]bool{}, failed: map[remuda.GenerationKey]int{}, living: map[*template]bool{}}
 }
 
 // host is the interpreter that a language's template is: a Python instance is a
@@ -162,9 +166,9 @@ func (ts *templates) want(spec engine.Spec, version string, driver guest.Program
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	t := &template{engine: ts.engine, key: spec.Generation, spec: spec, version: version, driver: driver, cancel: cancel, settled: make(chan struct{})}
+	t := &template{engine: ts.engine, key: spec.Generation, spec: spec, version: version, driver: driver, cancel: cancel, settled: make(chan struct{}), leaving: make(chan struct{})}
 	t.stock = t.newStock()
-	ts.byKey[t.key] = t
+	ts.byKey[t.key], ts.living[t] = t, true
 	ts.running.Go(func() { ts.live(ctx, t) })
 }
 
@@ -207,6 +211,11 @@ func (ts *templates) makeRoom() bool {
 // live is the life of a template from its start until nothing is left of it.
 func (ts *templates) live(ctx context.Context, t *template) {
 	defer t.cancel()
+	defer func() {
+		ts.mu.Lock()
+		defer ts.mu.Unlock()
+		delete(ts.living, t)
+	}()
 	defer ts.forget(t)
 	settle := sync.OnceFunc(func() { close(t.settled) })
 	defer settle()
@@ -231,7 +240,10 @@ func (ts *templates) live(ctx context.Context, t *template) {
 	}
 	t.mu.Unlock()
 	settle()
-	t.last(ctx)
+	if !t.last(ctx) {
+		b.leave()
+		return
+	}
 	clearing, cancel := context.WithTimeout(context.Background(), keeper.CleanupTime)
 	defer cancel()
 	if err := b.clear(clearing); err != nil {
@@ -240,8 +252,8 @@ func (ts *templates) live(ctx context.Context, t *template) {
 }
 
 // last waits until nothing of a template runs. Its instances may outlive its use
-// for long.
-func (t *template) last(ctx context.Context) {
+// for long; it reports false when they outlive this server too.
+func (t *template) last(ctx context.Context) bool {
 	b, log := t.blank, t.engine.log
 	over := make(chan struct{})
 	var err error
@@ -257,9 +269,23 @@ func (t *template) last(ctx context.Context) {
 	if err := t.stock.close(); err != nil {
 		log.Error("a fork that was not used could not be removed", "runtime", t.key.Runtime, "error", err)
 	}
-	if <-over; err != nil {
+	select {
+	case <-over:
+	case <-t.leaving:
+		return false
+	}
+	if err != nil {
 		log.Error("a template's end could not be awaited", "pid", b.proc.pid, "error", err)
 	}
+	return true
+}
+
+// keep says that instances of the template are to outlive this server, and so
+// its keeper.
+func (t *template) keep() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kept = true
 }
 
 // start makes the template's sandbox. refused says that the next try would end
@@ -370,14 +396,19 @@ func (ts *templates) retire(key remuda.GenerationKey) {
 }
 
 // close ends every template and waits until nothing is left of them. Their
-// instances must have ended.
+// instances must have ended, or be detached.
 func (ts *templates) close() {
 	ts.mu.Lock()
 	ts.closed = true
-	all := slices.Collect(maps.Values(ts.byKey))
+	all := slices.Collect(maps.Keys(ts.living))
 	ts.mu.Unlock()
 	for _, t := range all {
 		t.end()
+		t.mu.Lock()
+		if t.kept {
+			close(t.leaving)
+		}
+		t.mu.Unlock()
 	}
 	ts.running.Wait()
 }
