@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/executions"
 	"github.com/remuda-run/remuda/internal/pool"
 	"github.com/remuda-run/remuda/internal/remuda"
 	"github.com/remuda-run/remuda/internal/runspaces"
@@ -15,14 +16,14 @@ import (
 // recovered is what a start found of the server before it.
 type recovered struct {
 	instances  []remuda.InstanceID // that were ended
-	executions int                 // that are lost
 	runspaces  runspaces.Recovery
+	executions executions.Recovery
 	took       time.Duration
 }
 
 // none reports whether there was nothing.
 func (r recovered) none() bool {
-	return len(r.instances)+r.executions == 0 && r.runspaces == runspaces.Recovery{}
+	return len(r.instances) == 0 && r.runspaces == runspaces.Recovery{} && r.executions == executions.Recovery{}
 }
 
 // recover takes over what an earlier server left, clears away the rest and books

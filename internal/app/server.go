@@ -113,7 +113,7 @@ func (s *server) start(ctx context.Context) error {
 	}
 	if !found.none() {
 		log.Warn("took over what an earlier server left", "runspaces", found.runspaces.Attached, "runspaces_prepared_again", found.runspaces.Prepared,
-			"runspaces_ended", found.runspaces.Ended, "executions_lost", found.executions, "instances_cleared", len(found.instances), "took", found.took)
+			"runspaces_ended", found.runspaces.Ended, "executions_resumed", found.executions.Resumed, "executions_lost", found.executions.Lost, "instances_cleared", len(found.instances), "took", found.took)
 	}
 	generated, err := s.services.organizations.Bootstrap(ctx, c.AdminPassword)
 	if err != nil {
@@ -228,7 +228,7 @@ func (s *server) letGo(ctx context.Context) error {
 	if s.Config.RunspaceOnStop == config.OnStopClose || s.Config.RunspaceLinger == 0 {
 		return errors.Join(s.services.executions.Drain(ctx), within(s.services.runspaces.Drain))
 	}
-	err := s.services.executions.Drain(ctx)
+	err := s.services.executions.Leave(ctx)
 	select {
 	case <-s.Hurry:
 		return errors.Join(err, s.services.executions.Drain(ctx), within(s.services.runspaces.Drain))
