@@ -3,6 +3,7 @@ package executions
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 	"unicode/utf8"
@@ -66,6 +67,10 @@ func (s *Service) arguments(ctx context.Context, r *run, inst engine.Instance, t
 		}
 		res, err := inst.Execute(ctx, s.argumentRequest(r, ps, max(timeout-used.Wall, time.Millisecond)), nil)
 		r.setInstance(nil)
+		if errors.Is(err, engine.ErrDetached) { // the next server finds nothing of ours running, and says so
+			r.left = true
+			return used, &res
+		}
 		if err != nil {
 			res = s.broken(ctx, r, inst, false, err)
 		}
@@ -74,7 +79,8 @@ func (s *Service) arguments(ctx context.Context, r *run, inst engine.Instance, t
 		if res.State == remuda.ExecutionSuccess && !res.Dead {
 			continue
 		}
-		return used, argumentFailed(ps.Name, res, used)
+		res = s.judge(r, argumentFailed(ps.Name, res, used))
+		return used, &res
 	}
 	return used, nil
 }
@@ -91,7 +97,7 @@ func (s *Service) argumentRequest(r *run, ps remuda.ParameterScript, timeout tim
 }
 
 // argumentFailed is the end of an execution whose parameter's script has failed.
-func argumentFailed(name string, res engine.Result, used remuda.Usage) *engine.Result {
+func argumentFailed(name string, res engine.Result, used remuda.Usage) engine.Result {
 	why := res.Reason
 	if why == "" && res.State == remuda.ExecutionSuccess {
 		why = "it ended its interpreter"
@@ -103,7 +109,7 @@ func argumentFailed(name string, res engine.Result, used remuda.Usage) *engine.R
 	}
 	res.Reason = fmt.Sprintf("the script of parameter %q failed: %s", name, why)
 	res.Value, res.LastSeq, res.OutputCut, res.Unstarted, res.Usage = nil, 0, 0, false, used
-	return &res
+	return res
 }
 
 // usedToo adds up what scripts used one after the other.

@@ -195,7 +195,7 @@ func (s *Service) execute(r *run, inst engine.Instance) engine.Result {
 	placed := time.Since(began)
 	used, failed := s.arguments(ctx, r, inst, timeout)
 	if failed != nil {
-		return s.judge(r, *failed)
+		return *failed
 	}
 	if !r.setInstance(inst) {
 		return engine.Result{State: remuda.ExecutionCanceled, KilledBy: remuda.KilledByCancel, Reason: r.cancelReason() + " before the script started", Dead: !inst.Alive()}

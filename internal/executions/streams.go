@@ -80,7 +80,7 @@ func checkPage(stream remuda.Stream, page *remuda.StreamPage) error {
 // readable is the row of an execution that the principal may see.
 func (s *Service) readable(ctx context.Context, tx *store.Tx, p remuda.Principal, id remuda.ExecutionID) (remuda.Execution, error) {
 	row, err := tx.Execution(ctx, p.Organization, id)
-	if err == nil && p.OwnOnly && row.Owner != p.User {
+	if err == nil && !sees(p, row.Organization, row.Owner) {
 		return remuda.Execution{}, remuda.NotFound("execution", string(id))
 	}
 	return row, err
