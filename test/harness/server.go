@@ -99,28 +99,18 @@ func Start(t testing.TB, args ...string) *Server {
 	return s
 }
 
+// A test's server leaves no runspaces behind when it ends, and not for long when it
+// is killed, unless the test's arguments say otherwise.
+const (
+	leaveNothing = "REMUDA_RUNSPACE_ON_STOP=close"
+	leaveBriefly = "REMUDA_RUNSPACE_LINGER=2m"
+)
+
 // Up starts the process on the data directory and waits until it is ready.
 func (s *Server) Up(args ...string) {
 	s.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close()
-	s.Base = "http://" + addr
-	s.cmd = exec.Command(Program(s.t), append([]string{"serve", "--data", s.Data, "--listen", addr}, args...)...)
-	s.cmd.Env = append(environment(), "REMUDA_ADMIN_PASSWORD="+s.password)
-	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
-	if err := s.cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	s.ended = make(chan struct{})
-	go func(p *process, cmd *exec.Cmd) {
-		defer close(p.ended)
-		p.err = cmd.Wait()
-	}(s.process, s.cmd)
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	s.launch(args...)
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if _, err := s.call(http.MethodGet, "/readyz", nil, nil); err == nil {
 			return
 		}
@@ -135,6 +125,40 @@ func (s *Server) Up(args ...string) {
 			s.t.Fatalf("the server was not ready in time:\n%s", s.log.String())
 		}
 	}
+}
+
+// Flicker starts the process and kills it after a while, ready or not.
+func (s *Server) Flicker(life time.Duration, args ...string) {
+	s.t.Helper()
+	s.launch(args...)
+	select {
+	case <-time.After(life):
+	case <-s.ended:
+	}
+	s.Kill()
+}
+
+// launch starts the process.
+func (s *Server) launch(args ...string) {
+	s.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_ = l.Close()
+	s.Base = "http://" + addr
+	s.cmd = exec.Command(Program(s.t), append([]string{"serve", "--data", s.Data, "--listen", addr}, args...)...)
+	s.cmd.Env = append(environment(), "REMUDA_ADMIN_PASSWORD="+s.password, leaveNothing, leaveBriefly)
+	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.ended = make(chan struct{})
+	go func(p *process, cmd *exec.Cmd) {
+		defer close(p.ended)
+		p.err = cmd.Wait()
+	}(s.process, s.cmd)
 }
 
 // Pid is the process id of the server.
