@@ -2,6 +2,7 @@ package fake
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -12,10 +13,14 @@ import (
 
 // Engine is an engine.Engine in memory. Its zero value is not usable; see New.
 type Engine struct {
+	machine *machine // that this server shares with those before and after it
+
 	mu        sync.Mutex
 	instances map[remuda.InstanceID]*Instance // living
 	created   []*Instance                     // all, in order
+	attached  []*Instance                     // likewise, of earlier servers
 	left      []remuda.InstanceID             // what Recover will report
+	losses    map[remuda.InstanceID]string    // why Recover will not find them
 	failures  []error                         // errors of the next Creates
 	findings  []engine.Finding
 	gate      chan struct{} // when not nil, Create waits for it to be closed
@@ -31,8 +36,11 @@ var (
 )
 
 // New returns an engine that creates instances at once and without errors.
-func New() *Engine {
+func New() *Engine { return newEngine(&machine{sandboxes: map[remuda.InstanceID]*sandbox{}}) }
+
+func newEngine(m *machine) *Engine {
 	return &Engine{
+		machine:   m,
 		instances: map[remuda.InstanceID]*Instance{},
 		findings:  []engine.Finding{{Name: "fake", OK: true, Detail: "in memory"}},
 	}
@@ -62,13 +70,80 @@ func (e *Engine) Leave(ids ...remuda.InstanceID) {
 	e.left = append(e.left, ids...)
 }
 
+// Lose makes the next Recover not find an instance that it is to keep, and say why.
+func (e *Engine) Lose(id remuda.InstanceID, reason string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.losses == nil {
+		e.losses = map[remuda.InstanceID]string{}
+	}
+	e.losses[id] = reason
+}
+
+// Next is the engine of the next server. What this one has not let go of ends now,
+// unless it lingers: before Close it is as if the server had been killed.
+func (e *Engine) Next() *Engine {
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	for _, inst := range e.Living() {
+		inst.letGo()
+	}
+	return newEngine(e.machine)
+}
+
 // Recover implements engine.Engine.
 func (e *Engine) Recover(_ context.Context, keep []engine.Spec) (engine.Recovered, error) {
 	e.mu.Lock()
+	found := engine.Recovered{Ended: e.left, Lost: e.losses}
+	e.left, e.losses = nil, nil
+	e.mu.Unlock()
+	if found.Lost == nil {
+		found.Lost = map[remuda.InstanceID]string{}
+	}
+	e.machine.mu.Lock()
+	sandboxes := maps.Clone(e.machine.sandboxes)
+	e.machine.mu.Unlock()
+	for _, spec := range keep {
+		b := sandboxes[spec.ID]
+		delete(sandboxes, spec.ID)
+		lost := found.Lost[spec.ID] != ""
+		switch {
+		case b == nil && !lost:
+			found.Lost[spec.ID] = "the earlier server left nothing of it"
+		case b == nil:
+		case lost:
+			b.kill(stopped{dead: true}, "it was lost")
+			b.remove()
+		default:
+			inst := newInstance(e, b)
+			if !b.adopt(inst) {
+				found.Lost[spec.ID] = "the sandbox had ended before this server came"
+				b.remove()
+				continue
+			}
+			e.attach(inst)
+			found.Attached = append(found.Attached, inst)
+		}
+	}
+	for _, b := range sandboxes {
+		if !slices.Contains(found.Ended, b.spec.ID) {
+			found.Ended = append(found.Ended, b.spec.ID)
+		}
+		b.kill(stopped{dead: true}, "nobody wanted it")
+		b.remove()
+	}
+	return found, nil
+}
+
+// attach registers an instance of an earlier server.
+func (e *Engine) attach(inst *Instance) {
+	e.mu.Lock()
 	defer e.mu.Unlock()
-	left := e.left
-	e.left = nil
-	return engine.Recovered{Ended: left, Lost: engine.LoseAll(keep, "nothing of it is there")}, nil
+	e.attached = append(e.attached, inst)
+	if inst.Alive() {
+		e.instances[inst.spec.ID] = inst
+	}
 }
 
 // FailCreate makes the next Creates fail, one for each error.
@@ -154,7 +229,9 @@ func (e *Engine) Create(ctx context.Context, spec engine.Spec) (engine.Instance,
 	if _, err := version(spec.Language, spec.Version); err != nil {
 		return nil, err
 	}
-	inst := newInstance(e, spec)
+	b := newSandbox(e.machine, spec)
+	inst := newInstance(e, b)
+	b.owner = inst
 	e.instances[spec.ID] = inst
 	e.created = append(e.created, inst)
 	return inst, nil
@@ -184,13 +261,13 @@ func wait(ctx context.Context, gate <-chan struct{}, d time.Duration) error {
 	return nil
 }
 
-// Living returns the instances that were created and have not ended, in the
-// order of their creation.
+// Living returns the instances that were attached or created and have not ended, in
+// this order.
 func (e *Engine) Living() []*Instance {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var living []*Instance
-	for _, inst := range e.created {
+	for _, inst := range slices.Concat(e.attached, e.created) {
 		if e.instances[inst.spec.ID] == inst {
 			living = append(living, inst)
 		}

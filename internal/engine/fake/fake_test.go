@@ -106,12 +106,74 @@ func TestFailuresAndClose(t *testing.T) {
 	}
 }
 
-// TestContract holds the fake to what real engines promise.
-func TestContract(t *testing.T) {
-	t.Parallel()
-	enginetest.Contract(t, func(*testing.T) engine.Engine { return New() }, enginetest.Dialect{
+// dialect says simple things in the line language.
+func dialect() enginetest.Dialect {
+	return enginetest.Dialect{
 		Language: remuda.LanguagePython,
 		Print:    "print hello", Complain: "eprint oops", Stdin: "stdin", Value: "value 42", Raise: "raise ValueError no", Exit: "exit 3",
 		Set: "set x kept", Get: "get x", Block: "block", Stubborn: "stubborn\nprint on\nblock", Flood: "flood 3145728", Write: "write f text",
+	}
+}
+
+// TestContract and TestSurvive hold the fake to what real engines promise.
+func TestContract(t *testing.T) {
+	t.Parallel()
+	enginetest.Contract(t, func(*testing.T) engine.Engine { return New() }, dialect())
+}
+
+func TestSurvive(t *testing.T) {
+	t.Parallel()
+	begin := func(*testing.T) enginetest.Servers {
+		var last *Engine
+		return func(*testing.T) engine.Engine {
+			if last == nil {
+				last = New()
+			} else {
+				last = last.Next()
+			}
+			return last
+		}
+	}
+	enginetest.Survive(t, begin, enginetest.Survival{Dialect: dialect(), Count: "count 2000 500us\nvalue 42"})
+}
+
+// TestKilled has a server end without a word.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		first := New()
+		lingers, other, lost := create(t, first), create(t, first), create(t, first)
+		for _, inst := range []*Instance{lingers, lost} {
+			if err := inst.SetLinger(t.Context(), time.Minute); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ended := make(chan error)
+		go func() {
+			_, err := lingers.Execute(t.Context(), engine.Request{ID: "ex_a", Script: "print a\nsleep 10s\nprint b", HoldOutput: true}, nil)
+			ended <- err
+		}()
+		synctest.Wait()
+		next := first.Next()
+		if err := <-ended; !errors.Is(err, engine.ErrDetached) {
+			t.Errorf("what ran: %v", err)
+		}
+		<-other.Done()
+		next.Lose(lost.ID(), "it went astray")
+		found, err := next.Recover(t.Context(), []engine.Spec{{ID: lingers.ID()}, {ID: other.ID()}, {ID: lost.ID()}, {ID: "ins_z"}})
+		if err != nil || len(found.Attached) != 1 || len(found.Lost) != 3 || found.Lost[lost.ID()] != "it went astray" || len(next.Living()) != 1 {
+			t.Fatalf("%+v, %v", found, err)
+		}
+		var out strings.Builder
+		res, err := found.Attached[0].(*Instance).Resume(t.Context(), engine.Request{ID: "ex_a"}, 0, func(r remuda.OutputRecord) error { out.Write(r.Data); return nil })
+		if err != nil || res.State != remuda.ExecutionSuccess || res.Usage.Wall != 10*time.Second || out.String() != "a\nb\n" {
+			t.Errorf("%+v, %v, output %q", res, err, out.String())
+		}
+		// The next one comes too late.
+		last := next.Next()
+		time.Sleep(time.Hour)
+		if found, err = last.Recover(t.Context(), []engine.Spec{{ID: lingers.ID()}}); err != nil || len(found.Lost) != 1 {
+			t.Errorf("%+v, %v", found, err)
+		}
 	})
 }

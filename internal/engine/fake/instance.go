@@ -2,56 +2,37 @@ package fake
 
 import (
 	"context"
-	"sync"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
-// Instance is one fake sandbox.
+// Instance is what a server has of a fake sandbox.
 type Instance struct {
-	engine *Engine
-	spec   engine.Spec
-	files  *files
-	done   chan struct{}
+	*sandbox
 
-	mu        sync.Mutex
-	state     map[string]string // of the scripts, between executions
-	current   *run
-	exit      engine.Exit
-	ended     bool
-	destroyed int
-	executed  int
-	linger    time.Duration
-	limits    remuda.Resources
-	egress    remuda.Egress
+	engine *Engine
+
+	// These belong to the sandbox's mu.
+	pending  *run // of an earlier server, and not resumed
+	busy     bool // somebody waits for what runs
+	detached bool
+	left     chan struct{} // closed by Detach
 }
 
 var (
-	_ engine.Instance = (*Instance)(nil)
-	_ engine.Narrower = (*Instance)(nil)
+	_ engine.Instance     = (*Instance)(nil)
+	_ engine.Narrower     = (*Instance)(nil)
+	_ engine.Resumer      = (*Instance)(nil)
+	_ engine.Detacher     = (*Instance)(nil)
+	_ engine.Acknowledger = (*Instance)(nil)
 )
 
-// run is the execution in flight.
-type run struct {
-	cancel context.CancelCauseFunc
-}
-
-// stopped is the cause with which a run is ended from outside.
-type stopped struct {
-	by   remuda.KilledBy
-	dead bool
-}
-
-func (s stopped) Error() string { return "stopped by " + string(s.by) }
-
-func newInstance(e *Engine, spec engine.Spec) *Instance {
-	return &Instance{
-		engine: e, spec: spec, files: newFiles(spec.Resources.DiskMB),
-		done: make(chan struct{}), state: map[string]string{}, linger: spec.Linger,
-		limits: spec.Resources, egress: spec.Egress.Clone(),
-	}
+func newInstance(e *Engine, b *sandbox) *Instance {
+	return &Instance{sandbox: b, engine: e, left: make(chan struct{})}
 }
 
 // ID implements engine.Instance.
@@ -69,7 +50,7 @@ func (i *Instance) Timings() remuda.Timings {
 func (i *Instance) Alive() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return !i.ended
+	return !i.ended && !i.detached
 }
 
 // Done implements engine.Instance.
@@ -106,57 +87,90 @@ func (i *Instance) Linger() time.Duration {
 // Kill ends the sandbox as if something outside had killed it. What runs in it
 // ends as lost, or as an error when by names a limit.
 func (i *Instance) Kill(by remuda.KilledBy, reason string) {
-	i.mu.Lock()
-	if i.current != nil {
-		i.current.cancel(stopped{by: by, dead: true})
-	}
-	i.mu.Unlock()
-	i.end(engine.Exit{KilledBy: by, Reason: reason})
+	i.kill(stopped{by: by, dead: true}, reason)
 }
 
 // Execute implements engine.Instance.
 func (i *Instance) Execute(ctx context.Context, req engine.Request, sink engine.Sink) (engine.Result, error) {
-	runCtx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	r := &run{cancel: cancel}
-	if err := i.begin(r); err != nil {
-		return engine.Result{Unstarted: remuda.CodeOf(err) == remuda.CodeUnavailable}, err
+	r, err := i.begin(req)
+	if err != nil {
+		return engine.Result{Unstarted: remuda.CodeOf(err) == remuda.CodeUnavailable && !errors.Is(err, engine.ErrDetached)}, err
 	}
-	defer i.finish()
-	if req.Timeout > 0 {
-		t := time.AfterFunc(req.Timeout, func() {
-			i.mu.Lock()
-			defer i.mu.Unlock()
-			cancel(stopped{by: remuda.KilledByTime, dead: req.KillOnTimeout || i.state["stubborn"] != ""})
-		})
-		defer t.Stop()
-	}
-	s := &script{inst: i, req: req, sink: sink, started: time.Now()}
-	res, err := s.play(runCtx)
-	if res.Dead {
-		i.end(engine.Exit{KilledBy: res.KilledBy, Reason: res.Reason, Usage: res.Usage})
-	}
-	return res, err
+	return i.follow(ctx, r, 0, req.HoldOutput, sink)
 }
 
-func (i *Instance) begin(r *run) error {
+func (i *Instance) begin(req engine.Request) (*run, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.ended {
-		return &remuda.Error{Code: remuda.CodeUnavailable, Message: "the instance has ended", Cause: i.exit.Reason}
+	switch {
+	case i.detached:
+		return nil, errDetached()
+	case i.pending != nil:
+		return nil, remuda.Errorf(remuda.CodeConflict, "the execution %s of an earlier server waits to be resumed or dropped in the instance", i.pending.id)
+	case i.ended:
+		return nil, &remuda.Error{Code: remuda.CodeUnavailable, Message: "the instance has ended", Cause: i.exit.Reason}
+	case i.busy:
+		return nil, remuda.Errorf(remuda.CodeConflict, "an execution already runs in the instance")
 	}
-	if i.current != nil {
-		return remuda.Errorf(remuda.CodeConflict, "an execution already runs in the instance")
+	i.busy = true
+	return i.start(req), nil
+}
+
+// follow gives the output after a number to the sink until the run is over.
+func (i *Instance) follow(ctx context.Context, r *run, after int64, hold bool, sink engine.Sink) (engine.Result, error) {
+	stop := context.AfterFunc(ctx, func() {
+		if !i.gone() {
+			r.cancel(stopped{by: remuda.KilledByCancel, dead: true})
+		}
+	})
+	defer stop()
+	defer func() {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		i.busy = false
+	}()
+	for {
+		i.mu.Lock()
+		records, over, change := i.after(r, after), r.over, r.change
+		i.mu.Unlock()
+		for _, rec := range records {
+			if i.gone() {
+				return engine.Result{}, errDetached()
+			}
+			if after = rec.Seq; sink == nil {
+				continue
+			}
+			if err := sink(rec); err != nil {
+				r.cancel(stopped{by: remuda.KilledByCancel})
+				return engine.Result{}, err
+			}
+		}
+		switch {
+		case i.gone():
+			return engine.Result{}, errDetached()
+		case len(records) > 0:
+			if !hold {
+				i.acknowledge(r.id, after)
+			}
+			continue
+		case over:
+			return r.res, r.err
+		}
+		select {
+		case <-change:
+		case <-i.left:
+		}
 	}
-	i.current = r
-	i.executed++
+}
+
+// after are the records that are held after a number. Needs mu.
+func (i *Instance) after(r *run, seq int64) []remuda.OutputRecord {
+	for n, rec := range r.held {
+		if rec.Seq > seq {
+			return slices.Clone(r.held[n:])
+		}
+	}
 	return nil
-}
-
-func (i *Instance) finish() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.current = nil
 }
 
 // Interrupt implements engine.Instance. A script that holds out ("stubborn") is
@@ -164,8 +178,8 @@ func (i *Instance) finish() {
 func (i *Instance) Interrupt(_ context.Context, by remuda.KilledBy, grace time.Duration) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	r := i.current
-	if r == nil {
+	r := i.run
+	if r == nil || r.over || i.detached {
 		return nil
 	}
 	if i.state["stubborn"] == "" {
@@ -180,6 +194,9 @@ func (i *Instance) Interrupt(_ context.Context, by remuda.KilledBy, grace time.D
 func (i *Instance) SetLinger(_ context.Context, d time.Duration) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if i.detached {
+		return errDetached()
+	}
 	i.linger = d
 	return nil
 }
@@ -222,30 +239,22 @@ func (i *Instance) Fence() (remuda.Resources, remuda.Egress) {
 }
 
 // Files implements engine.Instance.
-func (i *Instance) Files() engine.Files { return i.files }
+func (i *Instance) Files() engine.Files {
+	if i.gone() {
+		return noFiles{}
+	}
+	return i.files
+}
 
 // Destroy implements engine.Instance.
 func (i *Instance) Destroy(context.Context) error {
+	if i.gone() {
+		return errDetached()
+	}
 	i.mu.Lock()
 	i.destroyed++
-	if i.current != nil {
-		i.current.cancel(stopped{by: remuda.KilledByCancel, dead: true})
-	}
 	i.mu.Unlock()
-	i.end(engine.Exit{KilledBy: remuda.KilledByCancel, Reason: "destroyed"})
+	i.kill(stopped{by: remuda.KilledByCancel, dead: true}, "destroyed")
+	i.remove()
 	return nil
-}
-
-// end marks the sandbox as ended; the first reason stays.
-func (i *Instance) end(exit engine.Exit) {
-	i.mu.Lock()
-	first := !i.ended
-	if first {
-		i.ended, i.exit = true, exit
-	}
-	i.mu.Unlock()
-	if first {
-		i.engine.forget(i)
-		close(i.done)
-	}
 }

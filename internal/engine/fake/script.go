@@ -24,6 +24,7 @@ import (
 //	eprint TEXT    the same to stderr
 //	say S TEXT     a message of stream S, if the request has Streams
 //	flood N        N bytes of 'x' to stdout, in records of 32 KiB
+//	count N D      the numbers from 1 to N, a line each, D (a Go duration) between
 //	stdin          the request's stdin to stdout
 //	args           the arguments, one a line
 //	env NAME       a variable of the request or of the instance
@@ -40,11 +41,10 @@ import (
 //	exit N         ends with exit code N
 //	die BY         the whole sandbox is killed (memory, pids, policy, ...)
 type script struct {
-	inst    *Instance
+	box     *sandbox
+	run     *run
 	req     engine.Request
-	sink    engine.Sink
 	started time.Time
-	seq     int64
 	kept    int64
 	cut     int64
 	value   *remuda.Value
@@ -58,7 +58,7 @@ func (ended) Error() string { return "the script has ended" }
 func (s *script) play(ctx context.Context) (engine.Result, error) {
 	source := s.req.Script
 	if s.req.CodeFile != "" {
-		content, err := s.inst.files.content(s.req.CodeFile)
+		content, err := s.box.files.content(s.req.CodeFile)
 		if err != nil {
 			return engine.Result{}, err
 		}
@@ -91,15 +91,15 @@ func (s *script) step(ctx context.Context, line string) error {
 	verb, rest, _ := strings.Cut(line, " ")
 	switch verb {
 	case "print":
-		return s.write(remuda.StreamStdout, []byte(rest+"\n"))
+		return s.write(ctx, remuda.StreamStdout, []byte(rest+"\n"))
 	case "eprint":
-		return s.write(remuda.StreamStderr, []byte(rest+"\n"))
+		return s.write(ctx, remuda.StreamStderr, []byte(rest+"\n"))
 	case "say":
 		stream, text, _ := strings.Cut(rest, " ")
 		if !s.req.Streams {
 			return nil
 		}
-		return s.write(remuda.Stream(stream), []byte(text))
+		return s.write(ctx, remuda.Stream(stream), []byte(text))
 	case "flood":
 		n, err := strconv.Atoi(rest)
 		if err != nil {
@@ -107,45 +107,47 @@ func (s *script) step(ctx context.Context, line string) error {
 		}
 		return s.flood(ctx, n)
 	case "stdin":
-		return s.write(remuda.StreamStdout, s.req.Stdin)
+		return s.write(ctx, remuda.StreamStdout, s.req.Stdin)
 	case "args":
-		return s.write(remuda.StreamStdout, []byte(strings.Join(s.req.Args, "\n")+"\n"))
+		return s.write(ctx, remuda.StreamStdout, []byte(strings.Join(s.req.Args, "\n")+"\n"))
 	case "env":
-		env := maps.Clone(s.inst.spec.Env)
+		env := maps.Clone(s.box.spec.Env)
 		if v, ok := s.req.Env[rest]; ok {
 			env = map[string]string{rest: v}
 		}
-		return s.write(remuda.StreamStdout, []byte(env[rest]+"\n"))
+		return s.write(ctx, remuda.StreamStdout, []byte(env[rest]+"\n"))
 	case "param":
-		return s.write(remuda.StreamStdout, append(slices.Clone([]byte(s.req.Parameters[rest])), '\n'))
+		return s.write(ctx, remuda.StreamStdout, append(slices.Clone([]byte(s.req.Parameters[rest])), '\n'))
+	case "count":
+		return s.count(ctx, rest)
 	case "value":
 		if !json.Valid([]byte(rest)) {
 			return raise("ValueError", "not JSON: "+rest)
 		}
-		return s.evaluate(rest)
+		return s.evaluate(ctx, rest)
 	case "set", "get":
-		return s.remember(verb, rest)
+		return s.remember(ctx, verb, rest)
 	case "write", "read":
 		return s.file(ctx, verb, rest)
 	case "sleep", "block":
 		return pause(ctx, verb, rest)
 	case "stubborn":
-		return s.remember("set", "stubborn yes")
+		return s.remember(ctx, "set", "stubborn yes")
 	default:
 		return finish(verb, rest)
 	}
 }
 
 // evaluate makes a value, which the request may want kept in the instance.
-func (s *script) evaluate(text string) error {
+func (s *script) evaluate(ctx context.Context, text string) error {
 	if s.req.Assign != "" {
-		return s.remember("set", s.req.Assign+" "+text)
+		return s.remember(ctx, "set", s.req.Assign+" "+text)
 	}
 	s.value = &remuda.Value{JSON: json.RawMessage(text), Text: text}
 	if !s.req.Objects {
 		return nil
 	}
-	return s.write(remuda.StreamObject, []byte(text))
+	return s.write(ctx, remuda.StreamObject, []byte(text))
 }
 
 // finish runs the commands that end the script.
@@ -201,33 +203,33 @@ func pause(ctx context.Context, verb, rest string) error {
 	}
 }
 
-func (s *script) remember(verb, rest string) error {
+func (s *script) remember(ctx context.Context, verb, rest string) error {
 	name, text, _ := strings.Cut(rest, " ")
-	s.inst.mu.Lock()
-	v, ok := s.inst.state[name]
+	s.box.mu.Lock()
+	v, ok := s.box.state[name]
 	if verb == "set" {
-		s.inst.state[name] = text
+		s.box.state[name] = text
 	}
-	s.inst.mu.Unlock()
+	s.box.mu.Unlock()
 	switch {
 	case verb == "set":
 		return nil
 	case !ok:
 		return raise("NameError", "name '"+name+"' is not defined")
 	default:
-		return s.write(remuda.StreamStdout, []byte(v+"\n"))
+		return s.write(ctx, remuda.StreamStdout, []byte(v+"\n"))
 	}
 }
 
 func (s *script) file(ctx context.Context, verb, rest string) error {
 	path, text, _ := strings.Cut(rest, " ")
 	if verb == "write" {
-		if _, err := s.inst.files.Write(ctx, path, strings.NewReader(text), remuda.MaxFileBytes); err != nil {
+		if _, err := s.box.files.Write(ctx, path, strings.NewReader(text), remuda.MaxFileBytes); err != nil {
 			return raise("OSError", err.Error())
 		}
 		return nil
 	}
-	_, r, err := s.inst.files.Read(ctx, path, remuda.MaxFileBytes)
+	_, r, err := s.box.files.Read(ctx, path, remuda.MaxFileBytes)
 	if err != nil {
 		return raise("OSError", err.Error())
 	}
@@ -235,14 +237,14 @@ func (s *script) file(ctx context.Context, verb, rest string) error {
 	if err != nil {
 		return err
 	}
-	return s.write(remuda.StreamStdout, content)
+	return s.write(ctx, remuda.StreamStdout, content)
 }
 
 func (s *script) flood(ctx context.Context, n int) error {
 	chunk := bytes.Repeat([]byte{'x'}, 32<<10)
 	for n > 0 && ctx.Err() == nil {
 		c := chunk[:min(n, len(chunk))]
-		if err := s.write(remuda.StreamStdout, c); err != nil {
+		if err := s.write(ctx, remuda.StreamStdout, c); err != nil {
 			return err
 		}
 		n -= len(c)
@@ -250,8 +252,25 @@ func (s *script) flood(ctx context.Context, n int) error {
 	return ctx.Err()
 }
 
+func (s *script) count(ctx context.Context, rest string) error {
+	number, interval, _ := strings.Cut(rest, " ")
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		return raise("ValueError", rest)
+	}
+	for k := 1; k <= n; k++ {
+		if err := s.write(ctx, remuda.StreamStdout, fmt.Appendln(nil, k)); err != nil {
+			return err
+		}
+		if err := pause(ctx, "sleep", interval); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // write sends one record, cut at the output limit.
-func (s *script) write(stream remuda.Stream, data []byte) error {
+func (s *script) write(ctx context.Context, stream remuda.Stream, data []byte) error {
 	limit := s.req.OutputLimit
 	if limit == 0 {
 		limit = remuda.DefaultOutputLimit
@@ -262,11 +281,7 @@ func (s *script) write(stream remuda.Stream, data []byte) error {
 		return nil
 	}
 	s.kept += keep
-	s.seq++
-	if s.sink == nil {
-		return nil
-	}
-	return s.sink(remuda.OutputRecord{Seq: s.seq, Stream: stream, Data: slices.Clone(data[:keep])})
+	return s.box.write(ctx, s.run, stream, slices.Clone(data[:keep]))
 }
 
 // stopped is the result of a script that was ended from outside.
@@ -290,7 +305,9 @@ func (s *script) stopped(ctx context.Context) engine.Result {
 }
 
 func (s *script) complete(res engine.Result) engine.Result {
-	res.LastSeq, res.OutputCut = s.seq, s.cut
+	s.box.mu.Lock()
+	res.LastSeq, res.OutputCut = s.run.seq, s.cut
+	s.box.mu.Unlock()
 	wall := time.Since(s.started)
 	res.Usage = remuda.Usage{CPU: time.Microsecond, Wall: wall, PeakMemory: 1 << 20}
 	res.Timings = remuda.Timings{"send": time.Microsecond, "run": wall}
