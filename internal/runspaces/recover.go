@@ -206,7 +206,8 @@ func (s *Service) again(row remuda.Runspace) bool {
 	if row.State != remuda.RunspaceCreating || row.Instance != "" || row.Resets > 0 || row.RunConnection || time.Since(row.CreatedAt) > maxPreparing {
 		return false
 	}
-	p := remuda.Principal{User: row.Owner, Organization: row.Organization}
+	// That its owner may use the runtime was found when it was accepted.
+	p := remuda.Principal{User: row.Owner, Organization: row.Organization, Role: remuda.RoleMonitor, Scope: remuda.ScopeRead}
 	rt, err := s.runtimes.Usable(p, string(row.Runtime))
 	if err != nil {
 		s.log.Info("a runspace that was being created cannot be prepared again", "runspace", row.ID, "error", err)
