@@ -11,7 +11,8 @@ import (
 
 // The drivers. The Python driver is four files: the part that every start runs
 // (the local engine compiles it ahead), the parts that are compiled when a script
-// first needs them, and the part that makes it a template.
+// first needs them, and the part that makes it a template. That of Node.js is two,
+// likewise.
 var (
 	//go:embed drivers/driver.py
 	pythonCore string
@@ -22,7 +23,9 @@ var (
 	//go:embed drivers/driver_template.py
 	pythonTemplate string
 	//go:embed drivers/driver.js
-	nodeSource string
+	nodeCore string
+	//go:embed drivers/driver_records.js
+	nodeRecords string
 	//go:embed drivers/driver.sh
 	bashSource string
 	//go:embed drivers/driver_loop.sh
@@ -49,7 +52,8 @@ func Driver(language remuda.Language, interpreter string) (Program, error) {
 		return Program{Source: []byte(source), Path: path, Argv: []string{interpreter, "-I", "-S", "-B", path}}, nil
 	case remuda.LanguageNode:
 		const path = "/run/remuda/driver.js"
-		return Program{Source: []byte(nodeSource), Path: path, Argv: []string{interpreter, path}}, nil
+		source := strings.Replace(nodeCore, `'@RECORDS@'`, pythonString(nodeRecords), 1) // also JavaScript's, of what is in it
+		return Program{Source: []byte(source), Path: path, Argv: []string{interpreter, path}}, nil
 	case remuda.LanguageBash:
 		const path = "/run/remuda/driver.sh"
 		return Program{Source: []byte(bashSource), Path: path, Argv: []string{interpreter, "--noprofile", "--norc", "-c", strings.TrimSpace(bashLoop), "bash"}}, nil

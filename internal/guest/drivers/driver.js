@@ -1,6 +1,7 @@
 // Remuda's driver for Node.js 18 and later: reads scripts from init on descriptor
 // 3, runs them in the main context, reports how they ended. ../PROTOCOL.md has the
-// wire. Node marks 3 close-on-exec at its start, so no child inherits it.
+// wire. Node marks 3 close-on-exec at its start, so no child inherits it. What few
+// runs ask for (messages and objects as records) is in driver_records.js.
 'use strict';
 
 const fs = require('fs');
@@ -11,6 +12,7 @@ const vm = require('vm');
 const Module = require('module');
 const { Writable } = require('stream');
 
+const RECORDS = '@RECORDS@';
 const CHANNEL = 3;
 const RUN = 1, READY = 2, DONE = 3;
 const WORKSPACE = '/workspace/';
@@ -28,7 +30,10 @@ class Exit {
 
 // --- the channel ---
 
-function send(kind, fields) {
+// unsent is what an interrupted script has left of a frame.
+let unsent = null;
+
+function frameOf(kind, fields) {
   const parts = [Buffer.alloc(5)];
   for (const field of fields) {
     const data = Buffer.isBuffer(field) ? field : Buffer.from(String(field));
@@ -39,7 +44,33 @@ function send(kind, fields) {
   const frame = Buffer.concat(parts);
   frame.writeUInt32BE(frame.length - 5);
   frame[4] = kind;
+  return frame;
+}
+
+// write sends a record. An interrupt may end it anywhere; the rest of its frame is
+// sent before the next one.
+function write(kind, fields) {
+  const frame = frameOf(kind, fields);
+  unsent = unsent ? Buffer.concat([unsent, frame]) : frame;
+  while (unsent) {
+    try {
+      const sent = fs.writeSync(CHANNEL, unsent);
+      unsent = sent < unsent.length ? unsent.subarray(sent) : null;
+    } catch (e) {
+      if (e.code !== 'EAGAIN') { // the script has closed the channel
+        unsent = null;
+        return;
+      }
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+  }
+}
+
+function send(kind, fields) {
+  const frame = frameOf(kind, fields);
   try {
+    if (unsent) writeAll(CHANNEL, unsent);
+    unsent = null;
     writeAll(CHANNEL, frame);
   } catch (e) {
     process.reallyExit(Number(fields[1]) || 0); // the script has closed the channel: let the status speak
@@ -76,12 +107,12 @@ function receive(data) {
     const list = fields.splice(0, fields.shift() * per);
     return per === 1 ? list : Array.from({ length: list.length / 2 }, (_, i) => [list[2 * i], list[2 * i + 1]]);
   };
-  start(flags, name, source, take(1), take(2), take(2));
+  start(flags, name, source, take(1), take(2), take(2), fields);
 }
 
 // --- a run ---
 
-function start(flags, name, source, args, env, parameters) {
+function start(flags, name, source, args, env, parameters, more) {
   const run = { final: flags.includes('f'), name: name || '<script>', settled: false, envBefore: [] };
   current = run;
   for (const [k, v] of env) {
@@ -91,6 +122,7 @@ function start(flags, name, source, args, env, parameters) {
   if (flags.includes('s') && runs > 0) freshStdin();
   runs++;
   try {
+    if (flags.includes('e')) run.extras = extras(run, more);
     bind(parameters);
     let base = WORKSPACE + 'script.js';
     if (flags.includes('c')) {
@@ -117,6 +149,19 @@ function start(flags, name, source, args, env, parameters) {
   } catch (e) {
     settle(run, { error: e });
   }
+}
+
+let makeExtras;
+
+// extras is what a run wants besides its output, by driver_records.js.
+function extras(run, fields) {
+  if (!makeExtras) {
+    const module = new Module(__filename);
+    module._compile(RECORDS, __filename);
+    makeExtras = module.exports;
+  }
+  run.driver = __filename;
+  return makeExtras({ write, inspect }, run, fields);
 }
 
 function bind(parameters) {
@@ -247,6 +292,13 @@ function evaluateREPL(source, run) {
 function settle(run, failure, value) {
   if (run.settled) return;
   run.settled = true;
+  if (run.extras && !failure) {
+    try {
+      value = run.extras.value(value);
+    } catch (e) {
+      failure = { error: e };
+    }
+  }
   run.failure = failure;
   run.value = value;
   if (failure?.error?.code === 'ERR_SCRIPT_EXECUTION_INTERRUPTED') freshOutput();
@@ -292,6 +344,7 @@ function report(run, code) {
   } catch (e) {
     fields = ['error', code || 1, '', '', '', 'Error', 'the value or the error could not be described', ''];
   }
+  if (run.extras) run.extras.end(fields[5] === 'ExitStatus' ? '' : fields[5], fields[6]);
   send(DONE, fields);
 }
 

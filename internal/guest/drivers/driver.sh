@@ -46,6 +46,14 @@ __remuda_next() {
     builtin declare -g "$1=$2"
     shift 2
   done
+  __remuda_scratch=()
+  if [[ $__remuda_flags == *e* ]]; then
+    __remuda_scratch=("${@:4:$3}")
+    if [[ $2 ]]; then # the name that gets what the script prints
+      __remuda_source=$__remuda_script
+      __remuda_script="$2=\$(builtin eval \"\$__remuda_source\")"
+    fi
+  fi
   unset -v __remuda_fields
   # Where bash will keep its copies of 3 and 4: the first free numbers from 10.
   __remuda_copies=()
@@ -53,7 +61,7 @@ __remuda_next() {
     [[ -e /proc/self/fd/$__remuda_n ]] || __remuda_copies+=("$__remuda_n")
   done
   [[ $__remuda_traps == *" ERR"* && $__remuda_traps != *__remuda_error* ]] || builtin trap \
-    '__remuda_status=$?; [[ $BASH_COMMAND == "builtin eval \"\$__remuda_script"* ]] || __remuda_error="$__remuda_status $LINENO $BASH_COMMAND"' ERR
+    '__remuda_status=$?; [[ $BASH_COMMAND == "builtin eval \"\$__remuda_script"* || $BASH_COMMAND == *"\$__remuda_source"* ]] || __remuda_error="$__remuda_status $LINENO $BASH_COMMAND"' ERR
   builtin trap - INT
   builtin eval "$__remuda_int"
 }
@@ -72,11 +80,12 @@ __remuda_end() {
     builtin eval "$3" 2>&9
   fi
   __remuda_idle
-  __remuda_report "$__remuda_code"
+  [[ ${__remuda_scratch[0]} ]] || __remuda_report "$__remuda_code"
 }
 
 # __remuda_idle undoes what was for one run only and shields the shell from a
-# SIGINT that comes too late.
+# SIGINT that comes too late. After a run with scratch names the loop starts the
+# shell anew, so that nothing of them is left in its memory.
 __remuda_idle() {
   local undo
   __remuda_int=
@@ -84,6 +93,7 @@ __remuda_idle() {
   builtin trap : INT
   for undo in "${__remuda_undo[@]}"; do builtin eval "$undo"; done
   __remuda_undo=()
+  [[ ! ${__remuda_scratch[0]} ]] || builtin unset -v "${__remuda_scratch[@]}" 2>/dev/null
 }
 
 # __remuda_report says how a run ended: "done CODE LINE COMMAND".

@@ -175,7 +175,7 @@ func (d *driver) say(r *channel.Run, stdin []byte) error {
 		d.out = r.Append(d.out)
 		return nil
 	}
-	if err := forShell(r.Parameters); err != nil {
+	if err := forShell(r); err != nil {
 		return err
 	}
 	fields, err := r.AppendZ(nil)

@@ -4,13 +4,20 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/remuda-run/remuda/internal/guest/channel"
 )
 
 // forShell makes strings of JSON parameters, since Bash has no other values: a
 // JSON string as its text, null as nothing, anything else as compact JSON.
-func forShell(pairs []channel.Pair) error {
+func forShell(r *channel.Run) error {
+	for _, name := range append(slices.Clone(r.Scratch), r.Assign) {
+		if name != "" && !shellName(name) {
+			return fmt.Errorf("%q is not a name that Bash allows: use letters, digits and _", name)
+		}
+	}
+	pairs := r.Parameters
 	for i := range pairs {
 		p := &pairs[i]
 		if !shellName(p.Name) {
