@@ -37,3 +37,35 @@ func TestShortID(t *testing.T) {
 		}
 	}
 }
+
+// TestUUID finds identifiers again between the ends that their UUIDs name.
+func TestUUID(t *testing.T) {
+	t.Parallel()
+	form := regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	var before string
+	for range 1000 {
+		id := remuda.NewExecutionID()
+		uuid := remuda.UUID(id)
+		if !form.MatchString(uuid) {
+			t.Fatalf("the UUID of %s is %q", id, uuid)
+		}
+		first, last := remuda.UUIDRange(remuda.PrefixExecution, strings.ToUpper(uuid))
+		if !remuda.IsID(remuda.PrefixExecution, first) || !remuda.IsID(remuda.PrefixExecution, last) || string(id) < first || string(id) > last || remuda.UUID(first) != uuid || remuda.UUID(last) != uuid {
+			t.Fatalf("%s, which is %s, is looked for from %q to %q", uuid, id, first, last)
+		}
+		if before >= first && before <= last {
+			t.Fatalf("%s stands for %s too", uuid, before)
+		}
+		before = string(id)
+	}
+	for _, id := range []string{"", "ex", "ex_", "org_global", "ex_zzzz"} {
+		if got := remuda.UUID(id); got != "" {
+			t.Errorf("the UUID of %q is %q", id, got)
+		}
+	}
+	for _, s := range []string{"", "invalid", "0f35652c-a7d0-4197-8bf0-cbcb6753120", "0f35652ca7d041978bf0cbcb675312030000", "0f35652c-a7d0-4197-8bf0-cbcb6753120g", "-f35652c-a7d0-4197-8bf0-cbcb67531203"} {
+		if first, last := remuda.UUIDRange("ex", s); first != "" || last != "" {
+			t.Errorf("%q stands for %q to %q", s, first, last)
+		}
+	}
+}

@@ -57,16 +57,17 @@ func (s *Service) CurrentRunspaces(ctx context.Context, p remuda.Principal) ([]r
 	return list, err
 }
 
-// CurrentRunspace returns the one of CurrentRunspaces with a short id.
-func (s *Service) CurrentRunspace(ctx context.Context, p remuda.Principal, short string) (remuda.Runspace, error) {
+// CurrentRunspace returns the one of CurrentRunspaces that a UUID (remuda.UUID)
+// stands for.
+func (s *Service) CurrentRunspace(ctx context.Context, p remuda.Principal, uuid string) (remuda.Runspace, error) {
 	if err := authz.Check(p, authz.RunspaceRead, p.Organization); err != nil {
 		return remuda.Runspace{}, err
 	}
-	none := remuda.NotFound("runspace", short)
-	id, ok := s.openByShort(short)
+	none := remuda.NotFound("runspace", uuid)
+	id, ok := s.openByUUID(uuid)
 	if !ok {
 		err := s.store.Read(ctx, func(tx *store.Tx) error {
-			row, err := tx.RunspaceByShort(ctx, p.Organization, short)
+			row, err := tx.RunspaceByUUID(ctx, p.Organization, uuid)
 			id = row.ID
 			return err
 		})
@@ -81,12 +82,12 @@ func (s *Service) CurrentRunspace(ctx context.Context, p remuda.Principal, short
 	return row, err
 }
 
-func (s *Service) openByShort(short string) (remuda.RunspaceID, bool) {
-	tail := remuda.ShortTail(short)
+func (s *Service) openByUUID(uuid string) (remuda.RunspaceID, bool) {
+	first, last := remuda.UUIDRange(remuda.PrefixRunspace, uuid)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id := range s.open {
-		if tail != "" && strings.HasSuffix(string(id), tail) && remuda.ShortID(id) == short {
+		if string(id) >= first && string(id) <= last {
 			return id, true
 		}
 	}

@@ -2,23 +2,21 @@ package executions
 
 import (
 	"context"
-	"strings"
 
 	"github.com/remuda-run/remuda/internal/authz"
 	"github.com/remuda-run/remuda/internal/remuda"
 	"github.com/remuda-run/remuda/internal/store"
 )
 
-// ExecutionByShort is GetExecution for one that ran in a runspace, by its short id
-// (remuda.ShortID).
-func (s *Service) ExecutionByShort(ctx context.Context, p remuda.Principal, short string) (remuda.Execution, error) {
+// ExecutionByUUID is GetExecution by the UUID that stands for an id (remuda.UUID).
+func (s *Service) ExecutionByUUID(ctx context.Context, p remuda.Principal, uuid string) (remuda.Execution, error) {
 	if err := authz.Check(p, authz.ExecutionRead, p.Organization); err != nil {
 		return remuda.Execution{}, err
 	}
-	id, ok := s.liveByShort(short)
+	id, ok := s.liveByUUID(uuid)
 	if !ok {
 		err := s.store.Read(ctx, func(tx *store.Tx) error {
-			row, err := tx.ExecutionByShort(ctx, p.Organization, short)
+			row, err := tx.ExecutionByUUID(ctx, p.Organization, uuid)
 			id = row.ID
 			return err
 		})
@@ -29,12 +27,12 @@ func (s *Service) ExecutionByShort(ctx context.Context, p remuda.Principal, shor
 	return s.GetExecution(ctx, p, id)
 }
 
-func (s *Service) liveByShort(short string) (remuda.ExecutionID, bool) {
-	tail := remuda.ShortTail(short)
+func (s *Service) liveByUUID(uuid string) (remuda.ExecutionID, bool) {
+	first, last := remuda.UUIDRange(remuda.PrefixExecution, uuid)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id := range s.live {
-		if tail != "" && strings.HasSuffix(string(id), tail) && remuda.ShortID(id) == short {
+		if string(id) >= first && string(id) <= last {
 			return id, true
 		}
 	}
