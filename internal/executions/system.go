@@ -33,6 +33,13 @@ func (s *Service) RunSystem(ctx context.Context, p remuda.Principal, sys runspac
 	s.mu.Unlock()
 	s.begin(r)
 	go s.run(r) // the runspace waits for it: it does not go before it is released
+	// Its id is told of at once, and whoever asks for it finds it.
+	if born := r.birth.begin(); born == nil {
+		<-r.done // its end records all of it
+	} else if err := born.Wait(ctx); err != nil {
+		s.abort(r)
+		return "", nil, err
+	}
 	return r.id, func(ctx context.Context) (remuda.Execution, error) {
 		select {
 		case <-r.done:

@@ -1,6 +1,7 @@
 package remuda
 
 import (
+	"encoding/json"
 	"slices"
 	"time"
 )
@@ -115,6 +116,19 @@ type ScriptRun struct {
 	Script       ScriptID // "" when the content came with the request
 	Prefix       string   // what $ was rewritten to in the content
 	CreatedAt    time.Time
+}
+
+// PreparedScript is a stored script that is ready to run in a runspace.
+type PreparedScript struct {
+	ID       ScriptID
+	Name     string
+	Language Language
+	// Runtime is the one that the script names, or the built-in one.
+	Runtime    RuntimeID
+	Source     string
+	Parameters map[string]json.RawMessage // what its variables are bound to
+	// Secrets are the names of the secret variables that it reads and has values of.
+	Secrets []string
 }
 
 // ScriptAnswer is a value that a user keeps for a variable of a script.

@@ -82,10 +82,11 @@ func (s *Service) equip(ctx context.Context, r *runspace, inst engine.Instance) 
 			return err
 		}
 	}
-	if err := s.initialize(ctx, r, inst); err != nil {
+	// The connection script comes first: nothing of the user's can listen to it.
+	if err := s.connect(ctx, r, inst); err != nil {
 		return err
 	}
-	if err := s.connect(ctx, r); err != nil {
+	if err := s.initialize(ctx, r, inst); err != nil {
 		return err
 	}
 	return s.ready(ctx, r, inst)

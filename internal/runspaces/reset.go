@@ -28,6 +28,9 @@ func (s *Service) ResetRunspace(ctx context.Context, p remuda.Principal, id remu
 	if err != nil {
 		return remuda.Runspace{}, err
 	}
+	if err := s.reconnectable(ctx, p, r, req); err != nil {
+		return remuda.Runspace{}, err
+	}
 	before, row, err := r.beginReset(req)
 	if err != nil {
 		return remuda.Runspace{}, err
@@ -42,7 +45,7 @@ func (s *Service) ResetRunspace(ctx context.Context, p remuda.Principal, id remu
 		r.undoReset(before)
 		return remuda.Runspace{}, err
 	}
-	r.askReset(req)
+	r.askReset(p, req)
 	s.log.Info("runspace is being reset", "runspace", id, "request", p.RequestID)
 	return row, nil
 }
@@ -89,13 +92,13 @@ func (r *runspace) undoReset(before remuda.Runspace) {
 }
 
 // askReset has the keeper do what was recorded.
-func (r *runspace) askReset(req ResetRequest) {
+func (r *runspace) askReset(p remuda.Principal, req ResetRequest) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	const why = "its runspace was reset"
 	r.cut = cut{execution: r.running, reason: why}
 	r.turnAwayLocked(func() error { return remuda.Errorf(remuda.CodeConflict, why) })
-	r.secret.credentials = req.Credentials
+	r.secret = connection{by: p, credentials: req.Credentials}
 	r.asked = true
 	select {
 	case r.wake <- struct{}{}:
@@ -132,6 +135,7 @@ func (s *Service) renew(r *runspace) error {
 			}
 		}()
 		s.interrupt(r, old)
+		s.disconnect(r)
 		r.setInstance(nil)
 		inst, err := r.lease.Replace(ctx, workspace)
 		if err != nil {

@@ -20,25 +20,26 @@ type runspace struct {
 	gone     chan struct{} // closed when the keeper has nothing more to do
 	recorded error         // why the end could not be recorded; valid once gone
 
-	mu       sync.Mutex
-	row      remuda.Runspace
-	lease    *pool.Lease        // set before the row exists, and never changed
-	inst     engine.Instance    // nil while there is none
-	prepared chan struct{}      // closed when it has left creating, and that is recorded
-	running  remuda.ExecutionID // "" when nothing runs
-	late     bool               // it began when the runspace was ending already
-	detached bool               // the sandbox was let go of
-	since    time.Time          // when what runs began
-	released chan struct{}      // closed when what runs has been released
-	line     []*Ticket          // who waits for a turn, in order
-	cut      cut                // what runs, and why it is cut off though the runspace goes on
-	begun    bool               // a script of the user's was started in it
-	transfer int                // file operations that go on
-	users    int                // others that use it, such as terminals
-	noted    time.Time          // the last use that is stored
-	ending   *ending            // why it is to end; nil while it is not
-	secret   connection         // of a connection script that has not run yet
-	asked    bool               // a reset was asked for, and recorded
+	mu        sync.Mutex
+	row       remuda.Runspace
+	lease     *pool.Lease        // set before the row exists, and never changed
+	inst      engine.Instance    // nil while there is none
+	prepared  chan struct{}      // closed when it has left creating, and that is recorded
+	running   remuda.ExecutionID // "" when nothing runs
+	late      bool               // it began when the runspace was ending already
+	detached  bool               // the sandbox was let go of
+	since     time.Time          // when what runs began
+	released  chan struct{}      // closed when what runs has been released
+	line      []*Ticket          // who waits for a turn, in order
+	cut       cut                // what runs, and why it is cut off though the runspace goes on
+	begun     bool               // a script of the user's was started in it
+	transfer  int                // file operations that go on
+	users     int                // others that use it, such as terminals
+	noted     time.Time          // the last use that is stored
+	ending    *ending            // why it is to end; nil while it is not
+	secret    connection         // of a connection script that has not run yet
+	connected bool               // the connection script was started, and no disconnect script since
+	asked     bool               // a reset was asked for, and recorded
 }
 
 // ending says how and why a runspace ends. The first one counts.
@@ -59,7 +60,7 @@ type cut struct {
 
 func newRunspace(row remuda.Runspace) *runspace {
 	return &runspace{
-		id: row.ID, org: row.Organization, owner: row.Owner, row: row, noted: row.LastUsedAt,
+		id: row.ID, org: row.Organization, owner: row.Owner, row: row, noted: row.LastUsedAt, connected: row.ConnectionExecution != "",
 		prepared: make(chan struct{}), stop: make(chan struct{}), wake: make(chan struct{}, 1), gone: make(chan struct{}),
 	}
 }

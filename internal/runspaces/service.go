@@ -25,7 +25,8 @@ type Service struct {
 	pool     Pool
 	log      *slog.Logger
 	set      Settings
-	runner   Runner // see SetRunner
+	runner   Runner  // see SetRunner
+	scripts  Scripts // see SetScripts
 
 	mu       sync.Mutex
 	open     map[remuda.RunspaceID]*runspace
@@ -58,8 +59,12 @@ func (s *Service) CreateRunspace(ctx context.Context, p remuda.Principal, req re
 	if wrong := checkMemory(req.MemoryMB, limits, rt); len(wrong) > 0 {
 		return remuda.Runspace{}, remuda.Invalid(wrong...)
 	}
-	r := newRunspace(s.row(p, req, rt, limits))
-	r.secret = connection{credentials: req.Credentials}
+	row := s.row(p, req, rt, limits)
+	if err := s.connectable(ctx, p, req, rt, &row); err != nil {
+		return remuda.Runspace{}, err
+	}
+	r := newRunspace(row)
+	r.secret = connection{by: p, credentials: req.Credentials}
 	if err := s.admit(r, limits); err != nil {
 		return remuda.Runspace{}, err
 	}

@@ -42,6 +42,7 @@ type house struct {
 	store *store.Store
 	eng   *fake.Engine
 	pool  *pool.Pool
+	rts   *runtimes.Service
 }
 
 func open(t *testing.T, set runspaces.Settings) *house {
@@ -54,6 +55,7 @@ func open(t *testing.T, set runspaces.Settings) *house {
 	h := &house{store: st, eng: fake.New()}
 	h.pool = pool.New(h.eng, log, nil, pool.Settings{})
 	rts := runtimes.New(st, h.eng, h.pool, log, runtimes.Settings{})
+	h.rts = rts
 	h.Service = runspaces.New(st, rts, h.pool, log, nil, set)
 	ctx, cancel := context.WithCancel(context.Background())
 	var run sync.WaitGroup

@@ -30,6 +30,11 @@ type Settings struct {
 	Limits Limits
 	// Sessions are what runspaces may end with; nil knows none, and ends nothing.
 	Sessions Sessions
+	// Delegates make tokens for connection scripts; nil makes none.
+	Delegates Delegates
+	// DisconnectTimeout bounds a disconnect script, and with it how long the end of a
+	// runspace waits for one. Default 10 s.
+	DisconnectTimeout time.Duration
 	// SessionsEvery is how often they are asked. Default 5 s.
 	SessionsEvery time.Duration
 	// UsedEvery is how often the last uses are noted. Default 30 s.
@@ -55,6 +60,7 @@ func (s Settings) withDefaults() Settings {
 		s.Linger = 0
 	}
 	s.ActiveTimeout = max(0, s.ActiveTimeout)
+	s.DisconnectTimeout = orDefault(s.DisconnectTimeout, 10*time.Second)
 	s.SessionsEvery = orDefault(s.SessionsEvery, 5*time.Second)
 	s.UsedEvery = orDefault(s.UsedEvery, 30*time.Second)
 	s.MaxIdleTimeout = orDefault(s.MaxIdleTimeout, 24*time.Hour)

@@ -65,10 +65,8 @@ func (s *Service) EvaluateScript(ctx context.Context, p remuda.Principal, ref st
 	if err != nil {
 		return remuda.ScriptRun{}, err
 	}
-	if sc.Kind != remuda.ScriptPython {
-		return remuda.ScriptRun{}, &remuda.Error{
-			Code: remuda.CodeUnsupported, Message: "script " + sc.Name + " cannot be run", Cause: "it is a notebook", Remedy: "store its code as a script of type python",
-		}
+	if err := runnable(sc); err != nil {
+		return remuda.ScriptRun{}, err
 	}
 	return s.submit(ctx, p, job{script: sc.ID, content: sc.Content, runtime: sc.Runtime, variables: sc.Variables, given: given, answers: answers})
 }
@@ -87,11 +85,7 @@ func (s *Service) submit(ctx context.Context, p remuda.Principal, j job) (remuda
 	if err := authz.Check(p, authz.ExecutionRun, p.Organization); err != nil {
 		return remuda.ScriptRun{}, err
 	}
-	b, err := bind("content", j.content)
-	if err != nil {
-		return remuda.ScriptRun{}, err
-	}
-	byName, err := values(b.used, j.variables, j.given, j.answers)
+	b, parameters, err := j.bind()
 	if err != nil {
 		return remuda.ScriptRun{}, err
 	}
@@ -102,15 +96,7 @@ func (s *Service) submit(ctx context.Context, p remuda.Principal, j job) (remuda
 	if rt.Language != remuda.LanguagePython {
 		return remuda.ScriptRun{}, remuda.Invalid(remuda.FieldError{Field: "runtime", Message: "is one of " + string(rt.Language) + "; stored scripts are Python"})
 	}
-	parameters := make(map[string]json.RawMessage, len(byName))
-	for name, value := range byName {
-		parameters[b.prefix+name] = value
-	}
-	source := b.source
-	if source == "" {
-		source = "\n" // an empty script is a script, which an empty text in a request is not
-	}
-	ex, err := s.executions.SubmitExecution(ctx, p, remuda.ExecutionRequest{Runtime: string(rt.ID), Script: source, Parameters: parameters}, 0)
+	ex, err := s.executions.SubmitExecution(ctx, p, remuda.ExecutionRequest{Runtime: string(rt.ID), Script: b.source, Parameters: parameters}, 0)
 	if err != nil {
 		return remuda.ScriptRun{}, err
 	}
@@ -123,6 +109,26 @@ func (s *Service) submit(ctx context.Context, p remuda.Principal, j job) (remuda
 		return remuda.ScriptRun{}, err
 	}
 	return run, nil
+}
+
+// bind makes the source of a run and the parameters that its variables became.
+func (j job) bind() (bound, map[string]json.RawMessage, error) {
+	b, err := bind("content", j.content)
+	if err != nil {
+		return bound{}, nil, err
+	}
+	byName, err := values(b.used, j.variables, j.given, j.answers)
+	if err != nil {
+		return bound{}, nil, err
+	}
+	parameters := make(map[string]json.RawMessage, len(byName))
+	for name, value := range byName {
+		parameters[b.prefix+name] = value
+	}
+	if b.source == "" {
+		b.source = "\n" // an empty script is a script, which an empty text in a request is not
+	}
+	return b, parameters, nil
 }
 
 // runtime returns the runtime that a script names, or the built-in one.

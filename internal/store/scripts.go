@@ -123,6 +123,13 @@ func (tx *Tx) Script(ctx context.Context, org remuda.OrganizationID, ref string)
 		"SELECT "+scriptColumns+" FROM scripts WHERE organization = $1 AND "+column+" = $2", string(org), ref)
 }
 
+// ScriptsNamed returns the scripts of an organization with a name, in whichever folder,
+// at most limit.
+func (tx *Tx) ScriptsNamed(ctx context.Context, org remuda.OrganizationID, name string, limit int) ([]remuda.Script, error) {
+	return all(ctx, tx, "looking for scripts by name", scanScript,
+		"SELECT "+scriptColumns+" FROM scripts WHERE organization = $1 AND name = $2 ORDER BY id LIMIT $3", string(org), name, limit)
+}
+
 // DeleteScript removes a script with the answers to it. Its runs stay.
 func (tx *Tx) DeleteScript(ctx context.Context, org remuda.OrganizationID, id remuda.ScriptID) error {
 	_, err := tx.exec(ctx, "removing the answers to a script", "DELETE FROM script_answers WHERE organization = $1 AND script = $2", string(org), string(id))
