@@ -91,6 +91,7 @@ func buildServices(c config.Config, st *store.Store, eng engine.Engine, log *slo
 	s.runspaces.SetRunner(s.executions)
 	s.runtimes.SetTenants(s.runspaces, s.executions)
 	s.scripts = scripts.New(st, s.runtimes, s.executions, log.With("part", "scripts"))
+	s.runspaces.SetScripts(s.scripts)
 	return s, nil
 }
 
@@ -114,7 +115,7 @@ func runspaceSettings(c config.Config, organizations *organizations.Service) run
 	}
 	return runspaces.Settings{
 		IdleTimeout: orNever(c.RunspaceIdleTimeout), ActiveTimeout: c.RunspaceActiveTimeout, MaxOpen: c.RunspaceMax, Linger: orNever(c.RunspaceLinger),
-		Limits: organizations, Sessions: organizations,
+		Limits: organizations, Sessions: organizations, Delegates: organizations,
 	}
 }
 
