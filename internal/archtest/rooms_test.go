@@ -41,6 +41,7 @@ var rooms = []struct {
 	{"internal/runtimes", 7},
 	{"internal/executions", 7},
 	{"internal/runspaces", 7},
+	{"internal/terminals", 7},
 	{"internal/scripts", 7},
 	{"internal/sessions", 7},
 
@@ -69,12 +70,13 @@ var beside = map[string][]string{
 	// Runspaces run executions, and both need a runtime's definition.
 	"internal/executions": {"internal/runtimes", "internal/runspaces"},
 	"internal/runspaces":  {"internal/runtimes"},
+	"internal/terminals":  {"internal/runtimes"},
 }
 
 // closed lists what a room may not import although it lies below: the room, and
 // the imports that are refused (with everything beneath them).
 var closed = map[string][]string{
-	"internal/httpapi": {"internal/store", "internal/pool", "internal/schedule", "internal/engine", "internal/guest", "internal/audit", "internal/organizations", "internal/runtimes", "internal/executions", "internal/runspaces", "internal/scripts", "internal/sessions"},
+	"internal/httpapi": {"internal/store", "internal/pool", "internal/schedule", "internal/engine", "internal/guest", "internal/audit", "internal/organizations", "internal/runtimes", "internal/executions", "internal/runspaces", "internal/terminals", "internal/scripts", "internal/sessions"},
 	"internal/native":  {"internal/store", "internal/pool", "internal/schedule", "internal/engine/", "internal/guest"},
 	"internal/compat":  {"internal/store", "internal/pool", "internal/schedule", "internal/engine", "internal/guest", "internal/native"},
 	"internal/pool":    {"internal/store", "internal/engine/", "internal/guest"},
