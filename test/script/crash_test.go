@@ -17,13 +17,12 @@ import (
 	"github.com/remuda-run/remuda/test/harness"
 )
 
-// kill -9 while executions run: after the restart they are lost, with a reason;
-// the runspace has failed, with a reason; what had ended is as it was; and
-// nothing that they had on the machine is left.
+// kill -9 while one-shot executions run: after the restart they are lost, with a
+// reason, and nothing that they had on the machine is left; what had ended is as it
+// was. What lives on is test/survive's.
 func TestKilledServer(t *testing.T) {
 	t.Parallel()
 	s := harness.Start(t)
-	space := s.Runspace("python")
 	done, _ := s.Success(harness.JSON{"runtime": "python", "script": "print('kept'); 6 * 7"})
 	var running []string
 	submit := func(path string, body harness.JSON) {
@@ -34,7 +33,7 @@ func TestKilledServer(t *testing.T) {
 	submit("/v1/executions", harness.JSON{"runtime": "python", "script": "import time; print('up', flush=True); time.sleep(600)"})
 	submit("/v1/executions", harness.JSON{"runtime": "bash", "script": "(setsid sleep 600 &) ; echo up; sleep 600"})
 	submit("/v1/executions", harness.JSON{"runtime": "node", "script": "console.log('up'); setInterval(() => {}, 1000)"})
-	submit("/v1/runspaces/"+space+"/executions", harness.JSON{"script": "import subprocess; print('up', flush=True); subprocess.run(['sleep', '600'])"})
+	submit("/v1/executions", harness.JSON{"runtime": "python", "script": "import subprocess; print('up', flush=True); subprocess.run(['sleep', '600'])"})
 	for _, id := range running {
 		eventually(t, "all scripts run", func() bool {
 			stdout, _ := s.Output(id)
@@ -65,11 +64,6 @@ func TestKilledServer(t *testing.T) {
 	}
 	if stdout, _ := s.Output(done.ID); stdout != "kept\n" {
 		t.Errorf("its output is %q", stdout)
-	}
-	var rs struct{ State, Error string }
-	s.Call(http.MethodGet, "/v1/runspaces/"+space, nil, &rs)
-	if rs.State != "error" || rs.Error == "" {
-		t.Errorf("the runspace is %q (%q), want error with a reason", rs.State, rs.Error)
 	}
 	gone(t, sandboxes)
 	if _, stdout := s.Success(harness.JSON{"runtime": "python", "script": "print('serves again')"}); stdout != "serves again\n" {
@@ -144,7 +138,8 @@ func busyUntilKilled(t *testing.T, s *harness.Server, d time.Duration) map[strin
 	return maps.Clone(acknowledged)
 }
 
-// SIGTERM: no new work, what runs may end, whoever waits gets the end.
+// SIGTERM: no new work, what runs may end, whoever waits gets the end. This server
+// closes its runspaces; others are test/survive's.
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	s := harness.Start(t)
