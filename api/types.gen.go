@@ -152,6 +152,33 @@ func (e Language) Valid() bool {
 	}
 }
 
+// Defines values for MessageStream.
+const (
+	MessageStreamDebug       MessageStream = "debug"
+	MessageStreamError       MessageStream = "error"
+	MessageStreamInformation MessageStream = "information"
+	MessageStreamVerbose     MessageStream = "verbose"
+	MessageStreamWarning     MessageStream = "warning"
+)
+
+// Valid indicates whether the value is a known member of the MessageStream enum.
+func (e MessageStream) Valid() bool {
+	switch e {
+	case MessageStreamDebug:
+		return true
+	case MessageStreamError:
+		return true
+	case MessageStreamInformation:
+		return true
+	case MessageStreamVerbose:
+		return true
+	case MessageStreamWarning:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for OutputRecordStream.
 const (
 	OutputRecordStreamDebug       OutputRecordStream = "debug"
@@ -830,6 +857,16 @@ type MemberPut struct {
 	Role Role `json:"role"`
 }
 
+// MessageStream defines model for MessageStream.
+type MessageStream string
+
+// ObjectList defines model for ObjectList.
+type ObjectList struct {
+	// Ended No more objects will come.
+	Ended   bool           `json:"ended"`
+	Objects []OutputObject `json:"objects"`
+}
+
 // Organization defines model for Organization.
 type Organization struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -855,6 +892,17 @@ type OrganizationList struct {
 // OrganizationUpdate defines model for OrganizationUpdate.
 type OrganizationUpdate struct {
 	Policy PolicyUpdate `json:"policy"`
+}
+
+// OutputObject defines model for OutputObject.
+type OutputObject struct {
+	Interfaces []string `json:"interfaces"`
+
+	// Type Its type in the words of the language, such as builtins.int.
+	Type string `json:"type"`
+
+	// Value Its JSON form; what is nested in it is its text, times are ISO 8601 in UTC.
+	Value json.RawMessage `json:"value"`
 }
 
 // OutputPage defines model for OutputPage.
@@ -887,6 +935,13 @@ type OutputRecord struct {
 // OutputRecordStream Beside `stdout` and `stderr`: with `streams` the messages of the language's logging, each a
 // record; with `objects` the objects, each a record with one JSON text.
 type OutputRecordStream string
+
+// OutputText defines model for OutputText.
+type OutputText struct {
+	// Ended The text will not change any more.
+	Ended bool   `json:"ended"`
+	Text  string `json:"text"`
+}
 
 // Package defines model for Package.
 type Package struct {
@@ -1380,6 +1435,27 @@ type ScriptError struct {
 	Type      string `json:"type"`
 }
 
+// StreamPage defines model for StreamPage.
+type StreamPage struct {
+	// Ended No more messages will come.
+	Ended bool `json:"ended"`
+
+	// Next Give as `after` to go on.
+	Next    int64          `json:"next"`
+	Records []StreamRecord `json:"records"`
+}
+
+// StreamRecord defines model for StreamRecord.
+type StreamRecord struct {
+	Message string `json:"message"`
+
+	// Seq Number of the output record that it is in; several lines of standard error may be in one.
+	Seq int64 `json:"seq"`
+
+	// Time When the server got it.
+	Time *time.Time `json:"time"`
+}
+
 // Token defines model for Token.
 type Token struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -1635,6 +1711,24 @@ type GetExecutionOutputParams struct {
 	Wait *Wait `form:"wait,omitempty" json:"wait,omitempty"`
 
 	// LastEventID Number of the last event that was received; for text/event-stream only.
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
+}
+
+// GetStreamParams defines parameters for GetStream.
+type GetStreamParams struct {
+	// After Only messages after this position, a `next` or the id of an event.
+	After *int64 `form:"after,omitempty" json:"after,omitempty"`
+
+	// Last Only so many of the newest.
+	Last *int `form:"last,omitempty" json:"last,omitempty"`
+
+	// Limit At most about so many messages in the page (JSON only); those of one output record stay together.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Wait How long to wait for the end, in seconds or as a duration; 0 to 300 seconds.
+	Wait *Wait `form:"wait,omitempty" json:"wait,omitempty"`
+
+	// LastEventID Id of the last event that was received; for text/event-stream only.
 	LastEventID *string `json:"Last-Event-ID,omitempty"`
 }
 

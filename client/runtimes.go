@@ -115,7 +115,7 @@ func (c *Client) FollowBuild(ctx context.Context, ref string, generation int, af
 		}
 		return changed(b)
 	}
-	return follow[Build](ctx, c, buildLog(ref, generation), after, sink, other)
+	return follow[Build](ctx, c, buildLog(ref, generation), &records{after: after, sink: sink, other: other})
 }
 
 // ListVersions lists the interpreters of a language, "" of all.

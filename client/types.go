@@ -68,6 +68,10 @@ type (
 	Member = api.Member
 	// MemberList is the schema MemberList.
 	MemberList = api.MemberList
+	// MessageStream is the schema MessageStream.
+	MessageStream = api.MessageStream
+	// ObjectList is the schema ObjectList.
+	ObjectList = api.ObjectList
 	// Organization is the schema Organization.
 	Organization = api.Organization
 	// OrganizationCreate is the schema OrganizationCreate.
@@ -76,10 +80,14 @@ type (
 	OrganizationList = api.OrganizationList
 	// OrganizationUpdate is the schema OrganizationUpdate.
 	OrganizationUpdate = api.OrganizationUpdate
+	// OutputObject is the schema OutputObject.
+	OutputObject = api.OutputObject
 	// OutputPage is the schema OutputPage.
 	OutputPage = api.OutputPage
 	// OutputRecord is the schema OutputRecord.
 	OutputRecord = api.OutputRecord
+	// OutputText is the schema OutputText.
+	OutputText = api.OutputText
 	// Package is the schema Package.
 	Package = api.Package
 	// PackageManager is the schema PackageManager.
@@ -130,6 +138,10 @@ type (
 	Scope = api.Scope
 	// ScriptError is the schema ScriptError.
 	ScriptError = api.ScriptError
+	// StreamPage is the schema StreamPage.
+	StreamPage = api.StreamPage
+	// StreamRecord is the schema StreamRecord.
+	StreamRecord = api.StreamRecord
 	// Token is the schema Token.
 	Token = api.Token
 	// TokenCreate is the schema TokenCreate.
@@ -154,6 +166,15 @@ type (
 	VersionPolicy = api.VersionPolicy
 	// Whoami is the schema Whoami.
 	Whoami = api.Whoami
+)
+
+// The streams of messages.
+const (
+	StreamInformation = api.MessageStreamInformation
+	StreamError       = api.MessageStreamError
+	StreamWarning     = api.MessageStreamWarning
+	StreamDebug       = api.MessageStreamDebug
+	StreamVerbose     = api.MessageStreamVerbose
 )
 
 // Final reports whether an execution in this state has ended.

@@ -172,6 +172,20 @@ func TestClientCallsEverything(t *testing.T) {
 	check("cancel", err)
 	_, err = c.GetOutput(ctx, "ex_1", 1, 10, time.Second)
 	check("output", err)
+	_, err = c.GetStream(ctx, "ex_1", client.StreamWarning, client.MessagePage{After: 1, Last: 2, Limit: 3, Wait: time.Second})
+	check("stream", err)
+	_, err = c.FollowStream(ctx, "ex_1", client.StreamWarning, 0, func(client.StreamRecord) error { return nil })
+	check("follow stream", err)
+	objects, err := c.GetObjects(ctx, "ex_1")
+	check("objects", err)
+	if len(objects.Objects) == 0 || string(objects.Objects[0].Value) != "1" {
+		t.Errorf("objects %+v", objects)
+	}
+	said, err := c.GetText(ctx, "ex_1")
+	check("text", err)
+	if said.Text != "hello\n42" || !said.Ended {
+		t.Errorf("text %+v", said)
+	}
 	_, err = c.CreateRunspace(ctx, client.RunspaceCreate{Runtime: "python"}, time.Second)
 	check("runspace", err)
 	_, err = c.ListRunspaces(ctx, page)

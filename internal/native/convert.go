@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"net/netip"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -232,6 +233,26 @@ func recordWire(r remuda.OutputRecord) api.OutputRecord {
 	}
 	out.DataBase64 = r.Data
 	return out
+}
+
+func streamRecordWire(r remuda.StreamRecord) api.StreamRecord {
+	return api.StreamRecord{Seq: r.Seq, Time: instantOrNull(&r.Time), Message: r.Message}
+}
+
+// objectWire reads an object as the sandbox has sent it. What has another form, a
+// script has made up; it is shown as a text.
+func objectWire(text string) api.OutputObject {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	var o struct {
+		TypeName   string
+		Interfaces []string
+		Value      json.RawMessage
+	}
+	if err := json.Unmarshal([]byte(text), &o); err != nil || o.Value == nil {
+		raw, _ := json.Marshal(text) // a string has a JSON form
+		return api.OutputObject{Interfaces: []string{}, Value: raw}
+	}
+	return api.OutputObject{Type: o.TypeName, Interfaces: orNone(o.Interfaces), Value: o.Value}
 }
 
 // runspaceRequest refuses credentials that nothing would get: whoever sends some

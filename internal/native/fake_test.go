@@ -35,6 +35,7 @@ type stage struct {
 	final  bool                                    // executions have ended
 	files  map[string]string                       // content by path
 	output func(after int64) remuda.OutputPage     // scripted output
+	say    func(page remuda.StreamPage) saying     // scripted messages
 	onWait func(context.Context, time.Duration)    // what waiting does
 	long   func() (remuda.FileInfo, io.ReadCloser) // what ReadFile gives instead of files
 }
@@ -355,6 +356,33 @@ func (s *stage) Output(ctx context.Context, _ remuda.Principal, id remuda.Execut
 		return remuda.OutputPage{Next: after, Ended: true}, err
 	}
 	return s.output(after), err
+}
+
+// saying is an answer of StreamRecords.
+type saying struct {
+	records []remuda.StreamRecord
+	next    int64
+	ended   bool
+}
+
+func (s *stage) StreamRecords(ctx context.Context, _ remuda.Principal, id remuda.ExecutionID, stream remuda.Stream, page remuda.StreamPage) ([]remuda.StreamRecord, int64, bool, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, 0, false, err
+	}
+	err := s.note(id, stream, page)
+	if s.say == nil {
+		return nil, page.After, true, err
+	}
+	said := s.say(page)
+	return said.records, said.next, said.ended, err
+}
+
+func (s *stage) OutputObjects(_ context.Context, _ remuda.Principal, id remuda.ExecutionID) ([]string, bool, error) {
+	return []string{`{"TypeName":"builtins.int","Interfaces":["numbers.Number"],"Value":1}`, `{"TypeName":"NoneType","Interfaces":null,"Value":null}`, `{"Value":`, `[1]`, `{"TypeName":"x"}`}, true, s.note(id)
+}
+
+func (s *stage) OutputText(_ context.Context, _ remuda.Principal, id remuda.ExecutionID) (string, bool, error) {
+	return "hello\n42", true, s.note(id)
 }
 
 // handler serves s; everything that goes through it is held against the document.

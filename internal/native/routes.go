@@ -15,6 +15,9 @@ var routes = []route{
 	{"GET /v1/executions/{execution}", "getExecution", (*edge).getExecution},
 	{"POST /v1/executions/{execution}/cancel", "cancelExecution", (*edge).cancelExecution},
 	{"GET /v1/executions/{execution}/output", "getExecutionOutput", (*edge).getExecutionOutput},
+	{"GET /v1/executions/{execution}/streams/{stream}", "getStream", (*edge).getStream},
+	{"GET /v1/executions/{execution}/objects", "getObjects", (*edge).getObjects},
+	{"GET /v1/executions/{execution}/text", "getText", (*edge).getText},
 
 	{"POST /v1/runspaces", "createRunspace", (*edge).createRunspace},
 	{"GET /v1/runspaces", "listRunspaces", (*edge).listRunspaces},

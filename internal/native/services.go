@@ -147,4 +147,16 @@ type Executions interface {
 	// Output returns records with Seq > after, at most maxBytes of data. With
 	// wait it blocks until there is a record or the execution has ended.
 	Output(ctx context.Context, p remuda.Principal, id remuda.ExecutionID, after int64, maxBytes int, wait time.Duration) (remuda.OutputPage, error)
+	Messages
+}
+
+// Messages are what executions say besides and instead of their output.
+type Messages interface {
+	// StreamRecords returns messages of a stream, always all of an output record;
+	// next is what to give as After to go on. ended says that nothing comes after next.
+	StreamRecords(ctx context.Context, p remuda.Principal, id remuda.ExecutionID, stream remuda.Stream, page remuda.StreamPage) (records []remuda.StreamRecord, next int64, ended bool, err error)
+	// OutputObjects returns a JSON text with TypeName, Interfaces and Value for each
+	// object. They are what the sandbox sent: a script may have made them up.
+	OutputObjects(ctx context.Context, p remuda.Principal, id remuda.ExecutionID) (objects []string, ended bool, err error)
+	OutputText(ctx context.Context, p remuda.Principal, id remuda.ExecutionID) (text string, ended bool, err error)
 }

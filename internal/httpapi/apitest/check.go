@@ -263,8 +263,13 @@ func (e *events) event(text string) {
 		}
 	}
 	schemas := map[string]string{"output": "OutputRecord", "end": "Execution"}
-	if e.x.op != nil && e.x.op.OperationID == "getBuildLog" {
-		schemas = map[string]string{"output": "OutputRecord", "build": "Build", "end": "Build"}
+	if e.x.op != nil {
+		switch e.x.op.OperationID {
+		case "getBuildLog":
+			schemas = map[string]string{"output": "OutputRecord", "build": "Build", "end": "Build"}
+		case "getStream":
+			schemas = map[string]string{"message": "StreamRecord", "end": "Execution"}
+		}
 	}
 	switch {
 	case name == "" && data == "": // a heartbeat
