@@ -64,6 +64,7 @@ type RunspaceRequest struct {
 	Session          TokenID        // ends with this session, when nothing runs in it
 	Label            string         // at most 255 bytes; need not be unique
 	RunConnection    bool
+	ConnectionIfAny  bool   // with RunConnection: that there is no script is no error
 	ConnectionScript string // stored scripts by id or name; "" is the runtime's
 	DisconnectScript string
 	// ConnectionName and DisconnectName are what their executions are called; ""

@@ -94,6 +94,10 @@ func (s *Service) connectable(ctx context.Context, p remuda.Principal, req remud
 	}
 	row.ConnectionScript = cmp.Or(req.ConnectionScript, rt.ConnectionScript)
 	row.DisconnectScript = cmp.Or(req.DisconnectScript, rt.DisconnectScript)
+	if row.ConnectionScript == "" && req.ConnectionIfAny && len(req.Credentials) == 0 {
+		row.DisconnectScript = ""
+		return nil
+	}
 	if row.ConnectionScript == "" {
 		refuse("connection_script", "is required: neither the request nor the runtime %s names one", rt.Name)
 	} else if script, why, err := s.script(ctx, p, row.ConnectionScript, rt); err != nil {
@@ -166,7 +170,7 @@ func errDisconnectSecrets(script remuda.PreparedScript) string {
 // reconnectable is connectable for a reset, whose scripts are those of before.
 func (s *Service) reconnectable(ctx context.Context, p remuda.Principal, r *runspace, req ResetRequest) error {
 	row := r.state()
-	if !row.RunConnection {
+	if !row.RunConnection || row.ConnectionScript == "" {
 		return nil
 	}
 	if wrong := checkCredentials(req.Credentials); len(wrong) > 0 {
@@ -189,7 +193,7 @@ func (s *Service) reconnectable(ctx context.Context, p remuda.Principal, r *runs
 // created. How the script ends is for its execution to say; an error says that it
 // could not be run.
 func (s *Service) connect(ctx context.Context, r *runspace, inst engine.Instance) error {
-	if !r.state().RunConnection {
+	if row := r.state(); !row.RunConnection || row.ConnectionScript == "" {
 		return nil
 	}
 	secret := r.takeSecret()

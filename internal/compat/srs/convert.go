@@ -10,17 +10,14 @@ import (
 	"github.com/remuda-run/remuda/internal/scripts"
 )
 
-// Ids are UUIDs on this wire (remuda.UUID), those of runspaces with a prefix
-// (compat/srs.md A3).
+// Ids are UUIDs on this wire (remuda.UUID). They are taken in either case.
 
 const runspacePrefix = "pcli-"
 
-func uuidOf[T ~string](id T) string { return remuda.UUID(id) }
-
-func runspaceID(id remuda.RunspaceID) string { return runspacePrefix + uuidOf(id) }
+func runspaceID(id remuda.RunspaceID) string { return runspacePrefix + remuda.UUID(id) }
 
 // runspaceUUID takes an id with and without its prefix.
-func runspaceUUID(id string) string { return strings.TrimPrefix(id, runspacePrefix) }
+func runspaceUUID(id string) string { return strings.TrimPrefix(strings.ToLower(id), runspacePrefix) }
 
 // timeForm has seven digits after the point (compat/srs.md A3).
 const timeForm = "2006-01-02T15:04:05.0000000-07:00"
@@ -63,7 +60,7 @@ func flagOf(field, text string) (bool, error) {
 func runspaceToWire(rs remuda.Runspace) runspaceWire {
 	w := runspaceWire{
 		Name: rs.Label, ID: runspaceID(rs.ID), State: string(rs.State), RunVC: rs.RunConnection,
-		VCScript: uuidOf(rs.ConnectionExecution), CreationTime: timeText(rs.CreatedAt),
+		VCScript: remuda.UUID(rs.ConnectionExecution), CreationTime: timeText(rs.CreatedAt),
 	}
 	if w.Name == "" {
 		w.Name = rs.Name // of one made at another door
@@ -95,7 +92,7 @@ var states = map[remuda.ExecutionState]string{
 
 func executionToWire(ex remuda.Execution) executionWire {
 	w := executionWire{
-		ID: uuidOf(ex.ID), RunspaceID: runspaceID(ex.Runspace), Name: ex.Name, Format: formatText,
+		ID: remuda.UUID(ex.ID), RunspaceID: runspaceID(ex.Runspace), Name: ex.Name, Format: formatText,
 		State: states[ex.State], StartTime: timeText(ex.CreatedAt),
 	}
 	if ex.Objects {

@@ -82,7 +82,7 @@ func runRefused(err error, id string) error {
 	e := httpapi.PublicError(err)
 	switch {
 	case e.Reason == remuda.ReasonRunspaceBusy:
-		return special{err, http.StatusInternalServerError, codeBusy, "Another script with id '" + uuidOf(e.Object) + "' is running"}
+		return special{err, http.StatusInternalServerError, codeBusy, "Another script with id '" + remuda.UUID(e.Object) + "' is running"}
 	case e.Reason != remuda.ReasonRunspaceNotReady:
 		return err
 	case e.Object == string(remuda.RunspaceCreating) || e.Object == string(remuda.RunspaceError):

@@ -44,7 +44,7 @@ type Runspaces interface {
 	// CurrentRunspaces lists the open ones, and those that ended in error lately and
 	// were not deleted since, newest first.
 	CurrentRunspaces(ctx context.Context, p remuda.Principal) ([]remuda.Runspace, error)
-	// CurrentRunspace is the one of those with a short id.
+	// CurrentRunspace is the one of those that a UUID stands for.
 	CurrentRunspace(ctx context.Context, p remuda.Principal, uuid string) (remuda.Runspace, error)
 	DeleteRunspace(ctx context.Context, p remuda.Principal, id remuda.RunspaceID) error
 	// DismissRunspace takes one that ended in error from the current ones.

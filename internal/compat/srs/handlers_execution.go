@@ -64,7 +64,7 @@ func (e *edge) getExecution(c *call) error {
 func (e *edge) execution(c *call) (remuda.Execution, error) {
 	id := c.R.PathValue("id")
 	ex, err := e.Executions.ExecutionByUUID(c.ctx(), c.P, id)
-	if remuda.CodeOf(err) == remuda.CodeNotFound {
+	if remuda.CodeOf(err) == remuda.CodeNotFound || err == nil && ex.Runspace == "" { // one-shot ones are not seen here
 		return ex, noScript(id)
 	}
 	return ex, err

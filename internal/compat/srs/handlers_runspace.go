@@ -27,7 +27,7 @@ func (e *edge) createRunspace(c *call) error {
 
 func (e *edge) runspaceRequest(p remuda.Principal, req runspaceCreate) remuda.RunspaceRequest {
 	r := remuda.RunspaceRequest{
-		Runtime: e.options.Runtime, Label: value(req.Name), Session: p.Token, RunConnection: bool(req.RunConnection),
+		Runtime: e.options.Runtime, Label: value(req.Name), Session: p.Token, RunConnection: bool(req.RunConnection), ConnectionIfAny: true,
 		Credentials: req.Credentials,
 	}
 	if r.RunConnection {
