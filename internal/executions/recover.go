@@ -3,6 +3,7 @@ package executions
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/remuda-run/remuda/internal/engine"
@@ -35,11 +36,17 @@ func (s *Service) Recover(ctx context.Context) (done Recovery, err error) {
 	for _, row := range rows {
 		unfinished[row.ID] = row
 	}
+	var dropping sync.WaitGroup
+	defer patiently(&dropping)
 	for _, hold := range s.runspaces.Resuming() {
 		row, ok := unfinished[hold.Execution]
 		if !ok || row.Organization != hold.Runspace.Organization || row.Runspace != hold.Runspace.ID {
 			// Its end is recorded, or nobody was told of it.
-			s.runs.Go(func() { s.throwAway(hold) })
+			dropping.Add(1)
+			s.runs.Go(func() {
+				defer dropping.Done()
+				s.throwAway(hold)
+			})
 			done.Dropped++
 			continue
 		}
@@ -50,6 +57,25 @@ func (s *Service) Recover(ctx context.Context) (done Recovery, err error) {
 	}
 	done.Lost, err = s.abandon(ctx, "the server was restarted while it ran", "the server was restarted before it started")
 	return done, err
+}
+
+// dropPatience is how long a start waits until what nobody knows of is thrown away.
+// Of most runspaces that is the end of their last execution, which takes no time;
+// their next one should not be refused for it.
+const dropPatience = time.Second
+
+func patiently(wg *sync.WaitGroup) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		wg.Wait()
+	}()
+	timer := time.NewTimer(dropPatience)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
 }
 
 // throwAway ends an execution that nobody knows of.
