@@ -3,7 +3,8 @@
 #   run     what Remuda itself needs: the interpreters and mke2fs; pip, and what pip builds packages with
 #   npm     npm, for runtimes with packages of Node.js (Debian's is large)
 #   demo    what scripts/demo.sh needs
-#   test    what the tests need: a C compiler for the race detector, CPython's own tests, what a peer speaks HTTP with
+#   test    what the tests need: a C compiler for the race detector, CPython's own tests, what a peer speaks HTTP with,
+#           a browser for the terminal's page
 #   vm      what boots the machine of `make test-vm`
 #   bench   the peers that `make bench` measures
 #   fresh   what makes the fresh root of `make test-fresh`
@@ -62,6 +63,7 @@ for group in "$@"; do
 		need mount /usr/bin/mount
 		need "libpython$(python_version)-testsuite" "/usr/lib/python$(python_version)/test/test_json/__init__.py"
 		need python3-requests /usr/lib/python3/dist-packages/requests/__init__.py
+		need chromium /usr/bin/chromium /usr/bin/chromium-browser /usr/bin/google-chrome
 		;;
 	vm)
 		need qemu-system-x86 /usr/bin/qemu-system-x86_64

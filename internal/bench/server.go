@@ -45,7 +45,7 @@ func startServer(ctx context.Context, program, dir string, args ...string) (*ser
 		http:  &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 		ended: make(chan error, 1),
 	}
-	s.cmd = exec.Command(program, append([]string{"serve", "--data", filepath.Join(dir, "data"), "--listen", addr}, args...)...)
+	s.cmd = exec.Command(program, append([]string{"serve", "--data", filepath.Join(dir, "data"), "--listen", addr, "--runspace-on-stop", "close"}, args...)...)
 	s.cmd.Env = append(withoutSettings(os.Environ()), "REMUDA_ADMIN_PASSWORD="+password)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	if err := s.cmd.Start(); err != nil {
