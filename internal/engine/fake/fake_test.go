@@ -106,6 +106,37 @@ func TestFailuresAndClose(t *testing.T) {
 	}
 }
 
+func TestWorkspace(t *testing.T) {
+	t.Parallel()
+	e := New()
+	old := create(t, e)
+	run := func(inst engine.Instance, script string) (string, error) {
+		var out strings.Builder
+		_, err := inst.Execute(t.Context(), engine.Request{ID: remuda.NewExecutionID(), Script: script}, func(r remuda.OutputRecord) error { out.Write(r.Data); return nil })
+		return out.String(), err
+	}
+	if _, err := run(old, "write d/f text"); err != nil {
+		t.Fatal(err)
+	}
+	w, err := old.Workspace(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Destroy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	inst, err := e.Create(t.Context(), engine.Spec{ID: remuda.NewInstanceID(), Language: remuda.LanguagePython, Workspace: w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := run(inst, "read d/f"); err != nil || out != "text" {
+		t.Errorf("the file reads %q, %v", out, err)
+	}
+	if _, err := old.Workspace(t.Context()); remuda.CodeOf(err) != remuda.CodeUnavailable {
+		t.Errorf("the workspace of what has ended: %v", err)
+	}
+}
+
 // dialect says simple things in the line language.
 func dialect() enginetest.Dialect {
 	return enginetest.Dialect{

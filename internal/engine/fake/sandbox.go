@@ -69,6 +69,7 @@ func newSandbox(m *machine, spec engine.Spec) *sandbox {
 		done: make(chan struct{}), state: map[string]string{}, linger: spec.Linger,
 		limits: spec.Resources, egress: spec.Egress.Clone(),
 	}
+	b.files.inherit(spec.Workspace)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.sandboxes[spec.ID] = b
