@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/remuda-run/remuda/internal/remuda"
@@ -67,9 +68,12 @@ func (s *Service) owns(id remuda.ExecutionID) bool {
 	return s.live[id] != nil
 }
 
-// Run repairs what could not be recorded, until ctx ends. Executions need no
-// other care: each has its own goroutine and its own time limit.
+// Run repairs what could not be recorded and deletes what is not kept, until ctx ends.
+// Executions need no other care: each has its own goroutine and its own time limit.
 func (s *Service) Run(ctx context.Context) error {
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { s.forgetting(ctx) })
 	orphans := time.NewTicker(s.set.OrphansEvery)
 	defer orphans.Stop()
 	for {

@@ -58,6 +58,8 @@ type Service struct {
 	keys     map[keyScope]*keyed // of runs in live, and of requests on their way
 	draining bool
 	runs     sync.WaitGroup
+
+	sweeping sync.Mutex // held while the history is swept
 }
 
 // New returns the service. metrics may be nil.

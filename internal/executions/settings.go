@@ -32,6 +32,10 @@ type Settings struct {
 	RecordQueued time.Duration
 	// MaxWait bounds one wait of a caller. Default 5 min.
 	MaxWait time.Duration
+	// Limits say how much of the past is kept; nil keeps all of it.
+	Limits Limits
+	// HistoryEvery is how often that is looked at. Default 5 min.
+	HistoryEvery time.Duration
 	// OrphansEvery is how often rows that nobody owns are looked for. Default 1 min.
 	OrphansEvery time.Duration
 }
@@ -45,6 +49,7 @@ func (s Settings) withDefaults() Settings {
 	s.RecordAfter = orDefault(s.RecordAfter, 2*time.Millisecond)
 	s.RecordQueued = orDefault(s.RecordQueued, 250*time.Millisecond)
 	s.MaxWait = orDefault(s.MaxWait, 5*time.Minute)
+	s.HistoryEvery = orDefault(s.HistoryEvery, 5*time.Minute)
 	s.OrphansEvery = orDefault(s.OrphansEvery, time.Minute)
 	return s
 }
