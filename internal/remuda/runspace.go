@@ -49,6 +49,7 @@ type Runspace struct {
 	// Dismissed says of one in error that its owner has taken note: doors whose
 	// deleted runspaces vanish show it no more.
 	Dismissed bool
+	Console   bool // a door made it for one terminal, and shows it as that only
 }
 
 // RunspaceRequest asks for a new runspace.
@@ -63,6 +64,7 @@ type RunspaceRequest struct {
 	MemoryMB         int            // 0 is the organization's or the runtime's
 	Session          TokenID        // ends with this session, when nothing runs in it
 	Label            string         // at most 255 bytes; need not be unique
+	Console          bool
 	RunConnection    bool
 	ConnectionIfAny  bool   // with RunConnection: that there is no script is no error
 	ConnectionScript string // stored scripts by id or name; "" is the runtime's

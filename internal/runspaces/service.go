@@ -146,7 +146,7 @@ func (s *Service) row(p remuda.Principal, req remuda.RunspaceRequest, rt remuda.
 		ID: remuda.NewRunspaceID(), Organization: p.Organization, Name: req.Name, Owner: p.User,
 		Runtime: rt.ID, RuntimeName: rt.Name, State: remuda.RunspaceCreating,
 		Env: maps.Clone(req.Env), InitScript: req.InitScript, CreatedAt: now, LastUsedAt: now,
-		MemoryMB: memory(req.MemoryMB, limits, rt), Session: req.Session, RunConnection: req.RunConnection, Label: req.Label,
+		MemoryMB: memory(req.MemoryMB, limits, rt), Session: req.Session, RunConnection: req.RunConnection, Label: req.Label, Console: req.Console,
 		ConnectionScript: req.ConnectionScript, DisconnectScript: req.DisconnectScript,
 		ConnectionName: req.ConnectionName, DisconnectName: req.DisconnectName,
 	}

@@ -48,6 +48,7 @@ type runspaceSettings struct {
 	Resets              int                `json:"resets,omitempty"`
 	Label               string             `json:"label,omitempty"`
 	Dismissed           bool               `json:"dismissed,omitempty"`
+	Console             bool               `json:"console,omitempty"`
 	OwnIdle             bool               `json:"own_idle,omitempty"`
 	OwnActive           bool               `json:"own_active,omitempty"`
 	ConnectionName      string             `json:"connection_name,omitempty"`
@@ -58,7 +59,7 @@ func encodeRunspace(rs *remuda.Runspace) (string, error) {
 	raw, err := json.Marshal(runspaceSettings{
 		ErrorCode: rs.ErrorCode, ActiveTimeoutUS: rs.ActiveTimeout.Microseconds(), MemoryMB: rs.MemoryMB, Session: rs.Session,
 		RunConnection: rs.RunConnection, ConnectionExecution: rs.ConnectionExecution, ConnectionScript: rs.ConnectionScript,
-		DisconnectScript: rs.DisconnectScript, Resets: rs.Resets, Label: rs.Label, Dismissed: rs.Dismissed, OwnIdle: rs.OwnIdleTimeout, OwnActive: rs.OwnActiveTimeout,
+		DisconnectScript: rs.DisconnectScript, Resets: rs.Resets, Label: rs.Label, Dismissed: rs.Dismissed, Console: rs.Console, OwnIdle: rs.OwnIdleTimeout, OwnActive: rs.OwnActiveTimeout,
 		ConnectionName: rs.ConnectionName, DisconnectName: rs.DisconnectName,
 	})
 	if err != nil {
@@ -75,7 +76,7 @@ func decodeRunspace(raw string, rs *remuda.Runspace) error {
 	rs.ErrorCode, rs.ActiveTimeout, rs.MemoryMB, rs.Session = s.ErrorCode, time.Duration(s.ActiveTimeoutUS)*time.Microsecond, s.MemoryMB, s.Session
 	rs.RunConnection, rs.ConnectionExecution, rs.Resets = s.RunConnection, s.ConnectionExecution, s.Resets
 	rs.ConnectionScript, rs.DisconnectScript = s.ConnectionScript, s.DisconnectScript
-	rs.Label, rs.Dismissed = s.Label, s.Dismissed
+	rs.Label, rs.Dismissed, rs.Console = s.Label, s.Dismissed, s.Console
 	rs.OwnIdleTimeout, rs.OwnActiveTimeout = s.OwnIdle, s.OwnActive
 	rs.ConnectionName, rs.DisconnectName = s.ConnectionName, s.DisconnectName
 	return nil
