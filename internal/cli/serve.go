@@ -16,8 +16,8 @@ func (c *command) serveCommand() *cobra.Command {
 		Long: "Run the server, as root. The first start makes the database and the user admin, with the password from\n" +
 			"REMUDA_ADMIN_PASSWORD or a random one that is printed once. Plain HTTP is served on loopback only.\n\n" +
 			"On standard output it prints where it listens, once it is ready; with --log-format json each line is one JSON\n" +
-			"object. The log goes to standard error. SIGTERM and SIGINT drain: no new work, running executions may go on for\n" +
-			"--drain-timeout; a second signal ends them at once.",
+			"object. The log goes to standard error. SIGTERM and SIGINT drain: no new work, one-shot executions may go on for\n" +
+			"--drain-timeout, and open runspaces are left to the next start (--runspace-on-stop). A second signal ends all at once.",
 		Example: "  remuda serve --data /var/lib/remuda --listen 127.0.0.1:8080\n  remuda serve --listen :8443 --tls-cert cert.pem --tls-key key.pem",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
