@@ -76,6 +76,7 @@ func build(t *testing.T, path string, set settings) *house {
 		kept = set.store(st)
 	}
 	h.executions = executions.New(kept, h.runtimes, h.runspaces, h.pool, log, metrics, set.executions)
+	h.runspaces.SetRunner(h.executions)
 	ctx, cancel := context.WithCancel(context.Background())
 	var run sync.WaitGroup
 	for _, part := range []func(context.Context) error{h.pool.Run, h.runspaces.Run, h.executions.Run} {

@@ -24,6 +24,7 @@ type client struct {
 // toldSpace is what a client was told of a runspace.
 type toldSpace struct {
 	ready  bool   // for good: nobody has ended or reset it since
+	plain  bool   // it has no script that may not run twice, so that it will be ready
 	x      string // what its variable x is known to be
 	closed bool
 }
@@ -45,7 +46,7 @@ func (c *client) create(ctx context.Context, req remuda.RunspaceRequest) (remuda
 	if err != nil {
 		return "", err
 	}
-	told := &toldSpace{}
+	told := &toldSpace{plain: req.InitScript == ""}
 	c.spaces[rs.ID] = told
 	rs, err = c.w.now.runspaces.WaitRunspace(ctx, deployer, rs.ID, 10*time.Second)
 	if err != nil {
@@ -144,7 +145,7 @@ func (c *client) resetAndDelete(ctx context.Context, a, b remuda.RunspaceID) err
 	if _, err = c.run(ctx, b, "read kept\nget x", "textinit\n", time.Minute); err != nil {
 		return err
 	}
-	c.inFlight, c.spaces[a].ready = a, false
+	c.inFlight, c.spaces[a].ready, c.spaces[a].plain = a, false, false
 	if err := c.w.now.runspaces.DeleteRunspace(ctx, deployer, a); err != nil {
 		return err
 	}
@@ -193,7 +194,7 @@ func (c *client) spaceHolds(t fataler, id remuda.RunspaceID, told *toldSpace) {
 	switch {
 	case told.closed && rs.State != remuda.RunspaceClosed:
 		t.Errorf("a runspace that was deleted is %s", rs.State)
-	case told.ready && rs.State != remuda.RunspaceReady:
+	case (told.ready || told.plain) && rs.State != remuda.RunspaceReady:
 		t.Errorf("a runspace that was told as ready is %s: %s", rs.State, rs.Error)
 	case rs.State == remuda.RunspaceCreating:
 		t.Errorf("a runspace is stuck in creation")

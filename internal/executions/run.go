@@ -203,7 +203,10 @@ func (s *Service) execute(r *run, inst engine.Instance) engine.Result {
 	res, err := inst.Execute(ctx, s.request(r, max(timeout-used.Wall, time.Millisecond)), r.out.add)
 	r.setInstance(nil)
 	res.Usage = usedToo(used, res.Usage)
-	if errors.Is(err, engine.ErrDetached) && !res.Unstarted {
+	if errors.Is(err, engine.ErrDetached) {
+		if res.Unstarted {
+			return engine.Result{State: remuda.ExecutionCanceled, KilledBy: remuda.KilledByCancel, Reason: "the server was shut down before it started"}
+		}
 		r.left = true
 		return res
 	}

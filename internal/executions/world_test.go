@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/remuda-run/remuda/internal/engine"
+	"github.com/remuda-run/remuda/internal/engine/fake"
 	"github.com/remuda-run/remuda/internal/executions"
 	"github.com/remuda-run/remuda/internal/pool"
 	"github.com/remuda-run/remuda/internal/remuda"
@@ -87,12 +88,12 @@ func (m killable) Read(ctx context.Context, fn func(*store.Tx) error) error {
 
 // world is a machine and a database, on which servers follow each other.
 type world struct {
-	t       fataler
-	store   *store.Store
-	machine *machine
-	past    sync.WaitGroup // killed servers that are being put away
-	now     *server
-	set     settings
+	t     fataler
+	store *store.Store
+	eng   *fake.Engine   // of the present server
+	past  sync.WaitGroup // killed servers that are being put away
+	now   *server
+	set   settings
 }
 
 // fataler is a test, or a check of a property.
@@ -131,7 +132,7 @@ func openWorld(t fataler, dir string, set settings) *world {
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
-	w := &world{t: t, store: st, machine: newMachine(), set: set}
+	w := &world{t: t, store: st, eng: fake.New(), set: set}
 	err = st.Write(context.Background(), func(tx *store.Tx) error {
 		return tx.InsertOrganization(context.Background(), remuda.Organization{ID: ours, Name: "ours", CreatedAt: time.Now()})
 	})
@@ -152,14 +153,14 @@ func (w *world) start() *server {
 	w.t.Helper()
 	ctx, log := context.Background(), slog.New(slog.DiscardHandler)
 	s := &server{w: w, fuse: &fuse{}}
-	s.view = w.machine.view(s.fuse)
+	s.view = &view{Engine: w.eng, fuse: s.fuse}
 	st := killable{w.store, s.fuse}
 	s.pool = pool.New(s.view, log, nil, w.set.pool)
 	s.runtimes = runtimes.New(st, s.view, s.pool, log, runtimes.Settings{})
 	s.runspaces = runspaces.New(st, s.runtimes, s.pool, log, nil, w.set.runspaces)
 	s.executions = executions.New(st, s.runtimes, s.runspaces, s.pool, log, nil, w.set.executions)
 	s.runspaces.SetRunner(s.executions)
-	s.fuse.kill = s.view.kill
+	s.fuse.kill = func() { w.eng = w.eng.Next() }
 	if err := s.recover(ctx); err != nil {
 		w.t.Fatalf("a server that starts: %v", err)
 	}
@@ -246,6 +247,7 @@ func (w *world) leave() {
 	if err := errors.Join(err, s.pool.Close(ctx), s.view.Close(ctx)); err != nil {
 		w.t.Errorf("a server that leaves its runspaces: %v", err)
 	}
+	w.eng = w.eng.Next()
 }
 
 // end closes everything.
@@ -262,7 +264,7 @@ func (w *world) end() {
 	if err := errors.Join(err, s.pool.Close(ctx), w.store.Close()); err != nil {
 		w.t.Errorf("the end: %v", err)
 	}
-	if left := w.machine.living(); len(left) != 0 {
-		w.t.Errorf("sandboxes live after the end: %v", left)
+	if left := w.eng.Living(); len(left) != 0 {
+		w.t.Errorf("%d sandboxes live after the end", len(left))
 	}
 }

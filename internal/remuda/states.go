@@ -45,8 +45,8 @@ const (
 
 var runspaceMoves = map[RunspaceState][]RunspaceState{
 	RunspaceCreating: {RunspaceReady, RunspaceError, RunspaceClosed},
-	RunspaceReady:    {RunspaceActive, RunspaceClosed, RunspaceError},
-	RunspaceActive:   {RunspaceReady, RunspaceClosed, RunspaceError},
+	RunspaceReady:    {RunspaceActive, RunspaceCreating, RunspaceClosed, RunspaceError}, // creating again: a reset
+	RunspaceActive:   {RunspaceReady, RunspaceCreating, RunspaceClosed, RunspaceError},
 }
 
 var executionMoves = map[ExecutionState][]ExecutionState{

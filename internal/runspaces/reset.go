@@ -168,6 +168,9 @@ func (s *Service) InterruptRunspace(ctx context.Context, p remuda.Principal, id 
 		return remuda.Runspace{}, err
 	}
 	if running != "" {
+		if s.runner == nil {
+			return remuda.Runspace{}, remuda.Errorf(remuda.CodeUnsupported, "this server cannot interrupt executions")
+		}
 		// A conflict: it has ended by itself meanwhile.
 		if _, err := s.runner.CancelExecution(ctx, p, running); err != nil && remuda.CodeOf(err) != remuda.CodeConflict {
 			return remuda.Runspace{}, err
