@@ -24,6 +24,12 @@ func Attach(ctx context.Context, c *net.UnixConn, user int) (*Conn, error) {
 	return k, nil
 }
 
+// Dismiss has a template's keeper hold nothing of an instance that has ended, or
+// ends now, once the connection is closed.
+func (k *Conn) Dismiss() {
+	_ = k.send(protocol.TypeLinger, &protocol.Linger{}) // a keeper that has ended holds nothing
+}
+
 func (k *Conn) attach(ctx context.Context, user int) error {
 	ctx, cancel := context.WithTimeout(ctx, HelloTime)
 	defer cancel()

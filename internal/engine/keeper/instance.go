@@ -130,6 +130,9 @@ func (i *Instance) Abandon(ctx context.Context) error {
 	// What is begun is finished, also when the caller has no more time.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CleanupTime)
 	defer cancel()
+	if i.opts.Shared {
+		i.conn.Dismiss()
+	}
 	err := errors.Join(i.opts.Process.Kill(), i.opts.Process.Wait())
 	if i.oom != nil {
 		_ = i.oom.Close()
@@ -212,6 +215,7 @@ func (i *Instance) end(by remuda.KilledBy, reason string) {
 	i.mu.Unlock()
 	i.kill()
 	if i.opts.Shared {
+		i.conn.Dismiss()
 		// Its keeper lives on and may wait for somebody to take the output.
 		time.AfterFunc(lastWordsTime, i.conn.Close)
 	}

@@ -125,7 +125,28 @@ func (i *Instance) discard(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keeper.CleanupTime)
 	defer cancel()
+	if i.blank.conn != nil && i.blank.forked {
+		i.blank.conn.Dismiss()
+	}
 	return errors.Join(i.blank.proc.Kill(), i.blank.proc.Wait(), i.clear(ctx))
+}
+
+// dismiss has the keeper of an instance that nobody wants hold nothing of it: it
+// may be the keeper of others that are. Whatever fails, it is killed otherwise.
+func (e *Engine) dismiss(ctx context.Context, m metadata) {
+	if m.Shared == nil || m.Protocol != protocol.Version {
+		return
+	}
+	c, err := dial(ctx, e.dir.run, m.Shared.Name+".sock")
+	if err != nil {
+		return
+	}
+	k, err := keeper.Attach(ctx, c, m.Shared.User)
+	if err != nil {
+		return
+	}
+	k.Dismiss()
+	k.Close()
 }
 
 // reopen opens again what an instance has on the machine.

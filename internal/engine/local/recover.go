@@ -66,6 +66,7 @@ func (e *Engine) sort(ctx context.Context, left []metadata, keep []engine.Spec, 
 		spec, want := specs[m.ID]
 		if !want {
 			found.Ended = append(found.Ended, m.ID)
+			e.dismiss(ctx, m)
 			errs = append(errs, killLeft(ctx, m))
 			continue
 		}

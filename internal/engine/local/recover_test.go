@@ -24,6 +24,10 @@ func TestMain(m *testing.M) {
 		fmt.Println(serveForKilling(dir))
 		os.Exit(1)
 	}
+	if dir := os.Getenv(survivedEnv); dir != "" {
+		fmt.Println(serveToSurvive(dir))
+		os.Exit(1)
+	}
 	leftover.Sweep()
 	os.Exit(m.Run())
 }
