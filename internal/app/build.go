@@ -25,6 +25,7 @@ import (
 	"github.com/remuda-run/remuda/internal/scripts"
 	"github.com/remuda-run/remuda/internal/store"
 	"github.com/remuda-run/remuda/internal/telemetry"
+	"github.com/remuda-run/remuda/internal/terminals"
 )
 
 // databaseFile is the SQLite file in the data directory.
@@ -65,6 +66,7 @@ type services struct {
 	runspaces     *runspaces.Service
 	executions    *executions.Service
 	scripts       *scripts.Service
+	terminals     *terminals.Service
 	trimmer       *trimmer
 	layers        *layer.Maker
 	linger        time.Duration // of open runspaces
@@ -88,10 +90,10 @@ func buildServices(c config.Config, st *store.Store, eng engine.Engine, log *slo
 	s.executions = executions.New(st, s.runtimes, s.runspaces, s.pool, log.With("part", "executions"), s.metrics,
 		executions.Settings{OutputLimit: int64(c.OutputLimitMB) << 20, Limits: s.organizations})
 	s.runspaces.SetRunner(s.executions)
-	s.runspaces.SetRunner(s.executions)
 	s.runtimes.SetTenants(s.runspaces, s.executions)
 	s.scripts = scripts.New(st, s.runtimes, s.executions, log.With("part", "scripts"))
 	s.runspaces.SetScripts(s.scripts)
+	s.terminals = terminals.New(st, s.runspaces, s.organizations, log.With("part", "terminals"), terminals.Settings{})
 	return s, nil
 }
 

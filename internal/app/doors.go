@@ -65,6 +65,6 @@ func (s *services) strategy() strategy.Services {
 func (s *services) srs() srs.Services {
 	return srs.Services{
 		Logins: trimmed{s.organizations, s.trimmer}, Sessions: s.organizations, Runspaces: s.runspaces, Executions: s.executions,
-		Limits: s.organizations, Audit: audit.New(s.store),
+		Terminals: s.terminals, Limits: s.organizations, Audit: audit.New(s.store),
 	}
 }

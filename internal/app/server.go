@@ -157,7 +157,7 @@ func (s *server) run(ctx context.Context) error {
 	parts, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var wg sync.WaitGroup
-	failed := make(chan error, 6)
+	failed := make(chan error, 7)
 	background := func(name string, run func(context.Context) error) {
 		wg.Go(func() {
 			if err := run(parts); err != nil {
@@ -169,6 +169,7 @@ func (s *server) run(ctx context.Context) error {
 	background("runtimes", s.services.runtimes.Run)
 	background("runspaces", s.services.runspaces.Run)
 	background("executions", s.services.executions.Run)
+	background("terminals", s.services.terminals.Run)
 	background("memory", s.services.trimmer.Run)
 	background("http", func(context.Context) error {
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
@@ -209,7 +210,7 @@ func (s *server) drain() error {
 		case <-ended:
 		}
 	}()
-	err := s.letGo(ctx)
+	err := errors.Join(within(s.services.terminals.Close), s.letGo(ctx))
 	close(ended)
 	<-watched
 	close(s.drained)

@@ -24,6 +24,7 @@ import (
 	"github.com/remuda-run/remuda/internal/scripts"
 	"github.com/remuda-run/remuda/internal/store"
 	"github.com/remuda-run/remuda/internal/telemetry"
+	"github.com/remuda-run/remuda/internal/terminals"
 )
 
 // Password is everybody's on a site.
@@ -37,6 +38,7 @@ type Services struct {
 	Runspaces     *runspaces.Service
 	Executions    *executions.Service
 	Scripts       *scripts.Service
+	Terminals     *terminals.Service
 }
 
 // Site is a whole server but for its sandboxes, with the organizations ours and
@@ -94,15 +96,18 @@ func NewSite(t testing.TB, handler func(Services, httpapi.Options) (http.Handler
 	s.Store = st
 	s.Organizations = organizations.NewWithCost(st, quiet, nil, authn.Cost{MemoryKiB: 64, Passes: 1, Threads: 1})
 	s.Runtimes = runtimes.New(st, eng, p, quiet, runtimes.Settings{Policies: s.Organizations, MaxCPU: 8})
-	s.Runspaces = runspaces.New(st, s.Runtimes, p, quiet, metrics, runspaces.Settings{})
+	s.Runspaces = runspaces.New(st, s.Runtimes, p, quiet, metrics, runspaces.Settings{Limits: s.Organizations, Sessions: s.Organizations, Delegates: s.Organizations})
 	s.Executions = executions.New(st, s.Runtimes, s.Runspaces, p, quiet, metrics, executions.Settings{OutputLimit: 1 << 20})
 	s.Scripts = scripts.New(st, s.Runtimes, s.Executions, quiet)
+	s.Runspaces.SetRunner(s.Executions)
+	s.Runspaces.SetScripts(s.Scripts)
+	s.Terminals = terminals.New(st, s.Runspaces, s.Organizations, quiet, terminals.Settings{})
 	must(s.Runtimes.Start(ctx))
 	s.people(ctx)
 	h, err := handler(s.Services, httpapi.Options{Logger: log, Version: "test"})
 	must(err)
 	var parts sync.WaitGroup
-	for _, run := range []func(context.Context) error{p.Run, s.Runspaces.Run, s.Executions.Run} {
+	for _, run := range []func(context.Context) error{p.Run, s.Runspaces.Run, s.Executions.Run, s.Terminals.Run} {
 		parts.Go(func() {
 			if err := run(ctx); err != nil {
 				t.Errorf("a part failed: %v", err)
@@ -115,6 +120,9 @@ func NewSite(t testing.TB, handler func(Services, httpapi.Options) (http.Handler
 	s.URL = srv.URL
 	t.Cleanup(func() {
 		srv.Close()
+		if err := s.Terminals.Close(context.Background()); err != nil {
+			t.Errorf("close the terminals: %v", err)
+		}
 		if err := s.Executions.Drain(canceled()); err != nil {
 			t.Errorf("drain: %v", err)
 		}

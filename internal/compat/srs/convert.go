@@ -19,6 +19,12 @@ func runspaceID(id remuda.RunspaceID) string { return runspacePrefix + remuda.UU
 // runspaceUUID takes an id with and without its prefix.
 func runspaceUUID(id string) string { return strings.TrimPrefix(strings.ToLower(id), runspacePrefix) }
 
+// consoleID is the end of the UUID of a console's runspace (compat/srs.md A3).
+func consoleID(id remuda.RunspaceID) string {
+	uuid := remuda.UUID(id)
+	return "wc" + uuid[len(uuid)-12:]
+}
+
 // timeForm has seven digits after the point (compat/srs.md A3).
 const timeForm = "2006-01-02T15:04:05.0000000-07:00"
 

@@ -28,6 +28,10 @@ const (
 	codeNotReady         = 2031
 	codeRunspaceList     = 2035
 	codeRunspaceDelete   = 2040
+	codeTooManyConsoles  = 2060
+	codeNoConsole        = 2070
+	codeConsoleList      = 2075
+	codeConsoleDelete    = 2080
 	codeNoTemplate       = 4010
 	codeLogout           = 5010
 )
@@ -70,6 +74,10 @@ func noRunspace(id string) error {
 
 func noScript(id string) error {
 	return special{remuda.NotFound("script execution", id), http.StatusNotFound, codeNoScript, "Script with id '" + clip(id) + "' not found"}
+}
+
+func noConsole(id string) error {
+	return special{remuda.NotFound("web console", id), http.StatusNotFound, codeNoConsole, "Web console with id '" + clip(id) + "' not found"}
 }
 
 func noTemplate(id string) error {

@@ -19,6 +19,7 @@ type Services struct {
 	Sessions   Sessions
 	Runspaces  Runspaces
 	Executions Executions
+	Terminals  Terminals
 	Limits     Limits
 	Audit      Audit
 }
@@ -46,6 +47,8 @@ type Runspaces interface {
 	CurrentRunspaces(ctx context.Context, p remuda.Principal) ([]remuda.Runspace, error)
 	// CurrentRunspace is the one of those that a UUID stands for.
 	CurrentRunspace(ctx context.Context, p remuda.Principal, uuid string) (remuda.Runspace, error)
+	// WaitRunspace returns when the runspace has left creating, or after d.
+	WaitRunspace(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, d time.Duration) (remuda.Runspace, error)
 	DeleteRunspace(ctx context.Context, p remuda.Principal, id remuda.RunspaceID) error
 	// DismissRunspace takes one that ended in error from the current ones.
 	DismissRunspace(ctx context.Context, p remuda.Principal, id remuda.RunspaceID) error
@@ -63,6 +66,14 @@ type Executions interface {
 	OutputText(ctx context.Context, p remuda.Principal, id remuda.ExecutionID) (text string, ended bool, err error)
 	OutputObjects(ctx context.Context, p remuda.Principal, id remuda.ExecutionID) (objects []string, ended bool, err error)
 	StreamRecords(ctx context.Context, p remuda.Principal, id remuda.ExecutionID, stream remuda.Stream, page remuda.StreamPage) ([]remuda.StreamRecord, int64, bool, error)
+}
+
+// Terminals are programs with a terminal in runspaces.
+type Terminals interface {
+	OpenTerminal(ctx context.Context, p remuda.Principal, req remuda.TerminalRequest) (remuda.Terminal, remuda.TerminalTicket, error)
+	// GetTerminal finds one by its alias.
+	GetTerminal(ctx context.Context, p remuda.Principal, ref string) (remuda.Terminal, error)
+	CloseTerminal(ctx context.Context, p remuda.Principal, ref string) error
 }
 
 // Limits are what an organization's administrators bound.

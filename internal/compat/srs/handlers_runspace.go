@@ -2,6 +2,7 @@ package srs
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/remuda-run/remuda/internal/remuda"
 )
@@ -42,8 +43,10 @@ func (e *edge) listRunspaces(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.ok(each(list, runspaceToWire))
+	return c.ok(each(slices.DeleteFunc(list, isConsole), runspaceToWire))
 }
+
+func isConsole(rs remuda.Runspace) bool { return rs.Console }
 
 func (e *edge) getRunspace(c *call) error {
 	rs, err := e.runspace(c, c.R.PathValue("id"))
@@ -56,7 +59,7 @@ func (e *edge) getRunspace(c *call) error {
 // runspace finds what a client calls by an id.
 func (e *edge) runspace(c *call, id string) (remuda.Runspace, error) {
 	rs, err := e.Runspaces.CurrentRunspace(c.ctx(), c.P, runspaceUUID(id))
-	if remuda.CodeOf(err) == remuda.CodeNotFound {
+	if remuda.CodeOf(err) == remuda.CodeNotFound || err == nil && rs.Console {
 		return rs, noRunspace(id)
 	}
 	return rs, err
@@ -66,10 +69,7 @@ func (e *edge) deleteRunspace(c *call) error {
 	id := c.R.PathValue("id")
 	rs, err := e.runspace(c, id)
 	if err == nil {
-		err = e.Runspaces.DeleteRunspace(c.ctx(), c.P, rs.ID)
-	}
-	if err == nil {
-		err = e.Runspaces.DismissRunspace(c.ctx(), c.P, rs.ID)
+		err = e.end(c, rs)
 	}
 	if remuda.CodeOf(err) == remuda.CodeNotFound { // documented as 200, 401 and 500 only (compat/srs.md A7.2)
 		return special{err, http.StatusInternalServerError, codeRunspaceDelete, messageOf(noRunspace(id))}
@@ -78,4 +78,12 @@ func (e *edge) deleteRunspace(c *call) error {
 		return err
 	}
 	return c.done()
+}
+
+// end closes a runspace, and takes one that had ended in error from what is shown.
+func (e *edge) end(c *call, rs remuda.Runspace) error {
+	if err := e.Runspaces.DeleteRunspace(c.ctx(), c.P, rs.ID); err != nil {
+		return err
+	}
+	return e.Runspaces.DismissRunspace(c.ctx(), c.P, rs.ID)
 }

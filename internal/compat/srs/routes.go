@@ -44,6 +44,11 @@ var routes = []route{
 	{"GET /api/argument-scripts/templates/{id}", "get-argument-scripts-template", key, codeUnknown, (*edge).getTemplate},
 	{"POST /api/argument-scripts/script", "create-argument-scripts-script", key, codeUnknown, (*edge).createScript},
 
+	{"POST /api/webconsoles", "create-webconsole", key, codeUnknown, (*edge).createConsole},
+	{"GET /api/webconsoles", "list-webconsoles", key, codeConsoleList, (*edge).listConsoles},
+	{"GET /api/webconsoles/{id}", "get-webconsole", key, codeUnknown, (*edge).getConsole},
+	{"DELETE /api/webconsoles/{id}", "delete-webconsole", key, codeConsoleDelete, (*edge).deleteConsole},
+
 	{"GET /admin/runspaces/provider-settings", "get-provider-settings", password, codeUnknown, (*edge).providerSettings},
 	{"PATCH /admin/runspaces/provider-settings", "update-provider-settings", password, codeUnknown, (*edge).updateProviderSettings},
 	{"GET /admin/script-executions/retention-policy", "get-retention-policy", password, codeUnknown, (*edge).retentionPolicy},

@@ -41,7 +41,7 @@ func start(t *testing.T) *compattest.Site {
 	t.Helper()
 	return compattest.NewSite(t, func(s compattest.Services, o httpapi.Options) (http.Handler, error) {
 		return srs.Handler(srs.Services{
-			Logins: s.Organizations, Sessions: s.Organizations, Runspaces: s.Runspaces, Executions: s.Executions, Limits: s.Organizations, Audit: audit.New(s.Store),
+			Logins: s.Organizations, Sessions: s.Organizations, Runspaces: s.Runspaces, Executions: s.Executions, Terminals: s.Terminals, Limits: s.Organizations, Audit: audit.New(s.Store),
 		},
 			srs.Options{HTTP: o, Runtime: "python", SessionTimeout: 30 * time.Minute})
 	})
@@ -97,7 +97,7 @@ func door() compattest.Door {
 	return compattest.Door{
 		Start: start, Login: login, Absent: absent, Credentials: []string{headerKey, "Authorization"},
 		Private: true, Shared: []string{"/api/argument-scripts/templates/{id}"},
-		NotFound: map[string]int{"delete-runspace": http.StatusInternalServerError},
+		NotFound: map[string]int{"delete-runspace": http.StatusInternalServerError, "delete-webconsole": http.StatusInternalServerError},
 		CheckError: func(r compattest.Reply) error {
 			_, err := errorOf(r)
 			return err
@@ -144,6 +144,12 @@ func objects(t *testing.T, s *compattest.Site, h http.Header) map[string]string 
 		paths["/api/script-executions/{id}"+tail] = "/api/script-executions/" + run + tail
 	}
 	paths["/api/script-executions/{id}/streams/{type}"] = "/api/script-executions/" + run + "/streams/warning"
+	console := s.Send(c, http.MethodPost, "/api/webconsoles?wait=true", h, "")
+	var made struct{ ID string }
+	if err := json.Unmarshal(console.Body, &made); err != nil || made.ID == "" {
+		t.Fatalf("POST /api/webconsoles: %d\n%s", console.Status, console.Body)
+	}
+	paths["/api/webconsoles/{id}"] = "/api/webconsoles/" + made.ID
 	return paths
 }
 

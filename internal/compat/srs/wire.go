@@ -52,6 +52,13 @@ type runspaceWire struct {
 	CreationTime string     `json:"creation_time"`
 }
 
+type consoleWire struct {
+	ID           string     `json:"id"`
+	State        string     `json:"state"`
+	CreationTime string     `json:"creation_time"`
+	Error        *errorWire `json:"error_details,omitempty"`
+}
+
 type parameterWire struct {
 	Name   string          `json:"name"`
 	Value  json.RawMessage `json:"value"`
