@@ -50,6 +50,7 @@ type ExecutionFilter struct {
 	Runspace string // id
 	Runtime  string // id or name
 	State    ExecutionState
+	NoSystem bool // without what the server ran by itself
 }
 
 // ListExecutions returns a page of executions, newest first.
@@ -59,6 +60,9 @@ func (c *Client) ListExecutions(ctx context.Context, f ExecutionFilter, p Page) 
 		if v != "" {
 			q.Set(name, v)
 		}
+	}
+	if f.NoSystem {
+		q.Set("system", "false")
 	}
 	return call[ExecutionList](ctx, c, http.MethodGet, "/v1/executions", q, nil)
 }

@@ -1,6 +1,11 @@
 package client
 
-import "github.com/remuda-run/remuda/api"
+import (
+	"bytes"
+	"encoding/json"
+
+	"github.com/remuda-run/remuda/api"
+)
 
 // Wire types of the API, as api/openapi.yaml describes them field by field.
 type (
@@ -180,6 +185,26 @@ const (
 // Final reports whether an execution in this state has ended.
 func Final(s ExecutionState) bool {
 	return s != api.ExecutionStateQueued && s != api.ExecutionStateRunning
+}
+
+// Object returns what a record of the stream of objects holds, in the form in which
+// GetObjects has it. The record is the sandbox's: what has another form, the script
+// has made up, and it is the text that the record has.
+func Object(r OutputRecord) OutputObject {
+	var o struct {
+		TypeName   string
+		Interfaces []string
+		Value      json.RawMessage
+	}
+	text := bytes.ToValidUTF8(Bytes(r), []byte("\uFFFD"))
+	if err := json.Unmarshal(text, &o); err != nil || o.Value == nil {
+		raw, _ := json.Marshal(string(text)) // a string has a JSON form
+		return OutputObject{Interfaces: []string{}, Value: raw}
+	}
+	if o.Interfaces == nil {
+		o.Interfaces = []string{}
+	}
+	return OutputObject{Type: o.TypeName, Interfaces: o.Interfaces, Value: o.Value}
 }
 
 // Bytes returns what a record of output holds.

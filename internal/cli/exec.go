@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,16 +16,21 @@ import (
 
 	"github.com/remuda-run/remuda/api"
 	"github.com/remuda-run/remuda/client"
+	"github.com/remuda-run/remuda/internal/remuda"
 )
 
 func (c *command) execCommand() *cobra.Command {
-	f := &scriptFlags{}
-	var codeFile string
+	f := &execFlags{}
 	cmd := c.clientGroup("exec [flags] RUNSPACE [flags] [SCRIPT|-] [--] [ARG...]", "Run a script in a runspace, and look at executions",
-		c.execList(), c.execGet(), c.execCancel(), c.execOutput())
+		c.execList(), c.execGet(), c.execCancel(), c.execOutput(), c.execText(), c.execObjects())
 	cmd.Long = "Run a script in a runspace, where it finds what the ones before it left. The runspace is given by name or id\n" +
-		"(by id if it is named like one of the subcommands). Everything else is as with `remuda run`."
-	cmd.Example = "  remuda exec analysis -c 'x = 41'\n  remuda exec analysis step2.py -- --fast\n  remuda exec analysis --code-file uploaded.py"
+		"(by id if it is named like one of the subcommands). While another script runs there it is refused, or waits for its turn\n" +
+		"with --queue. Everything else is as with `remuda run`.\n\n" +
+		"A parameter is a value (-p), what a script evaluates to (--param-script), or both: then that script finds the value as\n" +
+		"`argument`. These scripts run first, in their order, in the same interpreter; when one fails, the script is not run."
+	cmd.Example = "  remuda exec analysis -c 'x = 41'\n  remuda exec analysis step2.py -- --fast\n  remuda exec analysis --code-file uploaded.py\n" +
+		"  remuda exec analysis -p day='\"2026-11-22\"' --param-script day='__import__(\"datetime\").date.fromisoformat(argument)' -c 'print(day.year)'"
+	cmd.ValidArgsFunction = c.completeRunspace
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
@@ -42,29 +49,71 @@ func (c *command) execCommand() *cobra.Command {
 			rest = cmd.Flags().Args()
 		}
 		f.coded = cmd.Flags().Changed("code")
-		return noResult(c.exec(cmd.Context(), runspace, codeFile, f, rest))
+		return noResult(c.exec(cmd.Context(), runspace, f, rest))
 	}
 	f.add(cmd.Flags())
-	cmd.Flags().StringVar(&codeFile, "code-file", "", "run this file of the workspace, instead of a script from here")
+	cmd.Flags().StringVar(&f.codeFile, "code-file", "", "run this file of the workspace, instead of a script from here")
+	cmd.Flags().BoolVar(&f.queue, "queue", false, "wait for its turn while another script runs there")
+	cmd.Flags().StringArrayVar(&f.paramScripts, "param-script", nil, "parameter `name=@FILE` or name=CODE: what this script evaluates to (may be repeated)")
 	return cmd
 }
 
-func (c *command) exec(ctx context.Context, ref, codeFile string, f *scriptFlags, args []string) error {
+// execFlags are the flags of exec.
+type execFlags struct {
+	scriptFlags
+
+	codeFile     string
+	queue        bool
+	paramScripts []string
+}
+
+// parameterScripts reads name=@FILE and name=CODE. A value of the same name becomes
+// what that script sees.
+func (s *script) parameterScripts(list []string) error {
+	total := 0
+	for _, item := range list {
+		name, code, has := strings.Cut(item, "=")
+		if !has || !paramName.MatchString(name) || code == "" || code == "@" {
+			return usageError("--param-script %q is neither name=@FILE nor name=CODE", "write it like --param-script day=@day.py or --param-script n='2 * 21'", item)
+		}
+		if file, ok := strings.CutPrefix(code, "@"); ok {
+			text, err := readFileLimit(file, remuda.MaxScriptBytes, "the script of parameter "+name)
+			if err != nil {
+				return err
+			}
+			code = string(text)
+		}
+		if slices.ContainsFunc(s.scripts, func(p api.ParameterScript) bool { return p.Name == name }) {
+			return usageError("--param-script %s is given twice", "give each parameter one script", name)
+		}
+		if total += len(code); total > remuda.MaxScriptBytes {
+			return usageError("the scripts of parameters have more than %d MiB together", "put the data into the workspace with `remuda runspace files put`", remuda.MaxScriptBytes>>20)
+		}
+		s.scripts = append(s.scripts, api.ParameterScript{Name: name, Script: code, Value: s.parameters[name]})
+		delete(s.parameters, name)
+	}
+	return nil
+}
+
+func (c *command) exec(ctx context.Context, ref string, f *execFlags, args []string) error {
 	loaded, err := c.settings()
 	if err != nil {
 		return err
 	}
-	if codeFile != "" {
+	if f.codeFile != "" {
 		if f.coded {
 			return usageError("both -c and --code-file are given", "give one of them")
 		}
 		f.code, f.coded = "", true // nothing to be read from here
 	}
-	s, err := c.readScript(f, args)
+	s, err := c.readScript(&f.scriptFlags, args)
 	if err != nil {
 		return err
 	}
-	s.codeFile = codeFile
+	s.codeFile, s.queue = f.codeFile, f.queue
+	if err := s.parameterScripts(f.paramScripts); err != nil {
+		return err
+	}
 	remote, err := c.remoteOf(loaded.Config)
 	if err != nil {
 		return err
@@ -79,6 +128,7 @@ func (c *command) exec(ctx context.Context, ref, codeFile string, f *scriptFlags
 func (c *command) execList() *cobra.Command {
 	var runspace, runtime, state string
 	var limit int
+	var noSystem bool
 	cmd := &cobra.Command{
 		Use: "list", Short: "List executions, newest first", Args: cobra.NoArgs,
 		RunE: c.remotely(func(ctx context.Context, remote *remote, _ []string) error {
@@ -89,19 +139,19 @@ func (c *command) execList() *cobra.Command {
 				}
 				runspace = rs.Id
 			}
-			items, err := remote.someExecutions(ctx, client.ExecutionFilter{Runspace: runspace, Runtime: runtime, State: api.ExecutionState(state)}, limit)
+			items, err := remote.someExecutions(ctx, client.ExecutionFilter{Runspace: runspace, Runtime: runtime, State: api.ExecutionState(state), NoSystem: noSystem}, limit)
 			if err != nil {
 				return err
 			}
 			return c.print(api.ExecutionList{Items: items}, func(w io.Writer) error {
-				t := newTable("STATE", "EXIT", "KILLED BY", "RUNTIME", "WALL", "CPU", "MEMORY", "CREATED", "ID")
+				t := newTable("STATE", "EXIT", "KILLED BY", "RUNTIME", "WALL", "CPU", "MEMORY", "CREATED", "ID", "NAME")
 				for _, ex := range items {
 					exit := "-"
 					if ex.ExitCode != nil {
 						exit = strconv.Itoa(*ex.ExitCode)
 					}
 					t.add(string(ex.State), exit, orDash(string(deref(ex.KilledBy))), ex.RuntimeName, wall(ex.Usage.WallS), wall(ex.Usage.CpuS),
-						fmt.Sprintf("%.0f MiB", ex.Usage.PeakMemoryMb), ago(time.Now(), ex.CreatedAt), ex.Id)
+						fmt.Sprintf("%.0f MiB", ex.Usage.PeakMemoryMb), ago(time.Now(), ex.CreatedAt), ex.Id, named(ex))
 				}
 				return t.write(w)
 			})
@@ -110,15 +160,25 @@ func (c *command) execList() *cobra.Command {
 	cmd.Flags().StringVar(&runspace, "runspace", "", "only those of this runspace (name or id)")
 	cmd.Flags().StringVarP(&runtime, "runtime", "r", "", "only those of this runtime (name or id)")
 	cmd.Flags().StringVar(&state, "state", "", "only those in this state")
+	cmd.Flags().BoolVar(&noSystem, "no-system", false, "leave out what the server ran by itself, such as connection scripts")
 	cmd.Flags().IntVarP(&limit, "limit", "n", 50, "at most so many; 0 is all")
 	return cmd
+}
+
+// named is the name of an execution for people.
+func named(ex api.Execution) string {
+	name := orDash(ex.Name)
+	if ex.System {
+		name += " (system)"
+	}
+	return name
 }
 
 func wall(s float64) string { return short(time.Duration(s * float64(time.Second))) }
 
 func (c *command) execGet() *cobra.Command {
 	return &cobra.Command{
-		Use: "get EXECUTION", Short: "Show an execution and its result", Args: cobra.ExactArgs(1),
+		Use: "get EXECUTION", Short: "Show an execution and its result", Args: cobra.ExactArgs(1), ValidArgsFunction: c.completeExecution(),
 		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
 			ex, err := remote.GetExecution(ctx, args[0], 0)
 			if err != nil {
@@ -145,7 +205,7 @@ func (c *command) execOutput() *cobra.Command {
 	var follow bool
 	var after int64
 	cmd := &cobra.Command{
-		Use: "output EXECUTION", Short: "Print what an execution wrote, each stream to its own", Args: cobra.ExactArgs(1),
+		Use: "output EXECUTION", Short: "Print what an execution wrote, each stream to its own", Args: cobra.ExactArgs(1), ValidArgsFunction: c.completeExecution(),
 		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
 			out := c.newOutput()
 			page, err := remote.output(ctx, args[0], after, follow, func(r api.OutputRecord) error { return out.sink(recordOf(r)) })
@@ -169,10 +229,50 @@ func (c *command) execOutput() *cobra.Command {
 	return cmd
 }
 
+func (c *command) execText() *cobra.Command {
+	return &cobra.Command{
+		Use: "text EXECUTION", Short: "Print what an execution has put out as one text, its value included", Args: cobra.ExactArgs(1), ValidArgsFunction: c.completeExecution(),
+		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
+			said, err := remote.GetText(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return c.print(said, func(io.Writer) error {
+				_, err := fmt.Fprintln(c.foreignText(), said.Text)
+				return err
+			})
+		}),
+	}
+}
+
+func (c *command) execObjects() *cobra.Command {
+	return &cobra.Command{
+		Use: "objects EXECUTION", Short: "Print what an execution has put out as objects, a line of JSON each", Args: cobra.ExactArgs(1), ValidArgsFunction: c.completeExecution(),
+		Long: "Print the lines of an execution's standard output and, if it ran with --objects, what it evaluated to, as objects:\n" +
+			"a line of JSON each, with type, interfaces and value.",
+		RunE: c.remotely(func(ctx context.Context, remote *remote, args []string) error {
+			list, err := remote.GetObjects(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return c.print(list, func(io.Writer) error {
+				enc := json.NewEncoder(c.foreignText())
+				enc.SetEscapeHTML(false)
+				for _, o := range list.Objects {
+					if err := enc.Encode(o); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}),
+	}
+}
+
 func (c *command) printExecution(ex api.Execution) error {
 	return c.print(ex, func(w io.Writer) error {
 		cells := []string{
-			"id", ex.Id, "state", string(ex.State), "reason", orDash(deref(ex.Reason)), "killed by", orDash(string(deref(ex.KilledBy))),
+			"id", ex.Id, "name", named(ex), "state", string(ex.State), "reason", orDash(deref(ex.Reason)), "killed by", orDash(string(deref(ex.KilledBy))),
 			"runtime", fmt.Sprintf("%s, generation %d", ex.RuntimeName, ex.Generation), "runspace", orDash(deref(ex.Runspace)),
 			"instance", orDash(deref(ex.Instance)), "fresh", strconv.FormatBool(ex.Fresh),
 			"warm", strconv.FormatBool(ex.Warm), "narrowed", orDash(strings.Join(ex.Narrowed, " ")),

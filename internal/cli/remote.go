@@ -199,6 +199,15 @@ func (r *remote) openRunspace(ctx context.Context, req api.RunspaceCreate) (api.
 	return rs, err
 }
 
+// resetRunspace waits as openRunspace does.
+func (r *remote) resetRunspace(ctx context.Context, id string, in api.RunspaceReset) (api.Runspace, error) {
+	rs, err := r.ResetRunspace(ctx, id, in, time.Minute)
+	for err == nil && rs.State == api.RunspaceState(remuda.RunspaceCreating) {
+		rs, err = r.GetRunspace(ctx, id, time.Minute)
+	}
+	return rs, err
+}
+
 // followBuild shows the build of a runtime's current generation whenever something
 // of it has changed, until it has ended.
 func (r *remote) followBuild(ctx context.Context, rt api.Runtime, show func(api.Runtime, api.Build)) error {
@@ -345,7 +354,9 @@ func (r *remote) cancelWith(ctx context.Context, hurry, ended <-chan struct{}, s
 
 // submit sends the script and does not wait for its end.
 func (r *remote) submit(ctx context.Context, runtime, runspace string, s *script) (api.Execution, error) {
-	in := api.ExecutionCreate{Runtime: runtime, Args: s.args, Parameters: s.parameters, StdinBase64: s.stdin}
+	in := api.ExecutionCreate{
+		Runtime: runtime, Args: s.args, Parameters: s.parameters, StdinBase64: s.stdin, Name: optional(s.title), Streams: optional(s.streams), Objects: optional(s.objects),
+	}
 	if s.codeFile != "" {
 		in.CodeFile = &s.codeFile
 	} else {
@@ -374,5 +385,6 @@ func (r *remote) submit(ctx context.Context, runtime, runspace string, s *script
 	return r.CreateRunspaceExecution(ctx, runspace, api.RunspaceExecutionCreate{
 		Args: in.Args, Parameters: in.Parameters, StdinBase64: in.StdinBase64, CodeFile: in.CodeFile, Script: in.Script,
 		Env: in.Env, TimeoutS: in.TimeoutS, Files: in.Files, Identity: in.Identity,
+		Name: in.Name, Streams: in.Streams, Objects: in.Objects, Queue: optional(s.queue), ParameterScripts: s.scripts,
 	}, 0)
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/remuda-run/remuda/api"
+	"github.com/remuda-run/remuda/client"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
@@ -32,12 +34,23 @@ func (o *scriptOutput) sink(r remuda.OutputRecord) error {
 		o.records = append(o.records, r)
 		return nil
 	}
-	if r.Stream == remuda.StreamStderr {
+	switch r.Stream {
+	case remuda.StreamStdout:
+	case remuda.StreamStderr:
 		if len(r.Data) > 0 {
 			o.midLine = r.Data[len(r.Data)-1] != '\n'
 		}
 		_, err := o.stderr.Write(r.Data)
 		return err
+	case remuda.StreamObject:
+		line, err := json.Marshal(client.Object(wireRecord(r)))
+		if err != nil {
+			return err
+		}
+		r.Data = append(line, '\n')
+	default:
+		o.note(fmt.Sprintf("[%s] %s", r.Stream, multiline(string(r.Data))))
+		return nil
 	}
 	if o.closed {
 		return nil

@@ -105,6 +105,9 @@ func (c *command) runLocal(ctx context.Context, conf config.Config, f *runFlags,
 	if r := f.resources; r.CPU < 0 || r.MemoryMB < 0 || r.DiskMB < 0 || r.Pids < 0 {
 		return usageError("a limit is negative", "leave it out for the default")
 	}
+	if s.title != "" {
+		return usageError("--name is for executions of a server", "leave it out, or set REMUDA_URL and REMUDA_TOKEN")
+	}
 	class := remuda.Isolation(f.isolation)
 	if f.isolation != "" && !slices.Contains(remuda.Isolations(), class) {
 		return usageError("--isolation %q is no class of isolation", "give process or gvisor, or leave it out", f.isolation)
@@ -122,7 +125,7 @@ func (c *command) runLocal(ctx context.Context, conf config.Config, f *runFlags,
 	}
 	run := app.LocalRun{
 		Definition: definition, Files: s.files,
-		Request: engine.Request{Script: s.text, Args: s.args, Parameters: s.parameters, Stdin: s.stdin, Env: s.env, Timeout: definition.ExecTimeout},
+		Request: engine.Request{Script: s.text, Args: s.args, Parameters: s.parameters, Stdin: s.stdin, Env: s.env, Timeout: definition.ExecTimeout, Streams: s.streams, Objects: s.objects},
 	}
 	out := c.newOutput()
 	ex, err := app.RunLocal(ctx, app.LocalOptions{Config: conf, Logger: c.quietLogger(conf), Hurry: c.hurry}, run, out.sink)

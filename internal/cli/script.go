@@ -27,6 +27,9 @@ type scriptFlags struct {
 	files   []string
 	timeout time.Duration
 	subject string
+	name    string
+	streams bool
+	objects bool
 }
 
 func (f *scriptFlags) add(flags *pflag.FlagSet) {
@@ -36,6 +39,9 @@ func (f *scriptFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.files, "file", nil, "put a local file into the workspace first: `PATH[:NAME]`, the name is the file's own when absent (may be repeated)")
 	flags.DurationVar(&f.timeout, "timeout", 0, "wall-clock limit, like 10s (default and upper bound: the runtime's)")
 	flags.StringVar(&f.subject, "subject", "", "for whom the script runs; it finds this as JSON in REMUDA_IDENTITY")
+	flags.StringVar(&f.name, "name", "", "name of the execution on a server, for people")
+	flags.BoolVar(&f.streams, "streams", false, "keep what the language's logging says as messages, and show them; `remuda streams` reads them again")
+	flags.BoolVar(&f.objects, "objects", false, "print what the script evaluates to as objects, a line of JSON each")
 	// As python and docker do: what follows the script belongs to the script.
 	flags.SetInterspersed(false)
 }
@@ -51,14 +57,19 @@ type script struct {
 	stdin      []byte
 	files      []remuda.File
 	timeout    time.Duration
-	subject    string           // of the identity; "" is none
-	limits     remuda.Resources // of a server's runtime, lowered
+	subject    string // of the identity; "" is none
+	title      string // of the execution
+	streams    bool
+	objects    bool
+	queue      bool                  // wait for its turn in a runspace
+	scripts    []api.ParameterScript // of parameters
+	limits     remuda.Resources      // of a server's runtime, lowered
 	egress     *api.Egress
 }
 
 // readScript turns flags and arguments into a script.
 func (c *command) readScript(f *scriptFlags, args []string) (*script, error) {
-	s := &script{timeout: f.timeout, subject: f.subject}
+	s := &script{timeout: f.timeout, subject: f.subject, title: f.name, streams: f.streams, objects: f.objects}
 	if f.timeout < 0 {
 		return nil, usageError("--timeout %s is negative", "write it like 10s or 1m30s", f.timeout)
 	}
