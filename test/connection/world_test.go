@@ -41,7 +41,7 @@ func newWorld(t *testing.T, definition harness.JSON, args ...string) *world {
 	w.Call(http.MethodPost, "/v1/users", harness.JSON{"name": "ada", "password": password}, nil)
 	w.Call(http.MethodPut, "/v1/organizations/default/members/ada", harness.JSON{"role": "administrator"}, nil)
 	all := harness.JSON{
-		"name": "lab", "language": "python", "exec_timeout_s": 60, "resources": harness.JSON{"cpu": 1, "memory_mb": 128, "disk_mb": 16, "pids": 16},
+		"name": "fixture", "language": "python", "exec_timeout_s": 60, "resources": harness.JSON{"cpu": 1, "memory_mb": 128, "disk_mb": 16, "pids": 16},
 		"pool": harness.JSON{"min_cached": 0, "max_cached": 2},
 	}
 	for k, v := range definition {
