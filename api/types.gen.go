@@ -1456,6 +1456,66 @@ type StreamRecord struct {
 	Time *time.Time `json:"time"`
 }
 
+// Terminal defines model for Terminal.
+type Terminal struct {
+	// Attached There is a connection to it.
+	Attached bool `json:"attached"`
+	Cols     int  `json:"cols"`
+
+	// Command Empty is the language's interactive interpreter.
+	Command   []string   `json:"command"`
+	CreatedAt time.Time  `json:"created_at"`
+	EndedAt   *time.Time `json:"ended_at"`
+
+	// ExitCode 128 and the number of the signal that ended it; null while it runs.
+	ExitCode *int   `json:"exit_code"`
+	Id       string `json:"id"`
+
+	// Owner The id of the user who opened it.
+	Owner string `json:"owner"`
+	Rows  int    `json:"rows"`
+
+	// Runspace The runspace's id.
+	Runspace string `json:"runspace"`
+}
+
+// TerminalCreate defines model for TerminalCreate.
+type TerminalCreate struct {
+	Cols *int `json:"cols,omitempty"`
+
+	// Command The program, a path or a name on the PATH, and its arguments; none is the language's interactive interpreter.
+	Command []string `json:"command,omitempty"`
+
+	// Env Environment variables.
+	Env  Env  `json:"env,omitempty"`
+	Rows *int `json:"rows,omitempty"`
+}
+
+// TerminalCreated defines model for TerminalCreated.
+type TerminalCreated struct {
+	// Console Path of the terminal's page: put `#` and the ticket behind it, and open it in a browser.
+	Console  string   `json:"console"`
+	Terminal Terminal `json:"terminal"`
+
+	// Ticket A secret, for one connection.
+	Ticket          string    `json:"ticket"`
+	TicketExpiresAt time.Time `json:"ticket_expires_at"`
+}
+
+// TerminalList defines model for TerminalList.
+type TerminalList struct {
+	Items []Terminal `json:"items"`
+	Next  *string    `json:"next"`
+}
+
+// TerminalTicket defines model for TerminalTicket.
+type TerminalTicket struct {
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// Ticket A secret, for one connection.
+	Ticket string `json:"ticket"`
+}
+
 // Token defines model for Token.
 type Token struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -1617,6 +1677,9 @@ type RunspaceID = string
 
 // RuntimeRef defines model for RuntimeRef.
 type RuntimeRef = string
+
+// TerminalID defines model for TerminalID.
+type TerminalID = string
 
 // UserRef defines model for UserRef.
 type UserRef = string
@@ -1887,6 +1950,9 @@ type CreateRunspaceExecutionJSONRequestBody = RunspaceExecutionCreate
 
 // ResetRunspaceJSONRequestBody defines body for ResetRunspace for application/json ContentType.
 type ResetRunspaceJSONRequestBody = RunspaceReset
+
+// CreateTerminalJSONRequestBody defines body for CreateTerminal for application/json ContentType.
+type CreateTerminalJSONRequestBody = TerminalCreate
 
 // CreateRuntimeJSONRequestBody defines body for CreateRuntime for application/json ContentType.
 type CreateRuntimeJSONRequestBody = RuntimeCreate

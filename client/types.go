@@ -149,6 +149,16 @@ type (
 	StreamRecord = api.StreamRecord
 	// Token is the schema Token.
 	Token = api.Token
+	// Terminal is the schema Terminal.
+	Terminal = api.Terminal
+	// TerminalCreate is the schema TerminalCreate.
+	TerminalCreate = api.TerminalCreate
+	// TerminalCreated is the schema TerminalCreated.
+	TerminalCreated = api.TerminalCreated
+	// TerminalList is the schema TerminalList.
+	TerminalList = api.TerminalList
+	// TerminalTicket is the schema TerminalTicket.
+	TerminalTicket = api.TerminalTicket
 	// TokenCreate is the schema TokenCreate.
 	TokenCreate = api.TokenCreate
 	// TokenCreated is the schema TokenCreated.

@@ -196,6 +196,18 @@ func TestClientCallsEverything(t *testing.T) {
 	check("interrupt", err)
 	_, err = c.ResetRunspace(ctx, "rs_1", client.RunspaceReset{}, time.Second)
 	check("reset", err)
+	opened, err := c.OpenTerminal(ctx, "rs_1", client.TerminalCreate{Command: []string{"bash"}})
+	check("terminal", err)
+	if opened.Ticket != "rmtk_1" || opened.Console != "/console/terminals/trm_1" {
+		t.Errorf("terminal %+v", opened)
+	}
+	_, err = c.ListTerminals(ctx, "rs_1")
+	check("terminals", err)
+	_, err = c.GetTerminal(ctx, "trm_1")
+	check("get terminal", err)
+	_, err = c.CreateTerminalTicket(ctx, "trm_1")
+	check("ticket", err)
+	check("close terminal", c.CloseTerminal(ctx, "trm_1"))
 	check("delete runspace", c.DeleteRunspace(ctx, "rs_1"))
 	_, err = c.ListFiles(ctx, "rs_1", "")
 	check("files", err)

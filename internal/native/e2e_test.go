@@ -27,6 +27,7 @@ import (
 	"github.com/remuda-run/remuda/internal/runtimes"
 	"github.com/remuda-run/remuda/internal/store"
 	"github.com/remuda-run/remuda/internal/telemetry"
+	"github.com/remuda-run/remuda/internal/terminals"
 )
 
 // house is the whole server but for its sandboxes, which are scripted.
@@ -66,6 +67,7 @@ func newHouseWith(t testing.TB, durability store.Durability) *house {
 	rts := runtimes.New(st, eng, p, log, runtimes.Settings{})
 	rss := runspaces.New(st, rts, p, log, metrics, runspaces.Settings{})
 	exs := executions.New(st, rts, rss, p, log, metrics, executions.Settings{OutputLimit: 1 << 20})
+	tms := terminals.New(st, rss, org, log, terminals.Settings{Sweep: 5 * time.Millisecond})
 	if err := rts.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -73,13 +75,13 @@ func newHouseWith(t testing.TB, durability store.Durability) *house {
 		t.Fatal(err)
 	}
 	h, err := native.Handler(native.Services{
-		Authenticator: org, Tokens: org, Organizations: org, Users: org, Runtimes: rts, Runspaces: rss, Files: rss, Executions: exs,
+		Authenticator: org, Tokens: org, Organizations: org, Users: org, Runtimes: rts, Runspaces: rss, Files: rss, Executions: exs, Terminals: tms,
 	}, httpapi.Options{Metrics: metrics.Handler(), Ready: st.Ping, Version: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var parts sync.WaitGroup
-	for _, run := range []func(context.Context) error{p.Run, rss.Run, exs.Run} {
+	for _, run := range []func(context.Context) error{p.Run, rss.Run, exs.Run, tms.Run} {
 		parts.Go(func() {
 			if err := run(ctx); err != nil {
 				t.Errorf("a part failed: %v", err)
@@ -90,6 +92,9 @@ func newHouseWith(t testing.TB, durability store.Durability) *house {
 	srv.Config = httpapi.NewServer(h, log)
 	srv.Start()
 	t.Cleanup(func() {
+		if err := tms.Close(context.Background()); err != nil {
+			t.Errorf("close the terminals: %v", err)
+		}
 		srv.Close()
 		stop()
 		parts.Wait()

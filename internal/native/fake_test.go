@@ -401,7 +401,7 @@ func (s *stage) bare(t testing.TB, o httpapi.Options) http.Handler {
 		})
 	}
 	o.Version = "test"
-	h, err := Handler(Services{Authenticator: s, Tokens: s, Organizations: s, Users: s, Runtimes: s, Runspaces: s, Files: s, Executions: s}, o)
+	h, err := Handler(Services{Authenticator: s, Tokens: s, Organizations: s, Users: s, Runtimes: s, Runspaces: s, Files: s, Executions: s, Terminals: s}, o)
 	if err != nil {
 		t.Fatal(err)
 	}

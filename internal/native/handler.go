@@ -23,6 +23,8 @@ type edge struct {
 	options httpapi.Options
 	doc     *openapi.Document
 	pages   func() (pages, error) // made when first asked for
+	// strangers has one place for each connection that has shown no ticket yet.
+	strangers chan struct{}
 }
 
 // call is one request on its way through an operation.
@@ -45,7 +47,7 @@ func Handler(s Services, o httpapi.Options) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &edge{Services: s, options: o, doc: doc}
+	e := &edge{Services: s, options: o, doc: doc, strangers: make(chan struct{}, maxStrangers)}
 	e.pages = sync.OnceValues(func() (pages, error) { return renderPages(doc, o.Version) })
 	mux := http.NewServeMux()
 	mux.Handle("/", httpapi.NotFound(mux))

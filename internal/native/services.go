@@ -21,6 +21,7 @@ type Services struct {
 	Runspaces     Runspaces
 	Files         Files
 	Executions    Executions
+	Terminals     Terminals
 }
 
 // Authenticator turns credentials into a principal. Errors are

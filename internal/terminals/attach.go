@@ -172,6 +172,9 @@ var ErrOver = errors.New("the terminal's program has ended")
 
 // Write types p. It waits while the program does not read.
 func (a *Attachment) Write(ctx context.Context, p []byte) error {
+	if err := a.Why(); err != nil {
+		return err
+	}
 	select {
 	case a.t.input <- append([]byte(nil), p...):
 		return nil

@@ -385,6 +385,9 @@ func (s *Service) Close(context.Context) error {
 	errs := make([]error, len(open))
 	var ending sync.WaitGroup
 	for n, t := range open {
+		if a := t.attachment(); a != nil {
+			a.leave(errClosed())
+		}
 		ending.Go(func() { errs[n] = t.end() })
 	}
 	ending.Wait()

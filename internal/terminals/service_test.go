@@ -241,8 +241,8 @@ func TestConnections(t *testing.T) {
 	if _, err := a.Next(t.Context()); remuda.CodeOf(err) != remuda.CodeConflict {
 		t.Errorf("what was taken over: %v", err)
 	}
-	if err := a.Write(t.Context(), []byte("x")); err == nil {
-		t.Log("the piece waits and is written, or is refused: both are in time")
+	if err := a.Write(t.Context(), []byte("x")); remuda.CodeOf(err) != remuda.CodeConflict {
+		t.Errorf("what was taken over is typed into: %v", err)
 	}
 	if b.Terminal.Rows != 50 || b.Terminal.Cols != 100 || !b.Terminal.Attached || w.inUse() != 1 {
 		t.Errorf("%+v, used %d times", b.Terminal, w.inUse())
@@ -504,7 +504,7 @@ func TestClosed(t *testing.T) {
 	if err := w.Service.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Next(t.Context()); !errors.Is(err, io.EOF) {
+	if _, err := a.Next(t.Context()); remuda.CodeOf(err) != remuda.CodeUnavailable {
 		t.Errorf("the connection ends with %v", err)
 	}
 	if _, _, err := w.OpenTerminal(t.Context(), operator, remuda.TerminalRequest{Runspace: "rsp_1"}); remuda.CodeOf(err) != remuda.CodeUnavailable {
