@@ -9,9 +9,9 @@ import (
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
-// The drivers. The Python driver is four files: the part that every start runs
-// (the local engine compiles it ahead), the parts that are compiled when a script
-// first needs them, and the part that makes it a template. That of Node.js is two,
+// The drivers. The Python driver has four parts: the one that every start runs (the
+// local engine compiles it ahead), two that are compiled when a script first needs
+// them, and the one that makes it a template. That of Node.js is two,
 // likewise.
 var (
 	//go:embed drivers/driver.py
@@ -20,6 +20,8 @@ var (
 	pythonLate string
 	//go:embed drivers/driver_records.py
 	pythonRecords string
+	//go:embed drivers/driver_objects.py
+	pythonObjects string
 	//go:embed drivers/driver_template.py
 	pythonTemplate string
 	//go:embed drivers/driver.js
@@ -47,7 +49,7 @@ func Driver(language remuda.Language, interpreter string) (Program, error) {
 	case remuda.LanguagePython:
 		const path = "/run/remuda/driver.py"
 		source := strings.Replace(pythonCore, `"@LATE@"`, pythonString(pythonLate), 1)
-		source = strings.Replace(source, `"@RECORDS@"`, pythonString(pythonRecords), 1)
+		source = strings.Replace(source, `"@RECORDS@"`, pythonString(pythonRecords+pythonObjects), 1)
 		source = strings.Replace(source, `"@TEMPLATE@"`, pythonString(pythonTemplate), 1)
 		return Program{Source: []byte(source), Path: path, Argv: []string{interpreter, "-I", "-S", "-B", path}}, nil
 	case remuda.LanguageNode:

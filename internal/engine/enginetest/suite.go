@@ -41,6 +41,7 @@ func RunDifferent(t *testing.T, open func(*testing.T) engine.Engine, d Differenc
 	t.Run("contract", func(t *testing.T) { Contract(t, open, Python()) })
 	e := engine.Engine(different{open(t), d})
 	t.Run("languages", func(t *testing.T) { languages(t, e) })
+	t.Run("streams", func(t *testing.T) { streams(t, e) })
 	t.Run("limits", func(t *testing.T) { limits(t, e) })
 	t.Run("loops", func(t *testing.T) { loops(t, e) })
 	t.Run("processes", func(t *testing.T) { processes(t, e) })

@@ -15,6 +15,7 @@ BECOME_TEMPLATE = "@TEMPLATE@"
 CHANNEL = 3
 RUN, READY, DONE, TEMPLATE = 1, 2, 3, 4
 INTERRUPT = {_signal.SIGINT}
+FRAMES = []  # of runs that want more than their output
 ME = posix.getpid()
 
 
@@ -59,12 +60,12 @@ def late(name, loaded={}):
     return loaded[name]
 
 
-def extras(fields, scope, loaded={}):
-    """What a run wants besides its output, by driver_records.py."""
+def records(name, loaded={}):
+    """The function or class of driver_records.py with the given name."""
     if not loaded:
         loaded.update(globals())
         exec(compile(RECORDS, __file__, "exec"), loaded)
-    return loaded["Extras"](fields, scope, CHANNEL, ME)
+    return loaded[name]
 
 
 def receive():
@@ -95,6 +96,8 @@ def receive():
         n = int.from_bytes(data[i:i + 4], "big") + i + 4
         fields.append(data[i + 4:n])
         i = n
+    if b"e" in fields[0]:
+        FRAMES.append(data)  # maybe to be overwritten
     return data[4], fields
 
 
@@ -181,7 +184,7 @@ def execute(main, flags, name, source, args, env, parameters, more=()):
     final = b"f" in flags
     try:
         if b"e" in flags:
-            extra = extras(more, scope)
+            extra = records("Extras")(more, scope, CHANNEL, ME)
         if b"c" in flags:
             source, path = late("code_file")(source, scope)
             name = name or path
@@ -316,11 +319,16 @@ def warm(main):
     import atexit, select
     if not select.select([CHANNEL], [], [], 0.03)[0]:
         late("described")("")
+        if not select.select([CHANNEL], [], [], 0)[0]:
+            records("Extras")
 
 
 def become_template(fields):
     """Returns in every instance that is forked from this process."""
     global CHANNEL, ME
+    if fields[int(fields[0]) + 1] == b"0":  # children run our driver, with what is compiled here
+        late("described")("")
+        records("Extras")
     scope = dict(globals())
     exec(compile(BECOME_TEMPLATE, __file__, "exec"), scope)
     scope["template"](fields)
@@ -353,6 +361,12 @@ def serve():
             send(DONE, done)
         except OSError:  # the script has closed the channel: let the status speak
             posix._exit(int(done[1]))
+        if FRAMES:
+            secret = rest[2] != b"0" and not rest[1]
+            fields = rest = pairs = done = None
+            if secret:
+                records("scrub")(FRAMES)
+            FRAMES.clear()
 
 
 if __name__ == "__main__":

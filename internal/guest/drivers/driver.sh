@@ -46,10 +46,12 @@ __remuda_next() {
     builtin declare -g "$1=$2"
     shift 2
   done
-  __remuda_scratch=()
+  __remuda_scratch=() __remuda_anew=
   if [[ $__remuda_flags == *e* ]]; then
     __remuda_scratch=("${@:4:$3}")
-    if [[ $2 ]]; then # the name that gets what the script prints
+    if [[ ! $2 ]]; then
+      __remuda_anew=${__remuda_scratch[0]}
+    else # the name that gets what the script prints
       __remuda_source=$__remuda_script
       __remuda_script="$2=\$(builtin eval \"\$__remuda_source\")"
     fi
@@ -80,7 +82,7 @@ __remuda_end() {
     builtin eval "$3" 2>&9
   fi
   __remuda_idle
-  [[ ${__remuda_scratch[0]} ]] || __remuda_report "$__remuda_code"
+  [[ $__remuda_anew ]] || __remuda_report "$__remuda_code"
 }
 
 # __remuda_idle undoes what was for one run only and shields the shell from a

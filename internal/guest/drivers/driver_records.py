@@ -1,6 +1,7 @@
 # The fourth part of the Python driver, compiled when a run first wants more than
 # its output: messages and objects as records of their own, a value assigned to a
-# name, names unbound. Its globals are a copy of the first part's.
+# name, names unbound. Its globals are a copy of the first part's. driver_objects.py
+# is its end.
 #
 # While a run has streams, logging and warnings are looked at where they hand over
 # a message. Nothing that a script can see of their settings changes (handlers,
@@ -73,6 +74,24 @@ class Extras:
     def unbind(self):
         for name in self.scratch:
             self.scope.pop(name, None)
+
+
+def scrub(frames):
+    """Overwrites what was received, and memory that is free, where a secret may be
+    left that has no name any more. It takes what every run leaves to be no more than
+    this allocates at once."""
+    import _io
+    import gc
+    while frames:
+        size = len(frames[-1])
+        _io.BytesIO(frames.pop()).write(bytes(size))  # in place: nobody else has it
+    gc.collect()
+    for size in range(16, 513, 16):  # the interpreter's own sizes
+        [bytearray(size - 1) for _ in range((96 << 10) // size)]
+    for size in range(528, 1041, 16):  # those that libc keeps apart
+        [bytearray(size - 9) for _ in range(16)]
+    for size in (1 << 10, 4 << 10, 64 << 10):
+        [bytearray(size - 9) for _ in range((2 << 20) // size)]
 
 
 def binds(name):
@@ -154,19 +173,38 @@ class Hooks:
     level_set = False  # by a script of an earlier run
 
     def __init__(self, records):
-        self.records, self.places, self.root = records, [], None
+        self.records, self.places, self.root, self.finder = records, [], None, None
 
     def put(self, owner, name, hook):
         self.places.append((owner, name, getattr(owner, name), hook))
         setattr(owner, name, hook)
 
     def begin(self):
-        import logging
         import warnings
+        self.begin_warnings(warnings)
+        logging = sys.modules.get("logging")
+        if logging is not None:
+            self.begin_logging(logging)
+        else:
+            self.finder = Finder(self)
+            sys.meta_path.insert(0, self.finder)
+
+    def begin_warnings(self, warnings):
+        records, show = self.records, getattr(warnings, "_showwarnmsg_impl", None)
+
+        def showwarnmsg(message):
+            if message.file is None and records.live():
+                records.write(WARNING, cut("%s: %s" % (message.category.__name__, late("message")(message.message))))
+            else:
+                show(message)
+
+        if show is not None:
+            self.put(warnings, "_showwarnmsg_impl", showwarnmsg)
+
+    def begin_logging(self, logging):
         records, root = self.records, logging.root
         logger, last = logging.Logger, logging.lastResort
         enabled, handle, configure = logger.isEnabledFor, logger.callHandlers, logging.basicConfig
-        show = getattr(warnings, "_showwarnmsg_impl", None)
 
         def isEnabledFor(self, level):
             if enabled(self, level):
@@ -192,20 +230,12 @@ class Hooks:
                 if not records.live() and last is not None and record.levelno >= last.level:
                     last.handle(record)
 
-        def showwarnmsg(message):
-            if message.file is None and records.live():
-                records.write(WARNING, cut("%s: %s" % (message.category.__name__, late("message")(message.message))))
-            else:
-                show(message)
-
         self.root = root
         if not Hooks.level_set and type(root.level) is int and root.level == logging.WARNING:
             root.level = Unset(root.level)
         self.put(logger, "isEnabledFor", isEnabledFor)
         self.put(logger, "callHandlers", callHandlers)
         self.put(logging, "basicConfig", basicConfig)
-        if show is not None:
-            self.put(warnings, "_showwarnmsg_impl", showwarnmsg)
         if last is not None:
             resort = LastResort()
             forget(logging, resort)
@@ -218,12 +248,52 @@ class Hooks:
             if owner.__dict__.get(name) is hook:
                 setattr(owner, name, before)
             self.places.pop()
+        if self.finder in sys.meta_path:
+            sys.meta_path.remove(self.finder)
         if self.root is None:
             return
         if type(self.root.level) is Unset:
             self.root.level = int(self.root.level)
         else:
             Hooks.level_set = True
+
+
+class Finder:
+    """Waits for a script to import logging, which most do not."""
+
+    def __init__(self, hooks):
+        self.hooks = hooks
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "logging" or not self.hooks.records.live():
+            return None
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        for finder in sys.meta_path:
+            spec = finder.find_spec(name, path, target)
+            if spec is not None:
+                if hasattr(spec.loader, "exec_module"):
+                    spec.loader = Loader(spec.loader, self.hooks)
+                return spec
+        return None
+
+
+class Loader:
+    """Loads logging as its own loader does, and looks at it from then on."""
+
+    def __init__(self, own, hooks):
+        self.own, self.hooks = own, hooks
+
+    def create_module(self, spec):
+        return self.own.create_module(spec)
+
+    def exec_module(self, module):
+        module.__loader__ = module.__spec__.loader = self.own
+        self.own.exec_module(module)
+        self.hooks.begin_logging(module)
+        lines, source = sys.modules.get("linecache"), getattr(sys.modules["__main__"], "__loader__", None)
+        if lines is not None and sys.argv and hasattr(source, "text"):
+            late("remember")(lines, sys.argv[0], source.text)  # for tracebacks that are logged
 
 
 def forget(logging, handler):
@@ -264,110 +334,3 @@ def text_of(logging, record):
     except Exception:
         pass
     return text
-
-
-# --- objects ---
-
-GENERATOR = type((lambda: (yield))())
-
-
-def many(value):
-    """Whether a value is a sequence of objects and not one."""
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return not hasattr(type(value), "_fields")
-    return type(value) is GENERATOR
-
-
-def form(value):
-    """The JSON text of an object: what it is, and its value to the first level."""
-    quote = late("quote")
-    kind = type(value)
-    try:
-        name = full_name(kind)
-        bases = [full_name(base) for base in kind.__mro__[1:] if base is not object]
-    except Exception:
-        name, bases = "object", []
-    head = '{"TypeName":%s,"Interfaces":[%s],"Value":' % (quote(name[:1000]), ",".join(quote(b[:1000]) for b in bases[:20]))
-    try:
-        budget = [OBJECT_BYTES - len(head) - 1]
-        data = (head + level(value, budget) + "}").encode()
-    except Exception:
-        data = None
-    if data is None or len(data) > OBJECT_BYTES:
-        data = (head + quote(text_form(value)) + "}").encode()
-    return data
-
-
-def full_name(kind):
-    return "%s.%s" % (kind.__module__, kind.__qualname__)
-
-
-def text_form(value):
-    text = late("message")(value)
-    if len(text) > TEXT_CHARACTERS:
-        text = text[:TEXT_CHARACTERS] + " ..."
-    return text
-
-
-def level(value, budget):
-    """The first level of a value in JSON."""
-    text = scalar(value)
-    if text is not None:
-        return text
-    if isinstance(value, dict):
-        return table(((k if isinstance(k, str) else late("message")(k), v) for k, v in value.items()), budget)
-    fields = getattr(type(value), "_fields", None)
-    if isinstance(value, tuple) and isinstance(fields, tuple):
-        return table(zip(map(str, fields), value), budget)
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return "[%s]" % ",".join(spend(leaf(one), budget) for one in value)
-    own = getattr(value, "__dict__", None)
-    if isinstance(own, dict) and not isinstance(value, type) and not callable(value):
-        public = [(k, v) for k, v in own.items() if isinstance(k, str) and not k.startswith("_")]
-        if public:
-            return table(public, budget)
-    return late("quote")(text_form(value))
-
-
-def table(pairs, budget):
-    quote = late("quote")
-    return "{%s}" % ",".join(spend(quote(k) + ":" + leaf(v), budget) for k, v in pairs)
-
-
-def leaf(value):
-    text = scalar(value)
-    return late("quote")(text_form(value)) if text is None else text
-
-
-def spend(text, budget):
-    budget[0] -= len(text) + 1
-    if budget[0] < 0:
-        raise ValueError("too large")
-    return text
-
-
-def scalar(value):
-    """The JSON text of what is no structure, None for others."""
-    if value is None:
-        return "null"
-    if value is True or value is False:
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return late("quote")(str.__str__(value))
-    if type(value) is int:
-        return int.__repr__(value)
-    if type(value) is float and value - value == 0:
-        return float.__repr__(value)
-    datetime = sys.modules.get("datetime")
-    if datetime is not None and isinstance(value, datetime.date):
-        return late("quote")(moment(value, datetime))
-    return None
-
-
-def moment(value, datetime):
-    """A date or time as ISO 8601; a time without a zone is one of UTC."""
-    if not isinstance(value, datetime.datetime):
-        return value.isoformat()
-    if value.tzinfo is not None and value.utcoffset() is not None:
-        value = value.astimezone(datetime.timezone.utc)
-    return value.replace(tzinfo=None).isoformat() + "Z"

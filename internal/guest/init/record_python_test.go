@@ -75,6 +75,12 @@ func TestPythonStreams(t *testing.T) {
 		"a child tells nothing": {
 			{run: streams("import os, logging\nif not os.fork():\n    logging.info('child')\n    logging.error('child')\n    os._exit(0)\nos.wait()\nlogging.info('parent')"), told: "information: parent", stderr: "ERROR:root:child\n"},
 		},
+		"logging is not imported for it": {
+			{run: streams("import sys\nnames = [type(f).__name__ for f in sys.meta_path]\n'logging' in sys.modules"), json: "false"},
+			{run: script("len(names) - len(sys.meta_path), [type(f).__name__ for f in sys.meta_path] == names[1:]"), json: "[1,true]"},
+			{run: streams("import logging.handlers\nlogging.info('i')\nn = logging.__spec__.loader is logging.__loader__, type(logging.__loader__).__name__, logging.__spec__.name\nn"), told: "information: i", json: `[true,"SourceFileLoader","logging"]`},
+			{run: script("len(names) - len(sys.meta_path), logging.Logger.callHandlers.__module__"), json: `[1,"logging"]`},
+		},
 		"no streams asked for": {
 			{run: script("import logging\nlogging.error('e')"), stderr: "ERROR:root:e\n"},
 		},
