@@ -72,7 +72,7 @@ func runspaceToWire(rs remuda.Runspace) runspaceWire {
 		w.Name = rs.Name // of one made at another door
 	}
 	if rs.State == remuda.RunspaceError {
-		w.Error = &errorWire{Code: codeOfRunspace(rs.ErrorCode), Message: rs.Error}
+		w.Error = &errorWire{Code: codeOfRunspace(rs.ErrorCode), Message: theirIDs(rs.Error)}
 	}
 	return w
 }
@@ -114,7 +114,7 @@ func executionToWire(ex remuda.Execution) executionWire {
 		w.EndTime = timeText(*ex.EndedAt)
 	}
 	if ex.State != remuda.ExecutionSuccess {
-		w.Reason = reasonOf(ex)
+		w.Reason = theirIDs(reasonOf(ex))
 	}
 	return w
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -62,26 +63,35 @@ type special struct {
 
 	status, code int
 	message      string
+	details      string // "" is what the error says
 }
 
 func (s special) Unwrap() error { return s.error }
 
 // Messages that the vendor's tests compare (compat/srs.md A6).
 
+func notFound(code int, message string) error {
+	return special{error: &remuda.Error{
+		Code: remuda.CodeNotFound, Message: message, Remedy: "check the id; it may have ended or been deleted, or be another user's",
+	}, status: http.StatusNotFound, code: code, message: message}
+}
+
 func noRunspace(id string) error {
-	return special{remuda.NotFound("runspace", id), http.StatusNotFound, codeNoRunspace, "Runspace with id '" + clip(id) + "' not found"}
+	return notFound(codeNoRunspace, "Runspace with id '"+clip(id)+"' not found")
 }
 
 func noScript(id string) error {
-	return special{remuda.NotFound("script execution", id), http.StatusNotFound, codeNoScript, "Script with id '" + clip(id) + "' not found"}
+	return notFound(codeNoScript, "Script with id '"+clip(id)+"' not found")
 }
 
 func noConsole(id string) error {
-	return special{remuda.NotFound("web console", id), http.StatusNotFound, codeNoConsole, "Web console with id '" + clip(id) + "' not found"}
+	return notFound(codeNoConsole, "Web console with id '"+clip(id)+"' not found")
 }
 
 func noTemplate(id string) error {
-	return special{remuda.NotFound("argument template", id), http.StatusNotFound, codeNoTemplate, "Argument transformation script not found for '" + clip(id) + "'"}
+	return special{error: &remuda.Error{
+		Code: remuda.CodeNotFound, Message: "no such template", Remedy: "GET /api/argument-scripts/templates lists what there is",
+	}, status: http.StatusNotFound, code: codeNoTemplate, message: "Argument transformation script not found for '" + clip(id) + "'"}
 }
 
 // runRefused says why a runspace does not run a script now. One that is on its way to
@@ -90,19 +100,30 @@ func runRefused(err error, id string) error {
 	e := httpapi.PublicError(err)
 	switch {
 	case e.Reason == remuda.ReasonRunspaceBusy:
-		return special{err, http.StatusInternalServerError, codeBusy, "Another script with id '" + remuda.UUID(e.Object) + "' is running"}
+		return special{
+			error: err, status: http.StatusInternalServerError, code: codeBusy, message: "Another script with id '" + remuda.UUID(e.Object) + "' is running",
+			details: "A runspace runs one script at a time. Wait for that one or cancel it, then send the request again.",
+		}
 	case e.Reason != remuda.ReasonRunspaceNotReady:
 		return err
 	case e.Object == string(remuda.RunspaceCreating) || e.Object == string(remuda.RunspaceError):
 		state := strings.ToUpper(e.Object[:1]) + e.Object[1:]
-		return special{err, http.StatusInternalServerError, codeNotReady, "Runspace '" + clip(id) + "' is not ready to run script. Runspace state is: " + state}
+		return special{error: err, status: http.StatusInternalServerError, code: codeNotReady, message: "Runspace '" + clip(id) + "' is not ready to run script. Runspace state is: " + state}
 	}
 	return noRunspace(id)
 }
 
+// noSession says that a key is none.
+func noSession(err error) error {
+	return special{
+		error: err, status: http.StatusUnauthorized, code: codeUnauthenticated, message: "The request has no key of a session that is open",
+		details: "The header " + headerKey + " is missing, or its session has ended. Log in: POST /api/auth/login.",
+	}
+}
+
 // tooManyGuesses says of a login that it was refused unseen.
 func tooManyGuesses(err error) error {
-	return special{err, http.StatusTooManyRequests, http.StatusTooManyRequests, httpapi.PublicError(err).Message}
+	return special{error: err, status: http.StatusTooManyRequests, code: http.StatusTooManyRequests, message: httpapi.PublicError(err).Message}
 }
 
 // failure is an error with the vendor's code of the operation that failed.
@@ -160,7 +181,10 @@ func answerOf(err error) answer {
 	if !ok {
 		status = http.StatusInternalServerError
 	}
-	a := answer{status: status, body: errorWire{Code: status, Message: e.Message, Details: detailsOf(e)}, fields: e.Fields}
+	a := answer{status: status, body: errorWire{Code: status, Message: theirIDs(e.Message), Details: theirIDs(detailsOf(e))}, fields: e.Fields}
+	if len(e.Fields) > 0 {
+		a.body.Message = fieldsText(e.Fields)
+	}
 	if f, ok := errors.AsType[failure](err); ok && status >= http.StatusInternalServerError {
 		a.body.Code = f.code
 	}
@@ -169,11 +193,43 @@ func answerOf(err error) answer {
 	}
 	if s, ok := errors.AsType[special](err); ok {
 		a.status, a.body.Code, a.body.Message = s.status, s.code, s.message
+		if s.details != "" {
+			a.body.Details = s.details
+		}
 	}
 	return a
 }
 
 func messageOf(err error) string { return answerOf(err).body.Message }
+
+// fieldsText says what is wrong with every field.
+func fieldsText(fields []remuda.FieldError) string {
+	texts := make([]string, len(fields))
+	for i, f := range fields {
+		texts[i] = strings.TrimSpace(theirName(f.Field) + " " + f.Message)
+		if f.Field == "" {
+			texts[i] = f.Message
+		}
+	}
+	return strings.Join(texts, "; ")
+}
+
+// ourIDs are ids of ours in a text.
+var ourIDs = regexp.MustCompile(`\b(ex|rs)_[0-9a-z]{36}\b`)
+
+// theirIDs puts the ids of this wire in the place of ours.
+func theirIDs(text string) string {
+	return ourIDs.ReplaceAllStringFunc(text, func(id string) string {
+		uuid := remuda.UUID(id)
+		switch {
+		case uuid == "":
+			return id
+		case strings.HasPrefix(id, remuda.PrefixRunspace+"_"):
+			return runspacePrefix + uuid
+		}
+		return uuid
+	})
+}
 
 // detailsOf says why, and what to do.
 func detailsOf(e *remuda.Error) string {
@@ -224,7 +280,7 @@ func problemOf(a answer, request string) problemWire {
 }
 
 // fieldNames are the vendor's names of fields that the services name.
-var fieldNames = map[string]string{"runspace": "runspace_id", "label": "name", "parameters": "script_parameters", "": "$"}
+var fieldNames = map[string]string{"runspace": "runspace_id", "label": "name", "parameters": "script_parameters", "values": "template_placeholder_value_list", "": "$"}
 
 func theirName(field string) string {
 	head, rest := field, ""

@@ -186,6 +186,9 @@ func (e *edge) admit(c *call, what needs) error {
 	case key:
 		p, err = e.Logins.AuthenticateSession(c.ctx(), strings.ToLower(c.R.Header.Get(headerKey)))
 		p.OwnOnly = true
+		if remuda.CodeOf(err) == remuda.CodeUnauthenticated {
+			err = noSession(err)
+		}
 	}
 	if err != nil {
 		return err

@@ -92,7 +92,7 @@ func (e *edge) registration(c *call) error {
 	if _, _, err := e.Audit.List(c.ctx(), c.P, remuda.Page{Limit: 1}); err != nil {
 		return err // only administrators are told
 	}
-	return special{remuda.NotFound("registration", "vCenter"), http.StatusNotFound, http.StatusNotFound, "No vCenter is registered"}
+	return notFound(http.StatusNotFound, "No vCenter is registered")
 }
 
 // register keeps no password of a vCenter: a connection script gets what it needs from

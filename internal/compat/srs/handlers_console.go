@@ -30,7 +30,7 @@ func (e *edge) createConsole(c *call) error {
 	never := time.Duration(0)
 	rs, err := e.Runspaces.CreateRunspace(c.ctx(), c.P, remuda.RunspaceRequest{Runtime: e.options.Runtime, Session: c.P.Token, Console: true, IdleTimeout: &never})
 	if remuda.ReasonOf(err) == remuda.ReasonTooManyRunspaces {
-		return special{err, http.StatusInternalServerError, codeTooManyConsoles, codesOfReasons[remuda.ReasonTooManyRunspaces].message}
+		return special{error: err, status: http.StatusInternalServerError, code: codeTooManyConsoles, message: codesOfReasons[remuda.ReasonTooManyRunspaces].message}
 	}
 	if err == nil && wait {
 		rs, err = e.Runspaces.WaitRunspace(c.ctx(), c.P, rs.ID, consoleWait)
@@ -143,7 +143,7 @@ func (e *edge) deleteConsole(c *call) error {
 		err = e.end(c, rs)
 	}
 	if remuda.CodeOf(err) == remuda.CodeNotFound { // documented as 200, 401 and 500 only
-		return special{err, http.StatusInternalServerError, codeConsoleDelete, messageOf(noConsole(c.R.PathValue("id")))}
+		return special{error: err, status: http.StatusInternalServerError, code: codeConsoleDelete, message: messageOf(noConsole(c.R.PathValue("id")))}
 	}
 	if err != nil {
 		return err

@@ -72,7 +72,7 @@ func (e *edge) deleteRunspace(c *call) error {
 		err = e.end(c, rs)
 	}
 	if remuda.CodeOf(err) == remuda.CodeNotFound { // documented as 200, 401 and 500 only (compat/srs.md A7.2)
-		return special{err, http.StatusInternalServerError, codeRunspaceDelete, messageOf(noRunspace(id))}
+		return special{error: noRunspace(id), status: http.StatusInternalServerError, code: codeRunspaceDelete, message: messageOf(noRunspace(id))}
 	}
 	if err != nil {
 		return err
