@@ -208,6 +208,8 @@ func (i *Instance) redial(ctx context.Context, m metadata) error {
 		return tooLate(m)
 	case refused:
 		return &lost{reason: "its keeper refuses this server: " + refusal.Reason, err: err}
+	case err != nil && b.proc.Exited(): // and its keeper ends with it
+		return tooLate(m)
 	case err != nil:
 		return &lost{reason: "its keeper does not answer", err: err}
 	}

@@ -235,6 +235,10 @@ func (k *keeper) greet() {
 	k.resend()
 }
 
+// greeted reports whether there is a server that has been told what is here. Until
+// then it gets nothing else.
+func (k *keeper) greeted() bool { return k.conn != nil && k.conn.hello }
+
 // send queues a frame for the server; without one it is dropped, which is
 // right for everything but output and End, which are held elsewhere.
 func (k *keeper) send(t protocol.Type, m protocol.Message) {

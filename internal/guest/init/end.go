@@ -50,7 +50,9 @@ func (k *keeper) finish() {
 		e.DiskFull = k.diskFull()
 	}
 	r.end, r.done = e, nil
-	k.send(protocol.TypeEnd, e)
+	if k.greeted() {
+		k.send(protocol.TypeEnd, e)
+	}
 	if e.Dead {
 		k.leave()
 	}

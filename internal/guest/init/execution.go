@@ -257,7 +257,7 @@ func (k *keeper) driverDied() {
 // leave ends the program once the server has had time to take the End. A server
 // that is away keeps its whole linger time.
 func (k *keeper) leave() {
-	if k.conn != nil && k.exitAt.IsZero() {
+	if k.greeted() && k.exitAt.IsZero() {
 		k.exitAt = time.Now().Add(time.Second)
 	}
 }

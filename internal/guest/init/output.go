@@ -129,7 +129,7 @@ func (k *keeper) readPipe(p *pipe) int {
 		return 0
 	}
 	r := k.run
-	if frame := r.add(p.stream, k.buffer[:n]); frame != nil && k.conn != nil && k.conn.hello {
+	if frame := r.add(p.stream, k.buffer[:n]); frame != nil && k.greeted() {
 		k.conn.out = append(k.conn.out, frame...)
 	}
 	k.checkFlood()
