@@ -7,6 +7,8 @@ look() {
 	grep -i remuda /proc/self/mounts | awk '{print "mount: " $2}' || true
 	find /sys/fs/cgroup -mindepth 1 -maxdepth 6 -type d -iname '*remuda*' 2>/dev/null | sed 's/^/cgroup: /' || true
 	find /run/netns -mindepth 1 -maxdepth 1 -iname '*remuda*' 2>/dev/null | sed 's/^/network namespace: /' || true
+	find /run/remuda -mindepth 1 -maxdepth 1 -name 'net-*' 2>/dev/null | sed 's/^/pinned router: /' || true
+	find /sys/class/net -mindepth 1 -maxdepth 1 \( -name 'rmd*' -o -name 'rmc*' \) 2>/dev/null | sed 's/^/link: /' || true
 	for loop in /sys/block/loop*/loop/backing_file; do
 		if [ -e "$loop" ]; then
 			grep -iH remuda "$loop" | sed 's/^/loop device: /' || true

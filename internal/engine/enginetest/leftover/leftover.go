@@ -19,6 +19,7 @@ import (
 const (
 	cgroups = "/sys/fs/cgroup"
 	modules = "/usr/local/lib/python*/dist-packages"
+	routers = "/run/remuda/net-" // and the herd: what package netslot leaves to the next engine
 )
 
 // How deep it is looked for them.
@@ -92,6 +93,9 @@ func sweepHerd(data string, found map[string][]string) {
 			_ = unix.Rmdir(path) // the kernel refuses it while there are processes
 		}
 	}
+	router := routers + strings.TrimSpace(string(name))
+	_ = unix.Unmount(filepath.Join(router, "router"), unix.MNT_DETACH)
+	_ = os.RemoveAll(router)
 }
 
 // walk calls f for the directories below a directory, each before what is in it.
