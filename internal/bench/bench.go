@@ -42,6 +42,7 @@ var parts = []struct {
 	{"rate", "executions a second, closed loops in turn", (*measurement).rates},
 	{"preload", "100 instances with modules preloaded", (*measurement).preloads},
 	{"runspace", "1+1 in a runspace, and in a Jupyter kernel", (*measurement).runspaces},
+	{"lasting", "runspaces through the SRS door, interrupted, and when the server is killed", (*measurement).runspacesThatLast},
 	{"memory", "memory of warm instances", (*measurement).memory},
 }
 
@@ -75,6 +76,7 @@ type measurement struct {
 	upStages, nothingStages  stageTable
 	warmStages               stageTable
 	preload                  preloadTimes
+	lasting                  lasting
 }
 
 // Run measures everything once and prints the report.
@@ -128,7 +130,7 @@ func orDefault(n, def int) int {
 }
 
 func newMeasurement(o Options, dir string) *measurement {
-	m := &measurement{options: o, dir: dir}
+	m := &measurement{options: o, dir: dir, lasting: newLasting()}
 	m.ref = Series{Name: "python3 -c (ref)", Note: "fork to exit, no sandbox"}
 	m.coldUp = Series{Name: "remuda cold, template up", Note: "over HTTP, pool empty"}
 	m.coldNothing = Series{Name: "remuda cold, nothing up", Note: "over HTTP, first run of a new runtime, all fences and limits"}

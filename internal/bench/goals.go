@@ -52,6 +52,7 @@ func (m *measurement) judge() []Goal {
 		l.atMost("runspace 1+1, p50", ms(m.runspace.Median()), 0.25, "ms")
 		l.atMost("the same in ref", ratio(m.runspace.Median(), ref), 0.04, "ref")
 		l.atLeast("the same against ipykernel", ratio(m.kernel.Median(), m.runspace.Median()), 15, "times faster")
+		l.atLeast("the same, as lasting runspaces want it", ratio(m.kernel.Median(), m.runspace.Median()), 5, "times faster")
 		l.atLeast("runspace over one streaming connection", m.loops.stream.Median(), 8000, "a second")
 	}
 	if m.wants("cold") {
@@ -62,6 +63,11 @@ func (m *measurement) judge() []Goal {
 	}
 	if m.wants("preload") {
 		l.atMost("100 instances with modules preloaded", m.preload.ratio(), 1.3, "of the bare loop")
+	}
+	if m.wants("lasting") {
+		l.atMost("runspace through the SRS door, until it is ready, p50", ms(m.lasting.ready.Median()), 2, "ms")
+		l.atMost("interrupt of a C loop, p99", ms(m.lasting.interrupt.P99()), 300, "ms")
+		l.atMost(fmt.Sprintf("server killed, until %d runspaces have answered", survivors), ms(m.lasting.attached.Median()), 2000, "ms")
 	}
 	mem := m.report.Memory
 	if m.wants("memory") {
@@ -93,7 +99,7 @@ func (m *measurement) judgeCold(l *goalList, ref time.Duration) {
 // that failed would flatter.
 func (m *measurement) succeeded() float64 {
 	good, bad := 0, 0
-	for _, s := range []*Series{&m.coldUp, &m.coldNothing, &m.warm200, &m.warm50, &m.runspace, &m.stream, &m.preload.ours} {
+	for _, s := range []*Series{&m.coldUp, &m.coldNothing, &m.warm200, &m.warm50, &m.runspace, &m.stream, &m.preload.ours, &m.lasting.ready, &m.lasting.interrupt, &m.lasting.attached} {
 		good, bad = good+len(s.Samples), bad+s.Errors
 	}
 	for _, r := range []*Rate{&m.loops.fresh, &m.loops.nothing, &m.loops.stream} {

@@ -63,6 +63,7 @@ func (m *measurement) finish() {
 	series := []*Series{
 		&m.ref, &m.coldUp, &m.coldNothing, &m.warm200, &m.warm50, &m.runspace, &m.stream, &m.floorFork,
 		&m.preload.ours, &m.preload.floor, &m.kernel, &m.kernelStart,
+		&m.lasting.ready, &m.lasting.interrupt, &m.lasting.attached,
 	}
 	for _, p := range m.peers {
 		series = append(series, p.series)

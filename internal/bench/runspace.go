@@ -24,7 +24,7 @@ func (m *measurement) runspaces(ctx context.Context) error {
 	if err := m.server.runtime(ctx, name, 0, nil); err != nil {
 		return err
 	}
-	id, err := m.openRunspace(ctx, name)
+	id, err := m.server.openRunspace(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -61,16 +61,16 @@ func (m *measurement) runspaces(ctx context.Context) error {
 	return m.server.removeRuntime(ctx, name)
 }
 
-func (m *measurement) openRunspace(ctx context.Context, runtime string) (string, error) {
+func (s *server) openRunspace(ctx context.Context, runtime string) (string, error) {
 	var rs struct{ ID, State, Error string }
-	if err := m.server.call(ctx, http.MethodPost, "/v1/runspaces", map[string]any{"runtime": runtime}, &rs); err != nil {
+	if err := s.call(ctx, http.MethodPost, "/v1/runspaces", map[string]any{"runtime": runtime}, &rs); err != nil {
 		return "", err
 	}
 	for deadline := time.Now().Add(30 * time.Second); rs.State != "ready"; pause(ctx, 10*time.Millisecond) {
 		if time.Now().After(deadline) || rs.State == "error" {
 			return "", fmt.Errorf("the runspace is %s: %s", rs.State, rs.Error)
 		}
-		if err := m.server.call(ctx, http.MethodGet, "/v1/runspaces/"+rs.ID, nil, &rs); err != nil {
+		if err := s.call(ctx, http.MethodGet, "/v1/runspaces/"+rs.ID, nil, &rs); err != nil {
 			return "", err
 		}
 	}

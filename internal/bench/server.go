@@ -27,10 +27,12 @@ type server struct {
 	log   bytes.Buffer
 	base  string
 	token string
-	http  *http.Client
-	wire  *wire // for what is measured
-	ended chan error
-	gone  bool
+	// password is the administrator's.
+	password string
+	http     *http.Client
+	wire     *wire // for what is measured
+	ended    chan error
+	gone     bool
 }
 
 // startServer starts program as a server on a free loopback port and logs in.
@@ -41,7 +43,7 @@ func startServer(ctx context.Context, program, dir string, args ...string) (*ser
 	}
 	password := rand.Text()
 	s := &server{
-		base:  "http://" + addr,
+		base: "http://" + addr, password: password,
 		http:  &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 		ended: make(chan error, 1),
 	}
