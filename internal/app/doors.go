@@ -7,6 +7,7 @@ import (
 	"github.com/remuda-run/remuda/internal/audit"
 	"github.com/remuda-run/remuda/internal/compat/srs"
 	"github.com/remuda-run/remuda/internal/compat/strategy"
+	"github.com/remuda-run/remuda/internal/console"
 	"github.com/remuda-run/remuda/internal/httpapi"
 	"github.com/remuda-run/remuda/internal/remuda"
 )
@@ -42,6 +43,10 @@ func (s *server) withDoors(native http.Handler, o httpapi.Options) (http.Handler
 		if err := add(srs.Serves, h, err); err != nil {
 			return nil, err
 		}
+	}
+	pages, err := console.Handler(o)
+	if err := add(func(path string) bool { return console.Serves(path, c.CompatSRSEnabled) }, pages, err); err != nil {
+		return nil, err
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, d := range doors {

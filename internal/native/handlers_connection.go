@@ -51,6 +51,7 @@ type terminalWord struct {
 	Terminal string           `json:"terminal,omitempty"` // opened
 	Resume   string           `json:"resume,omitempty"`   //
 	Skipped  *int64           `json:"skipped,omitempty"`  //
+	Kept     *int64           `json:"kept,omitempty"`     //
 	Code     *int             `json:"code,omitempty"`     // exit
 	Problem  *httpapi.Problem `json:"problem,omitempty"`  // problem
 }
@@ -81,7 +82,7 @@ func decodeWord(data []byte) (terminalWord, error) {
 	switch {
 	case w.Type != wordOpen && w.Type != wordResize:
 		return w, remuda.Invalid(remuda.FieldError{Field: "type", Message: "must be open or resize"})
-	case w.Terminal != "" || w.Resume != "" || w.Skipped != nil || w.Code != nil || w.Problem != nil || w.Type == wordResize && w.Ticket != "":
+	case w.Terminal != "" || w.Resume != "" || w.Skipped != nil || w.Kept != nil || w.Code != nil || w.Problem != nil || w.Type == wordResize && w.Ticket != "":
 		return w, remuda.Invalid(remuda.FieldError{Field: "message", Message: "has fields that are not of its type"})
 	}
 	return w, nil
@@ -137,8 +138,7 @@ func (c *terminalConn) open(ctx context.Context) (terminalWord, error) {
 			return w, err
 		}
 	}
-	skipped := c.a.Skipped
-	return terminalWord{Type: wordOpened, Terminal: string(c.a.Terminal.ID), Resume: c.a.Resume, Skipped: &skipped}, nil
+	return terminalWord{Type: wordOpened, Terminal: string(c.a.Terminal.ID), Resume: c.a.Resume, Skipped: &c.a.Skipped, Kept: &c.a.Kept}, nil
 }
 
 // refuse says why there is no connection, or why it ends.

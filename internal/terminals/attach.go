@@ -21,6 +21,8 @@ type Attachment struct {
 	// Skipped is how many bytes were shown before the first that this connection
 	// gets.
 	Skipped int64
+	// Kept is how many bytes that were shown before come first.
+	Kept int64
 
 	s       *Service
 	t       *terminal
@@ -115,7 +117,7 @@ func (a *Attachment) begin() error {
 	a.t.mu.Lock()
 	old := a.t.attached
 	a.from = a.t.kept.begin()
-	a.Skipped = a.from
+	a.Skipped, a.Kept = a.from, a.t.kept.end-a.from
 	a.t.attached = a
 	a.Terminal = a.t.info
 	a.Terminal.Attached = true
