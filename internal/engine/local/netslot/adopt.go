@@ -42,8 +42,9 @@ func (s *Slots) Recover(_ context.Context, keep map[remuda.InstanceID]int) error
 		if taken {
 			return nil
 		}
-		// They are connected anew when they are adopted.
-		s.log.Warn("the network that an earlier server left cannot be used: what its sandboxes had open is cut", "error", err)
+		if err != nil { // they are connected anew when they are adopted
+			s.log.Warn("the network that an earlier server left cannot be used; what its sandboxes had open is cut", "error", err)
+		}
 	}
 	if err := s.left.remove(); err != nil {
 		return err
@@ -76,7 +77,7 @@ func (s *Slots) takeOver(keep map[remuda.InstanceID]int) (taken bool, err error)
 		return false, err
 	}
 	r, err := reopen(s.opts.Herd, s.plan, s.record, s.left, wanted)
-	if r == nil || err != nil {
+	if err != nil {
 		return false, err
 	}
 	kept := map[int]*Attached{}
@@ -300,21 +301,22 @@ func (a *Attached) Detach() {
 	s.unclaim()
 }
 
-// reopen takes over the router that an earlier process has left; nil when there is
-// none that can be.
+// reopen takes over the router that an earlier process has left.
 func reopen(herd string, p plan, record forwarding, left remains, wanted string) (_ *router, err error) {
 	r := &router{plan: p, machine: newHostRules(herd), record: record}
-	taken := false
 	defer func() {
-		if !taken {
+		if err != nil {
 			r.letGo()
 		}
 	}()
 	if left.form() != wanted {
-		return nil, nil //nolint:nilnil // as said
+		return nil, errors.New("its rules have another form: they are of an older program, or of other settings")
 	}
-	if r.space, err = left.router(); err != nil || r.space == nil {
+	if r.space, err = left.router(); err != nil {
 		return nil, err
+	}
+	if r.space == nil {
+		return nil, errors.New("its router is gone")
 	}
 	if r.host, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 		return nil, fmt.Errorf("speak to the machine's network: %w", err)
@@ -324,13 +326,13 @@ func reopen(herd string, p plan, record forwarding, left remains, wanted string)
 	}
 	r.rules = newRouterRules(r.space)
 	whole, err := r.whole()
-	if err == nil && whole {
-		err = r.refresh()
+	if err != nil {
+		return nil, err
 	}
-	if taken = err == nil && whole; taken {
-		return r, nil
+	if !whole {
+		return nil, errors.New("somebody has removed a part of it")
 	}
-	return nil, err
+	return r, r.refresh()
 }
 
 // whole reports whether nothing of a router is missing.
