@@ -410,6 +410,54 @@ func (e Scope) Valid() bool {
 	}
 }
 
+// Defines values for ScriptKind.
+const (
+	ScriptKindNotebook ScriptKind = "notebook"
+	ScriptKindPython   ScriptKind = "python"
+)
+
+// Valid indicates whether the value is a known member of the ScriptKind enum.
+func (e ScriptKind) Valid() bool {
+	switch e {
+	case ScriptKindNotebook:
+		return true
+	case ScriptKindPython:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for VariableKind.
+const (
+	VariableKindDate     VariableKind = "date"
+	VariableKindDatetime VariableKind = "datetime"
+	VariableKindNumber   VariableKind = "number"
+	VariableKindOther    VariableKind = "other"
+	VariableKindSecret   VariableKind = "secret"
+	VariableKindText     VariableKind = "text"
+)
+
+// Valid indicates whether the value is a known member of the VariableKind enum.
+func (e VariableKind) Valid() bool {
+	switch e {
+	case VariableKindDate:
+		return true
+	case VariableKindDatetime:
+		return true
+	case VariableKindNumber:
+		return true
+	case VariableKindOther:
+		return true
+	case VariableKindSecret:
+		return true
+	case VariableKindText:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for VersionPolicy.
 const (
 	VersionPolicyCompatible VersionPolicy = "compatible"
@@ -493,8 +541,9 @@ type BuildList struct {
 	Next *string `json:"next"`
 }
 
-// Credentials What the connection script finds as its parameter `credentials`, by name. They are passed on
-// to this one script and never stored, logged or shown; later scripts cannot read them.
+// Credentials What the connection script finds as its parameter `credentials`, by name; at most 64 KiB. They
+// are passed on to this one script and never stored, logged or shown; later scripts cannot read them.
+// The server adds `remuda_token`, a token of the caller's for this API that ends with the script.
 type Credentials map[string]string
 
 // Egress What may be reached from an instance. Empty lists are nothing, which is the default.
@@ -1149,8 +1198,9 @@ type RunspaceCreate struct {
 	// runspace becomes ready also when that script fails: look at its execution.
 	Connection *bool `json:"connection,omitempty"`
 
-	// Credentials What the connection script finds as its parameter `credentials`, by name. They are passed on
-	// to this one script and never stored, logged or shown; later scripts cannot read them.
+	// Credentials What the connection script finds as its parameter `credentials`, by name; at most 64 KiB. They
+	// are passed on to this one script and never stored, logged or shown; later scripts cannot read them.
+	// The server adds `remuda_token`, a token of the caller's for this API that ends with the script.
 	Credentials *Credentials `json:"credentials,omitempty"`
 
 	// Env Environment variables.
@@ -1233,8 +1283,9 @@ type RunspaceList struct {
 
 // RunspaceReset defines model for RunspaceReset.
 type RunspaceReset struct {
-	// Credentials What the connection script finds as its parameter `credentials`, by name. They are passed on
-	// to this one script and never stored, logged or shown; later scripts cannot read them.
+	// Credentials What the connection script finds as its parameter `credentials`, by name; at most 64 KiB. They
+	// are passed on to this one script and never stored, logged or shown; later scripts cannot read them.
+	// The server adds `remuda_token`, a token of the caller's for this API that ends with the script.
 	Credentials *Credentials `json:"credentials,omitempty"`
 }
 
@@ -1426,6 +1477,50 @@ type RuntimeUpdate struct {
 // Scope defines model for Scope.
 type Scope string
 
+// Script defines model for Script.
+type Script struct {
+	Content     string    `json:"content"`
+	CreatedAt   time.Time `json:"created_at"`
+	Description string    `json:"description"`
+
+	// Folder Kept and given back; names are unique in it.
+	Folder string `json:"folder"`
+	Id     string `json:"id"`
+
+	// Kind `notebook` is kept and given back; it is not run.
+	Kind ScriptKind `json:"kind"`
+	Name string     `json:"name"`
+
+	// Owner The user's id.
+	Owner string `json:"owner"`
+
+	// Revision From 1; every change makes the next.
+	Revision int `json:"revision"`
+
+	// Runtime Id of the runtime that runs it; null is the built-in one. A connection script runs on its runspace's.
+	Runtime   *string          `json:"runtime"`
+	UpdatedAt time.Time        `json:"updated_at"`
+	Variables []ScriptVariable `json:"variables"`
+}
+
+// ScriptCreate defines model for ScriptCreate.
+type ScriptCreate struct {
+	// Content The program text.
+	Content     string  `json:"content"`
+	Description *string `json:"description,omitempty"`
+	Folder      *string `json:"folder,omitempty"`
+
+	// Kind `python` when absent.
+	Kind *ScriptKind `json:"kind,omitempty"`
+
+	// Name Unique in its folder.
+	Name string `json:"name"`
+
+	// Runtime Id or name of the runtime that runs it; the built-in one when absent.
+	Runtime   *string               `json:"runtime,omitempty"`
+	Variables []ScriptVariableWrite `json:"variables,omitempty"`
+}
+
 // ScriptError defines model for ScriptError.
 type ScriptError struct {
 	Message string `json:"message"`
@@ -1433,6 +1528,97 @@ type ScriptError struct {
 	// Traceback With the script's own line numbers.
 	Traceback string `json:"traceback"`
 	Type      string `json:"type"`
+}
+
+// ScriptItem defines model for ScriptItem.
+type ScriptItem struct {
+	CreatedAt time.Time `json:"created_at"`
+	Folder    string    `json:"folder"`
+	Id        string    `json:"id"`
+	Name      string    `json:"name"`
+
+	// Owner The user's id.
+	Owner     string    `json:"owner"`
+	Revision  int       `json:"revision"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// ScriptKind `notebook` is kept and given back; it is not run.
+type ScriptKind string
+
+// ScriptList defines model for ScriptList.
+type ScriptList struct {
+	Items []ScriptItem `json:"items"`
+	Next  *string      `json:"next"`
+}
+
+// ScriptUpdate defines model for ScriptUpdate.
+type ScriptUpdate struct {
+	Content     *string `json:"content,omitempty"`
+	Description *string `json:"description,omitempty"`
+	Folder      *string `json:"folder,omitempty"`
+
+	// Kind `notebook` is kept and given back; it is not run.
+	Kind *ScriptKind `json:"kind,omitempty"`
+	Name *string     `json:"name,omitempty"`
+
+	// Runtime The built-in one when empty.
+	Runtime *string `json:"runtime,omitempty"`
+
+	// Variables Replaces all of them.
+	Variables *[]ScriptVariableWrite `json:"variables,omitempty"`
+}
+
+// ScriptVariable defines model for ScriptVariable.
+type ScriptVariable struct {
+	Description string `json:"description"`
+
+	// Editable A run may give another value.
+	Editable bool   `json:"editable"`
+	Id       string `json:"id"`
+
+	// Kind What the program sees: of `number` a number, of the others the text. A `secret` is never shown again.
+	Kind VariableKind `json:"kind"`
+
+	// Multiple The value is a list.
+	Multiple bool `json:"multiple"`
+
+	// Name The content reads it as `$name`.
+	Name string `json:"name"`
+
+	// Nullable An empty value is none.
+	Nullable bool `json:"nullable"`
+
+	// Prompt A client asks its user for it.
+	Prompt bool `json:"prompt"`
+
+	// Required A run is refused without a value.
+	Required bool `json:"required"`
+
+	// Tag Kept and given back, without a meaning.
+	Tag string `json:"tag"`
+
+	// Value Used when a run gives none; null of a secret, and when there is none. Of `multiple` a JSON list of texts.
+	Value *string `json:"value"`
+}
+
+// ScriptVariableWrite defines model for ScriptVariableWrite.
+type ScriptVariableWrite struct {
+	Description *string `json:"description,omitempty"`
+	Editable    *bool   `json:"editable,omitempty"`
+
+	// Id Made when absent.
+	Id *string `json:"id,omitempty"`
+
+	// Kind `text` when absent.
+	Kind     *VariableKind `json:"kind,omitempty"`
+	Multiple *bool         `json:"multiple,omitempty"`
+	Name     string        `json:"name"`
+	Nullable *bool         `json:"nullable,omitempty"`
+	Prompt   *bool         `json:"prompt,omitempty"`
+	Required *bool         `json:"required,omitempty"`
+	Tag      *string       `json:"tag,omitempty"`
+	Value    *string       `json:"value,omitempty"`
 }
 
 // StreamPage defines model for StreamPage.
@@ -1619,6 +1805,9 @@ type Value struct {
 	// Text Its text form.
 	Text string `json:"text"`
 }
+
+// VariableKind What the program sees: of `number` a number, of the others the text. A `secret` is never shown again.
+type VariableKind string
 
 // VersionPolicy `exact` is the version itself, or the newest that continues it after a dot (3.11 is 3.11.2).
 // `compatible` takes, where there is none such, the nearest interpreter of the same major version
@@ -1894,6 +2083,18 @@ type GetBuildLogParams struct {
 	LastEventID *string `json:"Last-Event-ID,omitempty"`
 }
 
+// ListScriptsParams defines parameters for ListScripts.
+type ListScriptsParams struct {
+	// Name Only those with this name, in whichever folder.
+	Name *string `form:"name,omitempty" json:"name,omitempty"`
+
+	// Limit Items in the page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // ListTokensParams defines parameters for ListTokens.
 type ListTokensParams struct {
 	// Limit Items in the page.
@@ -1962,6 +2163,12 @@ type UpdateRuntimeJSONRequestBody = RuntimeUpdate
 
 // RebuildRuntimeJSONRequestBody defines body for RebuildRuntime for application/json ContentType.
 type RebuildRuntimeJSONRequestBody = RuntimeRebuild
+
+// CreateScriptJSONRequestBody defines body for CreateScript for application/json ContentType.
+type CreateScriptJSONRequestBody = ScriptCreate
+
+// UpdateScriptJSONRequestBody defines body for UpdateScript for application/json ContentType.
+type UpdateScriptJSONRequestBody = ScriptUpdate
 
 // CreateTokenJSONRequestBody defines body for CreateToken for application/json ContentType.
 type CreateTokenJSONRequestBody = TokenCreate

@@ -5,6 +5,36 @@ import (
 	"net/http"
 )
 
+// CreateScript stores a script.
+func (c *Client) CreateScript(ctx context.Context, in ScriptCreate) (Script, error) {
+	return call[Script](ctx, c, http.MethodPost, "/v1/scripts", nil, in)
+}
+
+// ListScripts returns a page of stored scripts without contents and variables, newest
+// first; name "" is all.
+func (c *Client) ListScripts(ctx context.Context, name string, p Page) (ScriptList, error) {
+	q := p.query()
+	if name != "" {
+		q.Set("name", name)
+	}
+	return call[ScriptList](ctx, c, http.MethodGet, "/v1/scripts", q, nil)
+}
+
+// GetScript returns a stored script by id. The values of its secrets are not in it.
+func (c *Client) GetScript(ctx context.Context, id string) (Script, error) {
+	return call[Script](ctx, c, http.MethodGet, at("scripts", id), nil, nil)
+}
+
+// UpdateScript changes the fields of a stored script that are given.
+func (c *Client) UpdateScript(ctx context.Context, id string, in ScriptUpdate) (Script, error) {
+	return call[Script](ctx, c, http.MethodPatch, at("scripts", id), nil, in)
+}
+
+// DeleteScript deletes a stored script. What it has run stays.
+func (c *Client) DeleteScript(ctx context.Context, id string) error {
+	return c.remove(ctx, at("scripts", id))
+}
+
 // ListArgumentTemplates lists every template for parameter scripts.
 func (c *Client) ListArgumentTemplates(ctx context.Context) (ArgumentTemplateList, error) {
 	return call[ArgumentTemplateList](ctx, c, http.MethodGet, "/v1/argument-templates", nil, nil)

@@ -143,6 +143,20 @@ type (
 	Scope = api.Scope
 	// ScriptError is the schema ScriptError.
 	ScriptError = api.ScriptError
+	// Script is the schema Script.
+	Script = api.Script
+	// ScriptCreate is the schema ScriptCreate.
+	ScriptCreate = api.ScriptCreate
+	// ScriptItem is the schema ScriptItem.
+	ScriptItem = api.ScriptItem
+	// ScriptList is the schema ScriptList.
+	ScriptList = api.ScriptList
+	// ScriptUpdate is the schema ScriptUpdate.
+	ScriptUpdate = api.ScriptUpdate
+	// ScriptVariable is the schema ScriptVariable.
+	ScriptVariable = api.ScriptVariable
+	// ScriptVariableWrite is the schema ScriptVariableWrite.
+	ScriptVariableWrite = api.ScriptVariableWrite
 	// StreamPage is the schema StreamPage.
 	StreamPage = api.StreamPage
 	// StreamRecord is the schema StreamRecord.

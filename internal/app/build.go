@@ -141,7 +141,7 @@ func poolSettings(c config.Config, policies runtimes.Policies) pool.Settings {
 func (s *services) native() native.Services {
 	return native.Services{
 		Authenticator: trimmed{s.organizations, s.trimmer}, Tokens: s.organizations, Organizations: s.organizations, Users: s.organizations,
-		Runtimes: s.runtimes, Runspaces: s.runspaces, Files: s.runspaces, Executions: s.executions, Terminals: s.terminals,
+		Runtimes: s.runtimes, Runspaces: s.runspaces, Files: s.runspaces, Executions: s.executions, Terminals: s.terminals, Scripts: s.scripts,
 	}
 }
 

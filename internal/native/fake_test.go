@@ -358,6 +358,34 @@ func (s *stage) Output(ctx context.Context, _ remuda.Principal, id remuda.Execut
 	return s.output(after), err
 }
 
+func login() remuda.Script {
+	return remuda.Script{ID: "scr_1", Owner: "usr_1", Revision: 2, CreatedAt: day, UpdatedAt: day, ScriptDefinition: remuda.ScriptDefinition{
+		Name: "log in", Kind: remuda.ScriptPython, Content: "connect($host)", Variables: []remuda.ScriptVariable{
+			{ID: "V1", Name: "host", Kind: remuda.VariableText, Value: "db", Editable: true}, {ID: "V2", Name: "key", Kind: remuda.VariableSecret, Value: "secret-of-the-server"},
+		},
+	}}
+}
+
+func (s *stage) CreateScript(_ context.Context, _ remuda.Principal, d remuda.ScriptDefinition) (remuda.Script, error) {
+	return login(), s.note(d)
+}
+
+func (s *stage) ListScripts(_ context.Context, _ remuda.Principal, name string, page remuda.Page) ([]remuda.Script, string, error) {
+	return []remuda.Script{login()}, "more", s.note(name, page)
+}
+
+func (s *stage) GetScript(_ context.Context, _ remuda.Principal, ref string) (remuda.Script, error) {
+	return login(), s.note(ref)
+}
+
+func (s *stage) UpdateScript(_ context.Context, _ remuda.Principal, ref string, patch remuda.ScriptPatch) (remuda.Script, error) {
+	return login(), s.note(ref, patch)
+}
+
+func (s *stage) DeleteScript(_ context.Context, _ remuda.Principal, ref string) error {
+	return s.note(ref)
+}
+
 // saying is an answer of StreamRecords.
 type saying struct {
 	records []remuda.StreamRecord
@@ -401,7 +429,7 @@ func (s *stage) bare(t testing.TB, o httpapi.Options) http.Handler {
 		})
 	}
 	o.Version = "test"
-	h, err := Handler(Services{Authenticator: s, Tokens: s, Organizations: s, Users: s, Runtimes: s, Runspaces: s, Files: s, Executions: s, Terminals: s}, o)
+	h, err := Handler(Services{Authenticator: s, Tokens: s, Organizations: s, Users: s, Runtimes: s, Runspaces: s, Files: s, Executions: s, Terminals: s, Scripts: s}, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,15 +68,9 @@ func (e *edge) listExecutions(c *call) error {
 		State:    remuda.ExecutionState(c.query.Get("state")),
 		NoSystem: c.query.Get("system") == "false",
 	}
-	if ref := c.query.Get("runtime"); ref != "" {
-		filter.Runtime = remuda.RuntimeID(ref)
-		if !remuda.IsID(remuda.PrefixRuntime, ref) {
-			rt, err := e.Runtimes.GetRuntime(c.ctx(), c.p, ref)
-			if err != nil {
-				return httpapi.Reference("runtime", err)
-			}
-			filter.Runtime = rt.ID
-		}
+	var err error
+	if filter.Runtime, err = e.runtimeID(c, c.query.Get("runtime")); err != nil {
+		return err
 	}
 	items, next, err := e.Executions.ListExecutions(c.ctx(), c.p, filter, httpapi.Page(c.query))
 	if err != nil {

@@ -49,6 +49,11 @@ var routes = []route{
 	{"GET /v1/runtimes/{runtime}/builds/{generation}/log", "getBuildLog", (*edge).getBuildLog},
 	{"GET /v1/versions", "listVersions", (*edge).listVersions},
 
+	{"POST /v1/scripts", "createScript", (*edge).createScript},
+	{"GET /v1/scripts", "listScripts", (*edge).listScripts},
+	{"GET /v1/scripts/{script}", "getScript", (*edge).getScript},
+	{"PATCH /v1/scripts/{script}", "updateScript", (*edge).updateScript},
+	{"DELETE /v1/scripts/{script}", "deleteScript", (*edge).deleteScript},
 	{"GET /v1/argument-templates", "listArgumentTemplates", (*edge).listArgumentTemplates},
 	{"GET /v1/argument-templates/{template}", "getArgumentTemplate", (*edge).getArgumentTemplate},
 	{"POST /v1/argument-templates/{template}/fill", "fillArgumentTemplate", (*edge).fillArgumentTemplate},

@@ -347,6 +347,32 @@ func TestRuntimesRunspacesAccounts(t *testing.T) {
 	})
 }
 
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	runScenarios(t, httpapi.Options{}, []scenario{
+		{
+			name: "store", request: "POST /v1/scripts", status: 201, want: []string{"Location: /v1/scripts/scr_1", `"revision":2`, `"runtime":null`, `"value":"db"`, `"value":null`},
+			body: `{"name":"log in","content":"connect($host)","folder":"f","description":"d","runtime":"python","variables":[{"name":"host","value":"db","editable":false,"required":true},{"name":"key","kind":"secret","id":"V2","tag":"x"}]}`,
+			asked: []any{remuda.ScriptDefinition{
+				Name: "log in", Content: "connect($host)", Folder: "f", Description: "d", Kind: remuda.ScriptPython, Runtime: "rt_1",
+				Variables: []remuda.ScriptVariable{{Name: "host", Kind: remuda.VariableText, Value: "db", Required: true}, {ID: "V2", Name: "key", Kind: remuda.VariableSecret, Editable: true, Tag: "x"}},
+			}},
+		},
+		{name: "store on an unknown runtime", request: "POST /v1/scripts", body: `{"name":"a","content":"","runtime":"absent"}`, status: 422, want: []string{`"field":"runtime"`}},
+		{name: "store nothing", request: "POST /v1/scripts", body: `{"name":"","kind":"bash","variables":[{"name":"1"},{"value":1}]}`, status: 400, want: []string{`"field":"name"`, `"field":"kind"`, `"field":"content","message":"is required"`, `"field":"variables[0].name"`, `"field":"variables[1].value"`, `"field":"variables[1].name","message":"is required"`}},
+		{name: "name taken", stage: fail(remuda.CodeConflict), request: "POST /v1/scripts", body: `{"name":"a","content":""}`, status: 409},
+		{name: "list", request: "GET /v1/scripts?name=log%20in&limit=3", status: 200, want: []string{`"next":"more"`, `"name":"log in"`}, never: []string{`"content"`, `"variables"`}, asked: []any{"log in", remuda.Page{Limit: 3}}},
+		{name: "get", request: "GET /v1/scripts/scr_1", status: 200, want: []string{`"content":"connect($host)"`, `"updated_at":"2026-11-22T08:00:00.123456Z"`}, asked: []any{"scr_1"}},
+		{
+			name: "change", request: "PATCH /v1/scripts/scr_1", body: `{"content":"x","kind":"python","runtime":"","variables":[]}`, status: 200,
+			asked: []any{"scr_1", remuda.ScriptPatch{Content: new("x"), Kind: new(remuda.ScriptPython), Runtime: new(remuda.RuntimeID("")), Variables: new([]remuda.ScriptVariable{})}},
+		},
+		{name: "change nothing", request: "PATCH /v1/scripts/scr_1", body: `{}`, status: 400},
+		{name: "change what is not there", request: "PATCH /v1/scripts/scr_1", body: `{"revision":3}`, status: 400, want: []string{`"field":"revision"`}},
+		{name: "delete", request: "DELETE /v1/scripts/scr_1", status: 204, asked: []any{"scr_1"}},
+	})
+}
+
 func TestArgumentTemplates(t *testing.T) {
 	t.Parallel()
 	runScenarios(t, httpapi.Options{}, []scenario{
@@ -372,7 +398,7 @@ func TestEveryServiceErrorIsDocumented(t *testing.T) {
 	bodies := map[string]string{
 		"createExecution": `{"runtime":"p","script":"x"}`, "createRunspaceExecution": `{"script":"x"}`, "createRunspace": `{"runtime":"p"}`,
 		"createRuntime": `{"name":"p","language":"bash"}`, "updateRuntime": `{"name":"p"}`, "rebuildRuntime": `{}`, "createToken": `{"name":"x"}`, "createOrganization": `{"name":"x"}`,
-		"updateOrganization": `{"policy":{"max_instances":1}}`, "updateLimits": `{"max_runspaces":1}`,
+		"updateOrganization": `{"policy":{"max_instances":1}}`, "updateLimits": `{"max_runspaces":1}`, "createScript": `{"name":"a","content":""}`, "updateScript": `{"name":"a"}`,
 		"putMember": `{"role":"monitor"}`, "createUser": `{"name":"x","password":"y"}`, "updateUser": `{"disabled":true}`,
 	}
 	for _, rt := range routes {

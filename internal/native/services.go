@@ -22,6 +22,7 @@ type Services struct {
 	Files         Files
 	Executions    Executions
 	Terminals     Terminals
+	Scripts       Scripts
 }
 
 // Authenticator turns credentials into a principal. Errors are
@@ -118,6 +119,16 @@ type Runspaces interface {
 	// ResetRunspace returns at once, in state creating: a fresh instance with the
 	// same workspace is being made.
 	ResetRunspace(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, req runspaces.ResetRequest) (remuda.Runspace, error)
+}
+
+// Scripts are stored scripts.
+type Scripts interface {
+	CreateScript(ctx context.Context, p remuda.Principal, d remuda.ScriptDefinition) (remuda.Script, error)
+	// ListScripts gives scripts without contents and variables; name "" is all.
+	ListScripts(ctx context.Context, p remuda.Principal, name string, page remuda.Page) ([]remuda.Script, string, error)
+	GetScript(ctx context.Context, p remuda.Principal, ref string) (remuda.Script, error)
+	UpdateScript(ctx context.Context, p remuda.Principal, ref string, patch remuda.ScriptPatch) (remuda.Script, error)
+	DeleteScript(ctx context.Context, p remuda.Principal, ref string) error
 }
 
 // Files is a runspace's workspace.

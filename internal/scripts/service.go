@@ -70,6 +70,19 @@ func (s *Service) CreateScript(ctx context.Context, p remuda.Principal, d remuda
 	return sc, nil
 }
 
+// ListScripts returns a page of the organization's scripts without contents and
+// variables, newest first; name "" is all of them.
+func (s *Service) ListScripts(ctx context.Context, p remuda.Principal, name string, page remuda.Page) (list []remuda.Script, next string, err error) {
+	if err := authz.Check(p, authz.ScriptRead, p.Organization); err != nil {
+		return nil, "", err
+	}
+	err = s.store.Read(ctx, func(tx *store.Tx) error {
+		list, next, err = tx.Scripts(ctx, p.Organization, name, page)
+		return err
+	})
+	return list, next, err
+}
+
 // GetScript returns a script by id or short id.
 func (s *Service) GetScript(ctx context.Context, p remuda.Principal, ref string) (sc remuda.Script, err error) {
 	if err := authz.Check(p, authz.ScriptRead, p.Organization); err != nil {

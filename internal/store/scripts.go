@@ -130,6 +130,24 @@ func (tx *Tx) ScriptsNamed(ctx context.Context, org remuda.OrganizationID, name 
 		"SELECT "+scriptColumns+" FROM scripts WHERE organization = $1 AND name = $2 ORDER BY id LIMIT $3", string(org), name, limit)
 }
 
+// Scripts returns a page of an organization's scripts without what they define, newest
+// first; name "" is all of them.
+func (tx *Tx) Scripts(ctx context.Context, org remuda.OrganizationID, name string, page remuda.Page) ([]remuda.Script, string, error) {
+	before, limit, err := pageOf(page, remuda.PrefixScript)
+	if err != nil {
+		return nil, "", err
+	}
+	q := newListQuery("SELECT organization, id, owner, name, folder, revision, created_at, updated_at FROM scripts", string(org), before, limit)
+	q.equal("name", name)
+	scan := func(r scanner) (s remuda.Script, err error) {
+		var created, updated int64
+		err = r.Scan(&s.Organization, &s.ID, &s.Owner, &s.Name, &s.Folder, &s.Revision, &created, &updated)
+		s.CreatedAt, s.UpdatedAt = timeOf(created), timeOf(updated)
+		return s, err
+	}
+	return list(ctx, tx, "listing scripts", scan, limit, func(s remuda.Script) string { return string(s.ID) }, q.text(), q.args...)
+}
+
 // DeleteScript removes a script with the answers to it. Its runs stay.
 func (tx *Tx) DeleteScript(ctx context.Context, org remuda.OrganizationID, id remuda.ScriptID) error {
 	_, err := tx.exec(ctx, "removing the answers to a script", "DELETE FROM script_answers WHERE organization = $1 AND script = $2", string(org), string(id))

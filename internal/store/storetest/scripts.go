@@ -42,6 +42,22 @@ func testScripts(in subject) {
 		same(t, byShort, s)
 		return errors.Join(err, err2)
 	})
+	f.read(func(ctx context.Context, tx *store.Tx) error {
+		listed, next, err := tx.Scripts(ctx, f.org, "", remuda.Page{Limit: 2})
+		if err != nil || len(listed) != 2 || listed[0].ID != double.ID || listed[0].Folder != "G" || listed[0].Content != "" || next == "" {
+			t.Errorf("listed %+v, next %q: %v", listed, next, err)
+		}
+		rest, end, err := tx.Scripts(ctx, f.org, "", remuda.Page{Limit: 2, Cursor: next})
+		if err != nil || len(rest) != 1 || rest[0].Name != s.Name || rest[0].Revision != s.Revision || !rest[0].CreatedAt.Equal(s.CreatedAt) || end != "" {
+			t.Errorf("then listed %+v, next %q: %v", rest, end, err)
+		}
+		named, _, err := tx.Scripts(ctx, f.org, s.Name, remuda.Page{})
+		foreign, _, err2 := tx.Scripts(ctx, remuda.NewOrganizationID(), "", remuda.Page{})
+		if len(named) != 2 || len(foreign) != 0 {
+			t.Errorf("%d are named so and %d are another organization's", len(named), len(foreign))
+		}
+		return errors.Join(err, err2)
+	})
 	changed := s
 	changed.Revision, changed.Content, changed.Variables, changed.Name, changed.UpdatedAt = 2, "", nil, other.Name, now()
 	wantCode(t, f.tryWrite(func(ctx context.Context, tx *store.Tx) error { return tx.UpdateScript(ctx, changed) }), remuda.CodeConflict)
