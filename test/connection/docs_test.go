@@ -21,7 +21,7 @@ func TestDocuments(t *testing.T) {
 	if _, err := exec.LookPath("jq"); err != nil {
 		t.Skip("the commands need jq, which is not installed")
 	}
-	for _, name := range []string{"../../docs/limits.md", "../../docs/connection-scripts.md"} {
+	for _, name := range []string{"../../docs/limits.md", "../../docs/connection-scripts.md", "../../docs/streams.md"} {
 		t.Run(name, func(t *testing.T) {
 			raw, err := os.ReadFile(name)
 			if err != nil {
