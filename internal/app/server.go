@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/remuda-run/remuda/internal/compat/srs"
 	"github.com/remuda-run/remuda/internal/config"
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/httpapi"
@@ -139,7 +140,9 @@ func (s *server) listen(ctx context.Context) error {
 		return remuda.Internal("building the HTTP handler", err)
 	}
 	s.http = httpapi.NewServer(handler, s.Logger)
-	s.listener, err = s.endpoint.listen(ctx)
+	if s.listener, err = s.endpoint.listen(ctx); err == nil && s.Config.CompatSRSEnabled && s.endpoint.tls == nil {
+		s.listener = srs.Listener(s.listener)
+	}
 	return err
 }
 

@@ -2,6 +2,7 @@ package srs
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -173,6 +174,11 @@ func asWritten(h http.Handler) http.Handler {
 // headerKey is written as it is: the vendor's shell client looks for these very
 // letters (compat/srs.md A9).
 const headerKey = "X-SRS-API-KEY"
+
+// Listener returns a listener that forgives a carriage return at the end of a key, as
+// the vendor's shell client sends it that cuts the key out of an answer's headers. It is
+// for connections without TLS.
+func Listener(l net.Listener) net.Listener { return httpapi.TolerateReturns(l, headerKey, "/api/") }
 
 // admit checks what the operation needs. What a session does is its user's alone.
 func (e *edge) admit(c *call, what needs) error {

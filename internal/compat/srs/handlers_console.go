@@ -2,7 +2,6 @@ package srs
 
 import (
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 
@@ -11,14 +10,6 @@ import (
 
 // consoleWait is how long a creation with wait waits.
 const consoleWait = time.Minute
-
-var consolePath = regexp.MustCompile(`^/wc[0-9a-f]{12}$`)
-
-// IsConsole reports whether a path is that of a console's page, which is not this
-// door's to serve, and the console's id.
-func IsConsole(path string) (id string, ok bool) {
-	return strings.TrimPrefix(path, "/"), consolePath.MatchString(path)
-}
 
 // createConsole makes a runspace of its own for a console. It lives while its session
 // does (compat/srs.md A4).

@@ -79,6 +79,21 @@ func TestRealClients(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
+	t.Run("a stray return", func(t *testing.T) {
+		t.Parallel()
+		r := ada.in(t)
+		request := func(path, header string) string {
+			return "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + header + "\r\r\n\r\n"
+		}
+		if got := rawAnswer(t, r, request("/api/runspaces", headerKey+": "+r.header[headerKey][0])); !strings.HasPrefix(got, "HTTP/1.1 200 ") {
+			t.Errorf("after a key it is answered with\n%s", got)
+		}
+		for path, header := range map[string]string{"/api/runspaces": "X-Other: x", "/v1/runspaces": "Authorization: Bearer " + r.server.Token} {
+			if got := rawAnswer(t, r, request(path, header)); !strings.HasPrefix(got, "HTTP/1.1 400 ") {
+				t.Errorf("after %s it is answered with\n%s", header[:8], got)
+			}
+		}
+	})
 	t.Run("urllib", func(t *testing.T) {
 		t.Parallel()
 		if got, want := ada.in(t).tool("python3", "-c", urllibClient), "success\n[1, 2]\n"; got != want {
