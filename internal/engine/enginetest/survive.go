@@ -289,7 +289,10 @@ func detached(t *testing.T, servers Servers, s Survival) {
 	if got := <-ended; !errors.Is(got.err, engine.ErrDetached) || got.res.Unstarted {
 		t.Errorf("what ran: %+v, %v", got.res, got.err)
 	}
-	_, execute := old.Execute(ctx, engine.Request{ID: remuda.NewExecutionID(), Script: s.Print}, nil)
+	res, execute := old.Execute(ctx, engine.Request{ID: remuda.NewExecutionID(), Script: s.Print}, nil)
+	if !res.Unstarted {
+		t.Error("an execution after Detach is told to have begun")
+	}
 	_, resume := old.(engine.Resumer).Resume(ctx, engine.Request{}, 0, nil)
 	for name, err := range map[string]error{"execute": execute, "resume": resume, "destroy": old.Destroy(ctx), "linger": old.SetLinger(ctx, time.Minute)} {
 		if !errors.Is(err, engine.ErrDetached) {

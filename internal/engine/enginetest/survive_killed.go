@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -66,7 +67,7 @@ func KillCounting(t *testing.T, n int, env ...string) map[remuda.InstanceID]*Kil
 	lines := bufio.NewReader(out)
 	for {
 		line, err := lines.ReadString('\n')
-		if err == io.EOF { // and what it had begun to write
+		if errors.Is(err, io.EOF) { // and what it had begun to write
 			break
 		}
 		var inst remuda.InstanceID

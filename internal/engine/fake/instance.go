@@ -2,7 +2,6 @@ package fake
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -94,7 +93,7 @@ func (i *Instance) Kill(by remuda.KilledBy, reason string) {
 func (i *Instance) Execute(ctx context.Context, req engine.Request, sink engine.Sink) (engine.Result, error) {
 	r, err := i.begin(req)
 	if err != nil {
-		return engine.Result{Unstarted: remuda.CodeOf(err) == remuda.CodeUnavailable && !errors.Is(err, engine.ErrDetached)}, err
+		return engine.Result{Unstarted: remuda.CodeOf(err) == remuda.CodeUnavailable}, err
 	}
 	return i.follow(ctx, r, 0, req.HoldOutput, sink)
 }

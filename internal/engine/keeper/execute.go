@@ -85,7 +85,7 @@ func (i *Instance) follow(ctx context.Context, r *run, req engine.Request, sink 
 	defer stop()
 	err := i.deliver(r, sink)
 	if left := i.leftBehind(); left != nil {
-		return engine.Result{}, left
+		return engine.Result{Unstarted: r.frame == 0}, left
 	}
 	if err != nil {
 		i.end(remuda.KilledByCancel, "its output could not be taken")

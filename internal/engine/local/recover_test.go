@@ -28,6 +28,14 @@ func TestMain(m *testing.M) {
 		fmt.Println(serveToSurvive(dir))
 		os.Exit(1)
 	}
+	if dir := os.Getenv(chaosEnv); dir != "" {
+		fmt.Println(serveChaos(dir))
+		os.Exit(1)
+	}
+	if paths := os.Getenv(knockEnv); paths != "" {
+		knock(paths)
+		os.Exit(0)
+	}
 	leftover.Sweep()
 	os.Exit(m.Run())
 }
