@@ -20,6 +20,9 @@
 // A stream (stream.go) runs one script after the other on its caller's goroutine
 // and leaves the ends to commits that they share; nobody is told of an end before.
 //
+// What organizations do not keep any longer is deleted, in small transactions
+// (history.go).
+//
 // Start with service.go, then run.go (the life of one run), finish.go and
 // output.go. Instances are the pool's and runspaces' business, sandboxes the
 // engine's.

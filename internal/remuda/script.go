@@ -108,7 +108,7 @@ type VariableValue struct {
 	Value string
 }
 
-// ScriptRun is one evaluation: an execution of a stored script, or of a content
+// ScriptRun is one run: an execution of a stored script, or of a content
 // that came with the request.
 type ScriptRun struct {
 	Organization OrganizationID

@@ -36,7 +36,7 @@ const (
 	connectionName   = "connection"
 	disconnectName   = "disconnect"
 	credentialsName  = "credentials"
-	CredentialsToken = "remuda_token"
+	CredentialsToken = "remuda_token" //nolint:gosec // the name of a member, not a secret
 )
 
 // Bounds of credentials.

@@ -12,6 +12,10 @@
 // known in memory only: rows say creating, ready, closed or error, and answers
 // are completed from memory. Nothing that runs, or that moves a file, is idle.
 //
+// A runspace that asks for it is connected by a stored script before anything of its
+// user's runs in it, and disconnected by another when it closes (connection.go). What
+// bounds it is its organization's limits, while it is open too (limits.go).
+//
 // Start with service.go, then keeper.go. Which instance is leased is the pool's
 // business; what a file path means inside the sandbox is the engine's.
 package runspaces

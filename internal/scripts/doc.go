@@ -9,5 +9,12 @@
 // execution and a row that says of which script it was, so that it is found again
 // after a restart.
 //
-// Start with service.go, then evaluate.go.
+// Two things serve others: PrepareScript (prepare.go) makes a stored script ready for
+// whoever runs it elsewhere, such as a runspace that it connects to something; and
+// argument templates (templates.go, over the quoting of each language in quote.go)
+// make small scripts of plain values.
+//
+// Doors call a run an evaluation; here it is a run, which is an execution.
+//
+// Start with service.go, then run.go.
 package scripts

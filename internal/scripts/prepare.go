@@ -12,7 +12,7 @@ import (
 
 // PrepareScript makes a stored script (id, short id, or name) ready to be run by
 // somebody else, such as a runspace that it connects to something. Its variables have
-// the values that EvaluateScript would give them: those that p has answered, else their
+// the values that RunScript would give them: those that p has answered, else their
 // own.
 //
 // Its secrets are among the parameters. Whoever runs it keeps them from everybody else,

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -44,9 +45,7 @@ func newWorld(t *testing.T, definition harness.JSON, args ...string) *world {
 		"name": "fixture", "language": "python", "exec_timeout_s": 60, "resources": harness.JSON{"cpu": 1, "memory_mb": 128, "disk_mb": 16, "pids": 16},
 		"pool": harness.JSON{"min_cached": 0, "max_cached": 2},
 	}
-	for k, v := range definition {
-		all[k] = v
-	}
+	maps.Copy(all, definition)
 	var made struct{ ID string }
 	w.Call(http.MethodPost, "/v1/runtimes", all, &made)
 	w.runtime = made.ID
@@ -74,9 +73,7 @@ func (w *world) send(method, path, body, kind string) (*http.Response, []byte) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	for name, values := range w.door {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, w.door)
 	if kind != "" {
 		req.Header.Set("Content-Type", kind)
 	}
@@ -133,9 +130,7 @@ func (w *world) open(request harness.JSON) runspace {
 func (w *world) looks(id, word string, more harness.JSON) (found, looked int, where string) {
 	w.t.Helper()
 	request := harness.JSON{"script": search, "parameters": harness.JSON{"parts": []string{word[:len(word)/2], word[len(word)/2:]}}}
-	for k, v := range more {
-		request[k] = v
-	}
+	maps.Copy(request, more)
 	ex := w.RunIn(id, request)
 	if ex.State != "success" {
 		w.t.Fatalf("the search ended as %s", ex)

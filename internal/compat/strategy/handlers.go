@@ -67,10 +67,10 @@ type Scripts interface {
 	DeleteScript(ctx context.Context, p remuda.Principal, ref string) error
 	Answers(ctx context.Context, p remuda.Principal, ref string) (remuda.Script, []remuda.ScriptAnswer, error)
 	PutAnswers(ctx context.Context, p remuda.Principal, ref string, given []remuda.VariableValue) ([]remuda.ScriptAnswer, error)
-	EvaluateContent(ctx context.Context, p remuda.Principal, e scripts.Evaluation) (remuda.ScriptRun, error)
-	EvaluateScript(ctx context.Context, p remuda.Principal, ref string, given []remuda.VariableValue) (remuda.ScriptRun, error)
-	Evaluation(ctx context.Context, p remuda.Principal, short string) (scripts.Result, error)
-	CancelEvaluation(ctx context.Context, p remuda.Principal, short string) error
+	RunContent(ctx context.Context, p remuda.Principal, e scripts.ContentRun) (remuda.ScriptRun, error)
+	RunScript(ctx context.Context, p remuda.Principal, ref string, given []remuda.VariableValue) (remuda.ScriptRun, error)
+	RunResult(ctx context.Context, p remuda.Principal, short string) (scripts.Result, error)
+	CancelRun(ctx context.Context, p remuda.Principal, short string) error
 	History(ctx context.Context, p remuda.Principal, refs []string) ([]scripts.Result, error)
 }
 

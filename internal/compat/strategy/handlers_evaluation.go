@@ -17,7 +17,7 @@ func (e *edge) evaluate(c *call) error {
 	if err != nil {
 		return err
 	}
-	ev := scripts.Evaluation{Content: content}
+	ev := scripts.ContentRun{Content: content}
 	if req.ScriptID != nil {
 		ev.Script = upper(*req.ScriptID)
 	}
@@ -29,7 +29,7 @@ func (e *edge) evaluate(c *call) error {
 	if ev.Runtime, err = e.runtimeOf(c, value(req.ScriptRuntimeID)); err != nil {
 		return err
 	}
-	run, err := e.Scripts.EvaluateContent(c.ctx(), c.P, ev)
+	run, err := e.Scripts.RunContent(c.ctx(), c.P, ev)
 	return accepted(c, run, err)
 }
 
@@ -40,7 +40,7 @@ func (e *edge) evaluateScript(c *call) error {
 			return err
 		}
 	}
-	run, err := e.Scripts.EvaluateScript(c.ctx(), c.P, c.id(), variableValues(req.Variables))
+	run, err := e.Scripts.RunScript(c.ctx(), c.P, c.id(), variableValues(req.Variables))
 	return accepted(c, run, err)
 }
 
@@ -52,7 +52,7 @@ func accepted(c *call, run remuda.ScriptRun, err error) error {
 }
 
 func (e *edge) getEvaluation(c *call) error {
-	result, err := e.Scripts.Evaluation(c.ctx(), c.P, c.id())
+	result, err := e.Scripts.RunResult(c.ctx(), c.P, c.id())
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (e *edge) getEvaluation(c *call) error {
 }
 
 func (e *edge) cancelEvaluation(c *call) error {
-	if err := e.Scripts.CancelEvaluation(c.ctx(), c.P, c.id()); err != nil {
+	if err := e.Scripts.CancelRun(c.ctx(), c.P, c.id()); err != nil {
 		return err
 	}
 	return c.noContent()

@@ -12,17 +12,17 @@ import (
 	"github.com/remuda-run/remuda/internal/store"
 )
 
-// Evaluation asks for one run of a content that comes with the request.
-type Evaluation struct {
+// ContentRun asks for one run of a content that comes with the request.
+type ContentRun struct {
 	Script    string           // id or short id of the stored script that the content is of; "" is none
 	Content   string           //
 	Runtime   remuda.RuntimeID // "" is the built-in one
 	Variables []remuda.ScriptVariable
 }
 
-// EvaluateContent runs a content on a fresh instance. It returns when the run is
+// RunContent runs a content on a fresh instance. It returns when the run is
 // recorded, not when it has ended.
-func (s *Service) EvaluateContent(ctx context.Context, p remuda.Principal, e Evaluation) (remuda.ScriptRun, error) {
+func (s *Service) RunContent(ctx context.Context, p remuda.Principal, e ContentRun) (remuda.ScriptRun, error) {
 	var c checker
 	if e.Content == "" {
 		c.add("content", "is required")
@@ -59,8 +59,8 @@ func withoutSecrets(list []remuda.ScriptVariable) []remuda.ScriptVariable {
 	return slices.DeleteFunc(slices.Clone(list), func(v remuda.ScriptVariable) bool { return v.Kind == remuda.VariableSecret })
 }
 
-// EvaluateScript runs a stored script, with values for its variables.
-func (s *Service) EvaluateScript(ctx context.Context, p remuda.Principal, ref string, given []remuda.VariableValue) (remuda.ScriptRun, error) {
+// RunScript runs a stored script, with values for its variables.
+func (s *Service) RunScript(ctx context.Context, p remuda.Principal, ref string, given []remuda.VariableValue) (remuda.ScriptRun, error) {
 	sc, answers, err := s.Answers(ctx, p, ref)
 	if err != nil {
 		return remuda.ScriptRun{}, err
@@ -147,9 +147,9 @@ type Result struct {
 	Stderr    []byte
 }
 
-// Evaluation returns a run by the short id of its execution; with the output once it
+// RunResult returns a run by the short id of its execution; with the output once it
 // has ended.
-func (s *Service) Evaluation(ctx context.Context, p remuda.Principal, short string) (Result, error) {
+func (s *Service) RunResult(ctx context.Context, p remuda.Principal, short string) (Result, error) {
 	run, err := s.run(ctx, p, short)
 	if err != nil {
 		return Result{}, err
@@ -211,9 +211,9 @@ func readable(ex remuda.Execution, prefix string) remuda.Execution {
 // cancelWait is how long Cancel waits for the end that it has asked for.
 const cancelWait = 20 * time.Second
 
-// CancelEvaluation ends a run, and returns when it has ended. One that has ended
+// CancelRun ends a run, and returns when it has ended. One that has ended
 // before is left as it is.
-func (s *Service) CancelEvaluation(ctx context.Context, p remuda.Principal, short string) error {
+func (s *Service) CancelRun(ctx context.Context, p remuda.Principal, short string) error {
 	if err := authz.Check(p, authz.ExecutionRun, p.Organization); err != nil {
 		return err
 	}
@@ -230,7 +230,7 @@ func (s *Service) CancelEvaluation(ctx context.Context, p remuda.Principal, shor
 	ex, err := s.executions.WaitExecution(ctx, p, run.Execution, cancelWait)
 	if err == nil && !ex.State.Final() {
 		return &remuda.Error{
-			Code: remuda.CodeUnavailable, Message: "the evaluation is being ended", Cause: "it has not ended within " + cancelWait.String(),
+			Code: remuda.CodeUnavailable, Message: "the run is being ended", Cause: "it has not ended within " + cancelWait.String(),
 			Remedy: "look at it again in a moment", RetryAfterSeconds: 5,
 		}
 	}
