@@ -29,7 +29,8 @@ const (
 // After to go on. ended says that there will be no more after next.
 //
 // The stream of errors has the lines of standard error too, each in the record in
-// which it ends; the last one may lack its end once the execution has ended.
+// which it ends. What standard error ended with in the middle of a line comes when the
+// execution has ended, as of a record after the last one.
 func (s *Service) StreamRecords(ctx context.Context, p remuda.Principal, id remuda.ExecutionID, stream remuda.Stream, page remuda.StreamPage) (records []remuda.StreamRecord, next int64, ended bool, err error) {
 	if err := authz.Check(p, authz.ExecutionRead, p.Organization); err != nil {
 		return nil, 0, false, err
@@ -135,8 +136,8 @@ func (r *messageReader) page(after int64, most int) (messages []remuda.StreamRec
 	return c.messages, next, true, nil
 }
 
-// unended adds the line that standard error ended with, if it has no end. The page
-// with it goes up to beyond the last record, so that no later one has it again.
+// unended adds the line that standard error ended with, if it has no end. Its number
+// is that after the last record's, so that it comes last, and on one page only.
 func (r *messageReader) unended(c *cutter, next int64) (int64, error) {
 	if len(c.open.text) == 0 {
 		return next, nil
@@ -145,7 +146,7 @@ func (r *messageReader) unended(c *cutter, next int64) (int64, error) {
 	if err != nil || next > last {
 		return next, err
 	}
-	c.endLine(c.open.seq, c.open.at)
+	c.endLine(last+1, c.open.at)
 	return last + 1, nil
 }
 
@@ -239,8 +240,7 @@ func (r *messageReader) newestRecords(most int, after int64) (records []remuda.O
 // line is a piece of standard error that has not ended.
 type line struct {
 	text []byte
-	over int   // bytes that were not kept
-	seq  int64 // of the last record with a part of it
+	over int // bytes that were not kept
 	at   time.Time
 }
 
@@ -263,7 +263,7 @@ func (c *cutter) add(rec *remuda.OutputRecord) {
 		keep := min(len(piece), maxMessage-len(c.open.text))
 		c.open.text = append(c.open.text, piece[:keep]...)
 		c.open.over += len(piece) - keep
-		c.open.seq, c.open.at = rec.Seq, rec.At
+		c.open.at = rec.At
 		if ended {
 			c.endLine(rec.Seq, rec.At)
 		}

@@ -187,7 +187,7 @@ type OutputRecord struct {
 
 // StreamRecord is one message of a stream.
 type StreamRecord struct {
-	Seq     int64 // of the output record that it was in
+	Seq     int64 // of the output record that it was in; not unique
 	Time    time.Time
 	Message string
 }
