@@ -15,7 +15,8 @@ import (
 // endpoint is where to listen, decided before anything is made.
 type endpoint struct {
 	address *net.TCPAddr
-	tls     *tls.Config // nil is plain HTTP, then address is loopback
+	tls     *tls.Config  // nil is plain HTTP, then address is loopback
+	bound   net.Listener // nil until bind
 }
 
 // resolveEndpoint turns the settings into an address and decides whether it may
@@ -77,8 +78,29 @@ func describeAddress(a *net.TCPAddr) string {
 	return a.IP.String()
 }
 
-// listen binds the endpoint.
-func (e endpoint) listen(ctx context.Context) (net.Listener, error) {
+// bind takes the port. Whoever connects waits until it is served.
+func (e *endpoint) bind(ctx context.Context) (err error) {
+	e.bound, err = e.take(ctx)
+	return err
+}
+
+// unbind gives it back, if nobody else has.
+func (e *endpoint) unbind() error {
+	if err := e.bound.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// listen is the port that was bound, with TLS if there is any.
+func (e endpoint) listen(context.Context) (net.Listener, error) {
+	if e.tls != nil {
+		return tls.NewListener(e.bound, e.tls), nil
+	}
+	return e.bound, nil
+}
+
+func (e endpoint) take(ctx context.Context) (net.Listener, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", e.address.String())
 	if err != nil {
@@ -87,9 +109,6 @@ func (e endpoint) listen(ctx context.Context) (net.Listener, error) {
 			remedy = "end what uses the port, or give --listen another one; port 0 takes a free one"
 		}
 		return nil, &remuda.Error{Code: remuda.CodeUnavailable, Message: "cannot listen on " + e.address.String(), Cause: err.Error(), Remedy: remedy}
-	}
-	if e.tls != nil {
-		return tls.NewListener(l, e.tls), nil
 	}
 	return l, nil
 }

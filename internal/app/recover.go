@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,6 +19,7 @@ type recovered struct {
 	instances  []remuda.InstanceID // that were ended
 	runspaces  runspaces.Recovery
 	executions executions.Recovery
+	attached   []engine.Instance // that live on
 	took       time.Duration
 }
 
@@ -46,10 +48,10 @@ func (s *services) recover(ctx context.Context, eng engine.Engine) (r recovered,
 		specs = append(specs, w.spec)
 	}
 	found, err := eng.Recover(ctx, specs)
+	r.instances, r.attached = found.Ended, found.Attached
 	if err != nil {
 		return r, err
 	}
-	r.instances = found.Ended
 	for id, why := range found.Lost {
 		lost[id] = why
 	}
@@ -71,6 +73,19 @@ func (s *services) recover(ctx context.Context, eng engine.Engine) (r recovered,
 	}
 	r.took = time.Since(began)
 	return r, nil
+}
+
+// giveBack leaves what was taken over to the next server, after a start that has
+// failed at whatever point. What cannot be left ends with the engine.
+func (s *services) giveBack(r recovered) error {
+	err := within(s.executions.Leave)
+	err = errors.Join(err, within(s.runspaces.Leave))
+	for _, inst := range r.attached {
+		if able, ok := inst.(engine.Detacher); ok {
+			_ = within(able.Detach) // its runspace has done it already, if that was reached
+		}
+	}
+	return err
 }
 
 // want is an instance of an earlier server that is to live on.

@@ -92,6 +92,11 @@ func (s *server) start(ctx context.Context) error {
 		return err
 	}
 	s.closers.add(lock.release)
+	// Before anything is taken over: a start that fails for a port costs nothing.
+	if err := s.endpoint.bind(ctx); err != nil {
+		return err
+	}
+	s.closers.add(s.endpoint.unbind)
 	eng, err := s.engine(ctx, c, log)
 	if err != nil {
 		return err
@@ -109,9 +114,19 @@ func (s *server) start(ctx context.Context) error {
 		return err
 	}
 	found, err := s.services.recover(ctx, eng)
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.open(ctx, found)
 	}
+	if err != nil {
+		// It is not for a start that fails to end what others have open.
+		return errors.Join(err, s.services.giveBack(found))
+	}
+	return nil
+}
+
+// open says what was taken over and begins to listen.
+func (s *server) open(ctx context.Context, found recovered) error {
+	c, log := s.Config, s.Logger
 	if !found.none() {
 		log.Warn("took over what an earlier server left", "runspaces", found.runspaces.Attached, "runspaces_prepared_again", found.runspaces.Prepared,
 			"runspaces_ended", found.runspaces.Ended, "executions_resumed", found.executions.Resumed, "executions_lost", found.executions.Lost, "instances_cleared", len(found.instances), "took", found.took)

@@ -138,6 +138,26 @@ func (s *Server) Flicker(life time.Duration, args ...string) {
 	s.Kill()
 }
 
+// StopAfter starts the process and ends it as an operator would after a while, ready
+// or not. It returns how that ended.
+func (s *Server) StopAfter(life time.Duration, args ...string) error {
+	s.t.Helper()
+	s.launch(args...)
+	select {
+	case <-time.After(life):
+		_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	case <-s.ended:
+	}
+	select {
+	case <-s.ended:
+	case <-time.After(2 * time.Minute):
+		s.t.Error("the server did not end within two minutes of SIGTERM")
+		s.Kill()
+	}
+	s.cmd = nil
+	return s.err
+}
+
 // launch starts the process.
 func (s *Server) launch(args ...string) {
 	s.t.Helper()

@@ -1,10 +1,13 @@
 package survive
 
 import (
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/remuda-run/remuda/test/harness"
 )
@@ -63,6 +66,33 @@ func TestNoLinger(t *testing.T) {
 	if state, why := w.settled(other); state != "error" || why == "" {
 		t.Errorf("after a kill the runspace is %s: %s", state, why)
 	}
+}
+
+// A start that fails, or that is stopped before it is done, ends nothing of what is
+// open.
+func TestFailedStart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 4, 2, "--runspace-on-stop", "keep")
+	w.Kill()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	r := harness.Command(t.Context(), t, nil, "", append([]string{"serve", "--data", w.Data, "--listen", taken.Addr().String()}, w.args...)...)
+	if r.Status != 1 || !strings.Contains(r.Stderr, "address already in use") {
+		t.Fatalf("a start on a port that is taken ended with %d: %s", r.Status, r.Stderr)
+	}
+	for range 8 {
+		if err := w.StopAfter(rand.N(900*time.Millisecond), w.args...); err != nil {
+			t.Logf("a start that was stopped: %v", err)
+		}
+	}
+	w.up("--runspace-on-stop", "close")
+	w.remember()
+	w.finish()
+	w.Down()
+	w.Untouched()
 }
 
 // A server with fewer slots and smaller shares takes over what is there all the
