@@ -93,11 +93,11 @@ func (e *endpoint) unbind() error {
 }
 
 // listen is the port that was bound, with TLS if there is any.
-func (e endpoint) listen(context.Context) (net.Listener, error) {
+func (e endpoint) listen() net.Listener {
 	if e.tls != nil {
-		return tls.NewListener(e.bound, e.tls), nil
+		return tls.NewListener(e.bound, e.tls)
 	}
-	return e.bound, nil
+	return e.bound
 }
 
 func (e endpoint) take(ctx context.Context) (net.Listener, error) {

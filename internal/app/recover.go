@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/remuda-run/remuda/internal/engine"
@@ -36,7 +37,7 @@ func (s *services) recover(ctx context.Context, eng engine.Engine) (r recovered,
 	if err := s.organizations.LoadPolicies(ctx, s.runtimes.PolicyChanged); err != nil {
 		return r, err
 	}
-	if err := s.organizations.LoadLimits(ctx, s.site, nil); err != nil {
+	if err := s.organizations.LoadLimits(ctx, s.site, s.executions.LimitsChanged); err != nil {
 		return r, err
 	}
 	wanted, lost, err := s.wanted(ctx)
@@ -52,9 +53,7 @@ func (s *services) recover(ctx context.Context, eng engine.Engine) (r recovered,
 	if err != nil {
 		return r, err
 	}
-	for id, why := range found.Lost {
-		lost[id] = why
-	}
+	maps.Copy(lost, found.Lost)
 	if err := s.layers.Recover(ctx); err != nil {
 		return r, err
 	}

@@ -138,10 +138,10 @@ func (s *server) open(ctx context.Context, found recovered) error {
 	if generated != "" {
 		s.Announce(Announcement{Event: EventAdminCreated, User: organizations.AdminUser, Password: generated})
 	}
-	return s.listen(ctx)
+	return s.listen()
 }
 
-func (s *server) listen(ctx context.Context) error {
+func (s *server) listen() error {
 	options := httpapi.Options{
 		Logger: s.Logger.With("part", "http"), Ready: s.ready, Metrics: s.services.metrics.Handler(),
 		MetricsOpen: s.Config.MetricsOpen, Version: s.Version, TrustedOrigins: s.Config.TrustedOrigins,
@@ -155,10 +155,10 @@ func (s *server) listen(ctx context.Context) error {
 		return remuda.Internal("building the HTTP handler", err)
 	}
 	s.http = httpapi.NewServer(handler, s.Logger)
-	if s.listener, err = s.endpoint.listen(ctx); err == nil && s.Config.CompatSRSEnabled && s.endpoint.tls == nil {
+	if s.listener = s.endpoint.listen(); s.Config.CompatSRSEnabled && s.endpoint.tls == nil {
 		s.listener = srs.Listener(s.listener)
 	}
-	return err
+	return nil
 }
 
 // ready is the answer of /readyz.
