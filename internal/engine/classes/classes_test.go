@@ -3,6 +3,7 @@ package classes_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/engine/classes"
@@ -70,5 +71,29 @@ func TestAvailable(t *testing.T) {
 	}
 	if err := e.Available("vm"); remuda.CodeOf(err) != remuda.CodeInvalid {
 		t.Errorf("a class that there is not: %v", err)
+	}
+}
+
+// TestRecoverKeepsByClass has each engine asked for its own instances.
+func TestRecoverKeepsByClass(t *testing.T) {
+	t.Parallel()
+	first, firstGvisor := fake.New(), &optional{Engine: fake.New()}
+	e := classes.New(first, firstGvisor)
+	var keep []engine.Spec
+	for _, class := range remuda.Isolations() {
+		s := engine.Spec{ID: remuda.NewInstanceID(), Language: remuda.LanguageBash, Isolation: class, Linger: time.Hour}
+		if _, err := e.Create(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		keep = append(keep, s)
+	}
+	gvisor := &optional{Engine: firstGvisor.Next()}
+	gvisor.Lose(keep[1].ID, "it ended with its server")
+	found, err := classes.New(first.Next(), gvisor).Recover(t.Context(), append(keep, engine.Spec{ID: "ins_z"}))
+	if err != nil || len(found.Attached) != 1 || found.Attached[0].ID() != keep[0].ID || len(found.Ended) != 0 {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	if len(found.Lost) != 2 || found.Lost[keep[1].ID] != "it ended with its server" || found.Lost["ins_z"] == "" {
+		t.Errorf("lost: %v", found.Lost)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/remuda"
@@ -14,7 +15,9 @@ import (
 // keeper has one connection, its server's.
 func (e *Engine) Recover(ctx context.Context, keep []engine.Spec) (engine.Recovered, error) {
 	ended, err := e.clearAll(ctx)
-	return engine.Recovered{Ended: ended, Lost: engine.LoseAll(keep, "sandboxes of the class gvisor end with their server")}, err
+	lost := engine.LoseAll(keep, "sandboxes of the class gvisor end with their server")
+	ended = slices.DeleteFunc(ended, func(id remuda.InstanceID) bool { return lost[id] != "" })
+	return engine.Recovered{Ended: ended, Lost: lost}, err
 }
 
 func (e *Engine) clearAll(ctx context.Context) ([]remuda.InstanceID, error) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,8 +84,9 @@ func TestRecoverWithoutRunsc(t *testing.T) {
 	if left := leftovers(e); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
-	if found, err = e.clearAll(t.Context()); err != nil || len(found) != 0 {
-		t.Errorf("Recover again: %v, %v", found, err)
+	again, err := e.Recover(t.Context(), []engine.Spec{{ID: id}})
+	if err != nil || len(again.Ended)+len(again.Attached) != 0 || !strings.Contains(again.Lost[id], "gvisor") {
+		t.Errorf("Recover again, with something to keep: %+v, %v", again, err)
 	}
 	if err := e.Close(t.Context()); err != nil {
 		t.Error(err)
