@@ -25,6 +25,14 @@ const (
 	historyBytes = 4 << 20 // of output; one execution may have more
 )
 
+// LimitsChanged has the history looked at now, and not only when its time comes.
+func (s *Service) LimitsChanged(remuda.OrganizationID) {
+	select {
+	case s.changed <- struct{}{}:
+	default: // that is to be done already
+	}
+}
+
 // forgetting deletes old executions again and again until ctx ends.
 func (s *Service) forgetting(ctx context.Context) {
 	if s.set.Limits == nil {
@@ -37,9 +45,10 @@ func (s *Service) forgetting(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-every.C:
-			if n, err := s.SweepHistory(ctx); err != nil && ctx.Err() == nil {
-				s.log.Error("old executions could not be deleted", "deleted", n, "error", err)
-			}
+		case <-s.changed:
+		}
+		if n, err := s.SweepHistory(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("old executions could not be deleted", "deleted", n, "error", err)
 		}
 	}
 }

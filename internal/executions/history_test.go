@@ -199,6 +199,19 @@ func TestHistoryIsSweptByItself(t *testing.T) {
 	}
 }
 
+// A change of the limits is not waited for.
+func TestHistoryFollowsTheLimits(t *testing.T) {
+	t.Parallel()
+	limits := &kept{}
+	h := open(t, settings{executions: executions.Settings{Limits: limits}}) // looks at it every five minutes
+	ex := h.run(t, remuda.ExecutionRequest{Runtime: "r", Script: "print x"})
+	limits.set(remuda.Limits{KeepFor: time.Microsecond})
+	for range 10 {
+		h.executions.LimitsChanged(ours)
+	}
+	until(t, "the execution is gone", func() bool { return !h.there(t, deployer, ex.ID) })
+}
+
 // TestHistoryWhileRunning sweeps everything all the time while executions run, are
 // read and canceled: each end is recorded once and nothing breaks.
 func TestHistoryWhileRunning(t *testing.T) {

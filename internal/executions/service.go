@@ -59,14 +59,15 @@ type Service struct {
 	draining bool
 	runs     sync.WaitGroup
 
-	sweeping sync.Mutex // held while the history is swept
+	sweeping sync.Mutex    // held while the history is swept
+	changed  chan struct{} // holds one when it is to be swept now
 }
 
 // New returns the service. metrics may be nil.
 func New(st Store, rt Runtimes, rs Runspaces, p Pool, log *slog.Logger, metrics *telemetry.Metrics, set Settings) *Service {
 	return &Service{
 		store: st, runtimes: rt, runspaces: rs, pool: p, log: log, metrics: metrics,
-		set: set.withDefaults(), live: map[remuda.ExecutionID]*run{}, keys: map[keyScope]*keyed{},
+		set: set.withDefaults(), live: map[remuda.ExecutionID]*run{}, keys: map[keyScope]*keyed{}, changed: make(chan struct{}, 1),
 	}
 }
 
