@@ -193,7 +193,12 @@ func (r *messageReader) newest(most int, after int64) (messages []remuda.StreamR
 	if n := len(records); n > 0 {
 		next = max(after, records[n-1].Seq)
 	}
-	c := cutter{headless: !all}
+	var c cutter
+	if !all {
+		if c.open, err = r.openLine(records[0].Seq - 1); err != nil {
+			return nil, 0, err
+		}
+	}
 	for i := range records {
 		c.add(&records[i])
 	}
@@ -224,7 +229,7 @@ func (r *messageReader) newestRecords(most int, after int64) (records []remuda.O
 		for i := range chunk {
 			size += len(chunk[i].Data)
 			if chunk[i].Stream == remuda.StreamStderr {
-				messages += bytes.Count(chunk[i].Data, []byte{'\n'})
+				messages += fullLines(chunk[i].Data)
 			} else {
 				messages++
 			}
@@ -235,6 +240,20 @@ func (r *messageReader) newestRecords(most int, after int64) (records []remuda.O
 	}
 	slices.Reverse(chunks)
 	return slices.Concat(chunks...), all, nil
+}
+
+// fullLines counts lines that have ended, and have something in them for sure.
+func fullLines(data []byte) (n int) {
+	for rest := data; ; {
+		text, after, ended := bytes.Cut(rest, []byte{'\n'})
+		if !ended {
+			return n
+		}
+		if len(bytes.TrimSuffix(text, []byte{'\r'})) > 0 {
+			n++
+		}
+		rest = after
+	}
 }
 
 // line is a piece of standard error that has not ended.
@@ -249,8 +268,6 @@ type line struct {
 type cutter struct {
 	messages []remuda.StreamRecord
 	open     line
-	// headless says that the first line may have begun before the first record.
-	headless bool
 }
 
 func (c *cutter) add(rec *remuda.OutputRecord) {
@@ -276,9 +293,8 @@ func (c *cutter) endLine(seq int64, at time.Time) {
 	if c.open.over > 0 {
 		text += fmt.Sprintf(" ... %d bytes cut", c.open.over)
 	}
-	if text != "" && !c.headless {
+	if text != "" {
 		c.messages = append(c.messages, remuda.StreamRecord{Seq: seq, Time: at, Message: text})
 	}
-	c.headless = false
 	c.open = line{text: c.open.text[:0]}
 }

@@ -56,19 +56,18 @@ class Extras:
             self.records.write(OBJECT, form(one))
 
     def end(self, failure):
-        """Ends what the run had. Nothing of it may raise, and nothing is left out
-        because of an interrupt that comes late."""
-        while True:
+        """Ends what the run had, one step after the other, whatever a script has done
+        to what it had hooks in and however late an interrupt comes."""
+        steps = [self.records.close] if self.records is not None else []
+        if self.hooks is not None:
+            if failure is not None and not isinstance(failure, (SystemExit, KeyboardInterrupt)):
+                steps.append(lambda: self.records.write(ERROR, cut(last_line(failure))))
+            steps.append(self.hooks.end)
+        while steps:
             try:
-                if self.hooks is not None:
-                    self.hooks.end()
-                    if failure is not None and not isinstance(failure, (SystemExit, KeyboardInterrupt)):
-                        text, failure = last_line(failure), None
-                        self.records.write(ERROR, cut(text))
-                if self.records is not None:
-                    self.records.close()
-                return
-            except KeyboardInterrupt:
+                while steps:
+                    steps.pop()()
+            except BaseException:
                 pass
 
     def unbind(self):
@@ -135,8 +134,8 @@ class Records:
             self.waiting.append(frame)
             if self.busy:  # from a signal's handler, or a finalizer, inside of the lines below
                 return
-            self.busy = True
             try:
+                self.busy = True
                 self.drain()
             finally:
                 self.busy = False
@@ -151,16 +150,20 @@ class Records:
             self.out = None
 
     def close(self):
+        """Writes what is left, which nobody may end in the middle: the next frame comes
+        another way."""
         with self.lock:
-            self.drain()
-            out = self.out
-            if out is not None:
+            while self.out is not None:
                 try:
-                    out.flush()
-                except (OSError, ValueError):
+                    self.drain()
+                    if self.out is not None:
+                        self.out.flush()
+                        self.out.raw.close()  # not the descriptor; nothing is written any more
+                    self.out = None
+                except KeyboardInterrupt:
                     pass
-                out.raw.close()  # not the descriptor; nothing is written any more
-            self.out = None
+                except (OSError, ValueError):
+                    self.out = None
 
 
 class Unset(int):
@@ -243,19 +246,16 @@ class Hooks:
 
     def end(self):
         """Takes away what is still ours; a script may have put its own there."""
-        while self.places:
-            owner, name, before, hook = self.places[-1]
+        for owner, name, before, hook in reversed(self.places):
             if owner.__dict__.get(name) is hook:
                 setattr(owner, name, before)
-            self.places.pop()
+        if self.root is not None:
+            if type(self.root.level) is Unset:
+                self.root.level = int(self.root.level)
+            else:
+                Hooks.level_set = True
         if self.finder in sys.meta_path:
             sys.meta_path.remove(self.finder)
-        if self.root is None:
-            return
-        if type(self.root.level) is Unset:
-            self.root.level = int(self.root.level)
-        else:
-            Hooks.level_set = True
 
 
 class Finder:

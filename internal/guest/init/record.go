@@ -58,11 +58,20 @@ func (k *keeper) recordHeard(p []byte) error {
 }
 
 // addWhole makes one record of data if all of it fits in the limit. Where one does
-// not fit nothing follows it, as with output that is cut.
+// not fit nothing follows it, as with output that is cut. But what is said for
+// debugging has half the limit only: libraries say much, and the script's own output is
+// to have a place.
 func (o *output) addWhole(stream byte, data []byte) []byte {
-	if int64(len(data))+recordCost > o.limit-o.kept {
-		o.kept = max(o.kept, o.limit)
-		o.cut += int64(len(data)) + recordCost
+	limit, cost := o.limit, int64(len(data))+recordCost
+	chatter := stream == protocol.StreamDebug || stream == protocol.StreamVerbose
+	if chatter {
+		limit /= 2
+	}
+	if cost > limit-o.kept {
+		if !chatter {
+			o.kept = max(o.kept, o.limit)
+		}
+		o.cut += cost
 		return nil
 	}
 	o.kept += recordCost
