@@ -134,7 +134,7 @@ func Next(buf []byte) (t byte, payload, rest []byte, ok bool, err error) {
 		return 0, nil, buf, false, nil
 	}
 	n := binary.BigEndian.Uint32(buf)
-	if n > MaxFrame || !fromDriver(buf[4]) {
+	if n > MaxFrame || !fromDriver(buf[4]) || buf[4] == TypeRecord && n > maxRecord {
 		return 0, nil, buf, false, fmt.Errorf("%w: type %d with %d bytes", ErrGarbage, buf[4], n)
 	}
 	end := headerLen + int(n)

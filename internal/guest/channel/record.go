@@ -47,6 +47,8 @@ const (
 const (
 	MaxMessage = 32 << 10
 	MaxObject  = 256 << 10
+
+	maxRecord = MaxObject + 64 // of its frame's payload
 )
 
 // Record is a message of a script, or an object that it evaluates to.

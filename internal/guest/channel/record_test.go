@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -45,6 +46,17 @@ func TestParseRecord(t *testing.T) {
 	} {
 		if r, err := ParseRecord(p); !errors.Is(err, ErrGarbage) {
 			t.Errorf("%s is %+v, %v", name, r, err)
+		}
+	}
+}
+
+// TestLongRecordIsRefusedAtItsHeader keeps it from being waited for.
+func TestLongRecordIsRefusedAtItsHeader(t *testing.T) {
+	t.Parallel()
+	for n, good := range map[uint32]bool{maxRecord: true, maxRecord + 1: false, MaxFrame: false} {
+		_, _, _, ok, err := Next(append(binary.BigEndian.AppendUint32(nil, n), TypeRecord, 0))
+		if ok || errors.Is(err, ErrGarbage) == good {
+			t.Errorf("a record of %d bytes: %v", n, err)
 		}
 	}
 }

@@ -38,6 +38,10 @@ const killPatience = 2 * time.Second
 // is killed; up to there what is over the limit is counted and cut.
 const outputKillFactor = 10
 
+// lastReads is how often the channel of a dead interpreter is read: more than its
+// buffer can hold.
+const lastReads = 64
+
 // execution is one script run.
 type execution struct {
 	id        string
@@ -233,7 +237,10 @@ func (k *keeper) channelClosed() {
 
 // driverDied is reached when the interpreter has been reaped.
 func (k *keeper) driverDied() {
-	for k.hear() {
+	for range lastReads { // what else has the channel may write for ever
+		if !k.hear() {
+			break
+		}
 	}
 	if k.template == nil {
 		k.killAll() // nothing outlives its interpreter
