@@ -4,8 +4,8 @@
   "use strict";
   const create = Document.prototype.createElement;
   Document.prototype.createElement = function (name, options) {
-    const element = create.call(this, name, options);
-    if (String(name).toLowerCase() !== "style") return element;
+    if (String(name).toLowerCase() !== "style") return create.call(this, name, options);
+    const element = create.call(this, "template"); // even an empty style element is refused
     const sheet = new CSSStyleSheet();
     Object.defineProperty(element, "textContent", {
       get: () => Array.from(sheet.cssRules, (rule) => rule.cssText).join("\n"),

@@ -9,7 +9,7 @@
   const base = "/v1/terminals/" + encodeURIComponent(ref);
   $("name").textContent = ref;
 
-  const term = new Terminal({ cursorBlink: true, scrollback: 10000, fontFamily: "monospace", fontSize: 14, theme: { background: "#16181d", foreground: "#d8dbe2" } });
+  const term = new Terminal({ cursorBlink: true, scrollback: 10000, fontFamily: "monospace", fontSize: 14, lineHeight: 1.2, theme: { background: "#16181d", foreground: "#d8dbe2" } });
   const fit = new FitAddon.FitAddon();
   term.loadAddon(fit);
   term.open($("terminal"));
