@@ -49,10 +49,11 @@ func (k *keeper) finish() {
 	if e.State != stateSuccess {
 		e.DiskFull = k.diskFull()
 	}
-	r.end, r.done = e, nil
 	if k.greeted() {
 		k.send(protocol.TypeEnd, e)
 	}
+	r.hold(e)
+	r.done = nil
 	if e.Dead {
 		k.leave()
 	}

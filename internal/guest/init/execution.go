@@ -63,8 +63,10 @@ type execution struct {
 
 	output
 	done *channel.Done
-	end  *protocol.End
 	wall time.Duration
+
+	end      *protocol.End // held until it is acknowledged
+	endBytes int           // of it, in the budget
 }
 
 // execute starts a script.
@@ -81,6 +83,12 @@ func (k *keeper) execute(e protocol.Execute) bool {
 	}
 	if r.timeout > 0 {
 		r.timeoutAt = r.started.Add(r.timeout)
+	}
+	if k.parent != nil {
+		r.shared = &k.parent.template.held
+	}
+	if k.run != nil {
+		k.run.drop() // acknowledged by this
 	}
 	k.run = r
 	if k.driver.dead || k.driver.channel < 0 {
@@ -284,6 +292,7 @@ func (k *keeper) ack(a protocol.Ack) bool {
 		k.drain()
 	case ended:
 		if a.Seq > r.seq {
+			r.drop()
 			k.run = nil
 			k.done = k.done || k.driver.dead
 		}

@@ -51,6 +51,9 @@ func (k *keeper) bury(child *keeper) {
 	delete(t.timed, child)
 	child.killAll()
 	child.dropConn()
+	if child.run != nil {
+		child.run.drop()
+	}
 	if f := child.child; f != nil {
 		for _, fd := range []int{f.door, f.disk} {
 			if fd >= 0 {

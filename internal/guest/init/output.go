@@ -43,6 +43,7 @@ type output struct {
 	held      []record // oldest first
 	heldBytes int
 	last      time.Time // of the last read
+	shared    *budget   // of a forked instance's; nil of others
 }
 
 // record is an Output frame, kept until it is acknowledged.
@@ -74,6 +75,7 @@ func (o *output) add(stream byte, data []byte) []byte {
 	binary.BigEndian.PutUint32(frame, uint32(len(frame)-protocol.HeaderLen))
 	o.held = append(o.held, record{o.seq, frame})
 	o.heldBytes += len(frame)
+	o.shared.add(len(frame))
 	return frame
 }
 
@@ -82,6 +84,7 @@ func (o *output) release(seq int64) {
 	i := 0
 	for i < len(o.held) && o.held[i].seq <= seq {
 		o.heldBytes -= len(o.held[i].frame)
+		o.shared.add(-len(o.held[i].frame))
 		o.held[i].frame = nil
 		i++
 	}
@@ -91,7 +94,7 @@ func (o *output) release(seq int64) {
 }
 
 // full reports whether the script has to wait for the server.
-func (o *output) full() bool { return o.heldBytes >= heldMax }
+func (o *output) full() bool { return o.heldBytes >= heldMax || o.shared.spent(o.heldBytes) }
 
 // capture reads a pipe once, on an event.
 func (k *keeper) capture(p *pipe) {

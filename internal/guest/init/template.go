@@ -37,6 +37,7 @@ type template struct {
 	users    []int            // free places of children's users, the one unused for longest first
 	prepared bool             // forks can be asked for
 	over     bool             // no more forks; the program ends with its last child
+	held     budget           // what instances hold for their servers
 	forgetAt time.Time        // when to wipe what children have left in our memory; zero: there is nothing
 }
 
