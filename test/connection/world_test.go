@@ -109,16 +109,33 @@ type runspace struct {
 	ConnectionExecution string `json:"connection_execution"`
 }
 
-// open opens a runspace with its connection and waits until it is ready.
-func (w *world) open(request harness.JSON) runspace {
+// begin opens a runspace with its connection and waits until its script was started.
+func (w *world) begin(request harness.JSON) runspace {
 	w.t.Helper()
 	request["runtime"], request["connection"] = w.runtime, true
 	var rs runspace
 	w.Call(http.MethodPost, "/v1/runspaces", request, &rs)
+	w.Eventually("the connection script was started", func() bool {
+		w.Call(http.MethodGet, "/v1/runspaces/"+rs.ID, nil, &rs)
+		return rs.ConnectionExecution != "" || rs.State != "creating"
+	})
+	return rs
+}
+
+// settled waits until a runspace has left creating.
+func (w *world) settled(rs runspace) runspace {
+	w.t.Helper()
 	w.Eventually("the runspace has been created", func() bool {
 		w.Call(http.MethodGet, "/v1/runspaces/"+rs.ID, nil, &rs)
 		return rs.State != "creating"
 	})
+	return rs
+}
+
+// open opens a runspace with its connection and waits until it is ready.
+func (w *world) open(request harness.JSON) runspace {
+	w.t.Helper()
+	rs := w.settled(w.begin(request))
 	if rs.State != "ready" {
 		w.t.Fatalf("the runspace is %s: %s", rs.State, rs.Error)
 	}
