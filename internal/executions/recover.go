@@ -82,8 +82,10 @@ func patiently(wg *sync.WaitGroup) {
 func (s *Service) throwAway(hold *runspaces.Hold) {
 	ctx, cancel := context.WithTimeout(context.Background(), drainGrace)
 	defer cancel()
-	if err := hold.Instance.(engine.Resumer).Drop(ctx); err != nil {
+	if err := hold.Instance.(engine.Resumer).Drop(ctx); err != nil && !errors.Is(err, engine.ErrDetached) {
 		s.log.Warn("an execution of an earlier server could not be thrown away", "execution", hold.Execution, "instance", hold.Instance.ID(), "error", err)
+		hold.Release(runspaces.Outcome{Ran: true, Dead: true, Reason: "what an earlier server had run in it could not be ended: " + remuda.Public(err)})
+		return
 	}
 	hold.Drop()
 }
@@ -117,28 +119,29 @@ func (s *Service) goOn(ctx context.Context, hold *runspaces.Hold, row remuda.Exe
 	hold.Since(*r.row.StartedAt)
 	s.collect(r)
 	r.out.resume(last, bytes)
+	// The keeper has the limit of the request; this one is above it.
+	left := max(0, time.Until(r.row.StartedAt.Add(r.def.ExecTimeout))) + s.set.Guard
+	limited, stop := context.WithTimeout(context.Background(), left)
+	limited, giveUp := context.WithCancelCause(limited)
+	r.arm(giveUp, false)
+	r.setInstance(r.got) // who knows of it can cancel it
 	s.mu.Lock()
 	s.live[r.id] = r
 	s.mu.Unlock()
 	s.metrics.ExecutionMoved("", r.row.State, r.def.Language)
-	s.runs.Go(func() { s.resume(r, last) })
+	s.runs.Go(func() {
+		defer stop()
+		defer giveUp(nil)
+		s.resume(limited, r, last)
+	})
 	return nil
 }
 
 // resume goes along with a script that an earlier server has started, to its end.
-func (s *Service) resume(r *run, after int64) {
-	// The keeper has the limit of the request; this one is above it.
-	limit := r.def.ExecTimeout
-	left := max(0, time.Until(r.row.StartedAt.Add(limit))) + s.set.Guard
-	ctx, cancel := context.WithTimeout(context.Background(), left)
-	defer cancel()
-	ctx, giveUp := context.WithCancelCause(ctx)
-	defer giveUp(nil)
-	r.arm(giveUp, false)
+func (s *Service) resume(ctx context.Context, r *run, after int64) {
 	defer r.arm(nil, false)
 	s.log.Info("going on with an execution of an earlier server", "execution", r.id, "instance", r.got.ID(), "after", after)
-	r.setInstance(r.got)
-	res, err := r.got.(engine.Resumer).Resume(ctx, s.request(r, limit), after, r.out.add)
+	res, err := r.got.(engine.Resumer).Resume(ctx, s.request(r, r.def.ExecTimeout), after, r.out.add)
 	r.setInstance(nil)
 	if errors.Is(err, engine.ErrDetached) {
 		s.letGo(r)
@@ -146,8 +149,21 @@ func (s *Service) resume(r *run, after int64) {
 	}
 	if err != nil {
 		res = s.broken(ctx, r, r.got, false, err)
+		s.giveUp(ctx, r, &res)
 	}
 	s.finish(r, s.judge(r, res))
+}
+
+// giveUp throws away what could not be gone on with, so that the next script can run.
+func (s *Service) giveUp(ctx context.Context, r *run, res *engine.Result) {
+	able := r.got.(engine.Resumer)
+	if _, _, pending := able.Pending(); !pending {
+		return
+	}
+	if err := able.Drop(ctx); err != nil {
+		s.log.Warn("an execution that could not be resumed could not be ended either", "execution", r.id, "instance", r.got.ID(), "error", err)
+		res.Dead = true
+	}
 }
 
 // letGo ends our part in an execution that goes on in a sandbox which the server has

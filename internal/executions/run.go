@@ -299,12 +299,31 @@ func (r *run) cancel(ctx context.Context, reason string, grace time.Duration) er
 		return nil
 	}
 	if giveUp := r.giveUp; giveUp != nil {
-		r.killer = time.AfterFunc(grace+time.Second, func() { giveUp(errGivenUp) })
+		r.killer = time.AfterFunc(grace+time.Second, func() { r.insist(inst, grace, giveUp) })
 	}
 	r.sending.Lock() // before mu is given up: setInstance(nil) waits for us
 	r.mu.Unlock()
 	defer r.sending.Unlock()
 	return inst.Interrupt(ctx, remuda.KilledByCancel, grace)
+}
+
+// insist interrupts once more what should have ended by now: the first interrupt may
+// have come just before the script began. What does not end then either is killed.
+func (r *run) insist(inst engine.Instance, grace time.Duration, giveUp context.CancelCauseFunc) {
+	r.mu.Lock()
+	if r.inst == nil {
+		r.mu.Unlock()
+		return
+	}
+	r.killer = time.AfterFunc(grace+time.Second, func() { giveUp(errGivenUp) })
+	r.sending.Lock()
+	r.mu.Unlock()
+	defer r.sending.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), grace+time.Second)
+	defer cancel()
+	if inst.Interrupt(ctx, remuda.KilledByCancel, grace) != nil {
+		giveUp(errGivenUp)
+	}
 }
 
 func (r *run) cancelReason() string {

@@ -40,7 +40,8 @@ func (f *fuse) blow() {
 	}
 }
 
-var errDead = remuda.Errorf(remuda.CodeUnavailable, "the server was killed")
+// errDead is a conflict: nobody asks a store again after that.
+var errDead = remuda.Errorf(remuda.CodeConflict, "the server was killed")
 
 // killable is a store as one server sees it: nothing reaches it once that is dead.
 type killable struct {
@@ -152,6 +153,11 @@ func openWorld(t fataler, dir string, set settings) *world {
 func (w *world) start() *server {
 	w.t.Helper()
 	ctx, log := context.Background(), slog.New(slog.DiscardHandler)
+	// A commit that was under way when the last server was killed is through now, or
+	// never will be.
+	if err := w.store.Write(ctx, func(*store.Tx) error { return nil }); err != nil {
+		w.t.Fatalf("%v", err)
+	}
 	s := &server{w: w, fuse: &fuse{}}
 	s.view = &view{Engine: w.eng, fuse: s.fuse}
 	st := killable{w.store, s.fuse}
