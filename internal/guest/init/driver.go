@@ -304,23 +304,8 @@ func (k *keeper) understand() error {
 		} else {
 			var p []byte
 			if t, p, rest, ok, err = channel.Next(rest); ok {
-				switch t {
-				case channel.TypeReady:
-					version, err = channel.ParseReady(p)
-				case channel.TypeDone:
-					done, err = channel.ParseDone(p)
-				case channel.TypeRecord:
-					if err := k.recordHeard(p); err != nil {
-						return err
-					}
-					continue
-				default:
-					if k.template == nil {
-						return fmt.Errorf("%w: type %d", channel.ErrGarbage, t)
-					}
-					if err := k.templateHeard(t, p); err != nil {
-						return err
-					}
+				var handled bool
+				if version, done, handled, err = k.takeFrame(t, p); handled {
 					continue
 				}
 			}
@@ -337,6 +322,25 @@ func (k *keeper) understand() error {
 	}
 	d.in = d.in[:copy(d.in, rest)]
 	return nil
+}
+
+// takeFrame reads what a Ready or a Done says, and handles every other frame.
+func (k *keeper) takeFrame(t byte, p []byte) (version string, done *channel.Done, handled bool, err error) {
+	switch {
+	case t == channel.TypeReady:
+		version, err = channel.ParseReady(p)
+	case t == channel.TypeDone:
+		done, err = channel.ParseDone(p)
+	case t == channel.TypeRecord:
+		err = k.recordHeard(p)
+		handled = err == nil
+	case k.template != nil:
+		err = k.templateHeard(t, p)
+		handled = err == nil
+	default:
+		err = fmt.Errorf("%w: type %d", channel.ErrGarbage, t)
+	}
+	return version, done, handled, err
 }
 
 // heard reacts to one word of the driver.

@@ -30,8 +30,8 @@ func TestNodeStreams(t *testing.T) {
 		},
 		"asynchronous": {
 			{run: streams("await new Promise((r) => setTimeout(() => { console.info('tick'); r(); }, 5)); 7"), told: "information: tick", json: "7"},
-			{run: streams("setTimeout(() => console.info('late'), 5); 1"), json: "1"},
-			{run: script("await new Promise((r) => setTimeout(r, 20)); 2"), stdout: "late\n", json: "2"},
+			{run: streams("globalThis.later = () => console.info('late'); 1"), json: "1"},
+			{run: script("setTimeout(later, 5); await new Promise((r) => setTimeout(r, 20)); 2"), stdout: "late\n", json: "2"},
 		},
 		"last run": {
 			{run: protocol.Execute{Script: "console.info('a'); setTimeout(() => { console.warn('b') }, 5); 1", Streams: true, KillOnTimeout: true}, told: "information: a\nwarning: b", json: "1"},
