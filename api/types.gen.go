@@ -1092,6 +1092,12 @@ type Problem struct {
 	// Fields Every wrong field of the request.
 	Fields []FieldError `json:"fields"`
 
+	// Object What the error is about besides what was asked for.
+	Object *string `json:"object,omitempty"`
+
+	// Reason For programs, where `code` does not say all: `runspace_busy` (`object` is the execution that runs), `runspace_not_ready` (`object` is its state), `too_many_runspaces`, `too_many_terminals`.
+	Reason *string `json:"reason,omitempty"`
+
 	// Remedy What to do about it.
 	Remedy    *string `json:"remedy"`
 	RequestId string  `json:"request_id"`

@@ -51,6 +51,8 @@ type Problem struct {
 	Cause     *string             `json:"cause"`
 	Remedy    *string             `json:"remedy"`
 	Fields    []remuda.FieldError `json:"fields"`
+	Reason    remuda.Reason       `json:"reason,omitempty"`
+	Object    string              `json:"object,omitempty"`
 	RequestID string              `json:"request_id"`
 }
 
@@ -110,7 +112,7 @@ func NewProblem(err error, requestID string) Problem {
 	e := publicError(err)
 	p := Problem{
 		Type: "/docs#problem-" + string(e.Code), Title: e.Message, Status: StatusOf(err), Code: e.Code,
-		Cause: optional(e.Cause), Remedy: optional(e.Remedy), Fields: e.Fields, RequestID: requestID,
+		Cause: optional(e.Cause), Remedy: optional(e.Remedy), Fields: e.Fields, Reason: e.Reason, Object: e.Object, RequestID: requestID,
 	}
 	if u, ok := errors.AsType[*unresolved](err); ok && len(p.Fields) == 0 {
 		p.Fields = []remuda.FieldError{{Field: u.field, Message: e.Message}}

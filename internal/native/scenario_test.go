@@ -181,6 +181,11 @@ func TestErrors(t *testing.T) {
 	busy := stage{err: &remuda.Error{Code: remuda.CodeExhausted, Message: "busy", RetryAfterSeconds: 7}}
 	runScenarios(t, httpapi.Options{}, []scenario{
 		{name: "exhausted", stage: busy, request: "GET /v1/runspaces", status: 429, want: []string{"Retry-After: 7"}},
+		{
+			name: "with a reason", stage: stage{err: &remuda.Error{Code: remuda.CodeConflict, Message: "busy", Reason: remuda.ReasonRunspaceBusy, Object: "ex_7"}},
+			request: "POST /v1/runspaces/rs_1/executions", body: `{"script":"1"}`, status: 409, want: []string{`"code":"conflict"`, `"reason":"runspace_busy"`, `"object":"ex_7"`},
+		},
+		{name: "without a reason", stage: fail(remuda.CodeConflict), request: "POST /v1/runspaces/rs_1/executions", body: `{"script":"1"}`, status: 409, never: []string{`"reason"`, `"object"`}},
 		{name: "unavailable", stage: fail(remuda.CodeUnavailable), request: "GET /v1/runspaces", status: 503, want: []string{"Retry-After: 1"}},
 		{name: "canceled", stage: fail(remuda.CodeCanceled), request: "GET /v1/runspaces", status: 503},
 		{name: "deadline", stage: fail(remuda.CodeDeadline), request: "GET /v1/runspaces", status: 504},
