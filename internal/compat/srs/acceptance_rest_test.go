@@ -67,6 +67,21 @@ func acceptRest(t *testing.T, ada *peer) {
 		r.refused(r.send(http.MethodPut, "/api/runspaces", `{}`), http.StatusMethodNotAllowed, 405)
 		r.want(r.with("Content-Type", "application/json").send(http.MethodGet, "/api/runspaces", `{"x":1}`), http.StatusOK) // a body on GET
 	})
+	check(27, "history", func(t *testing.T, r *peer) {
+		historian := r.member("hal", "administrator", "historic")
+		rs := historian.runspace()
+		oldest := historian.run(rs, "0", nil)
+		for range 30 {
+			historian.run(rs, "1", nil)
+		}
+		historian.want(historian.admin().send(http.MethodPatch, "/admin/script-executions/retention-policy", `{"max_number_of_scripts_per_user":30}`), http.StatusOK)
+		for clock := compattest.Deadline(); len(get[[]object](historian, "/api/script-executions")) != 30; {
+			if !clock.Left() {
+				t.Fatal("31 executions stay")
+			}
+		}
+		historian.refused(historian.send(http.MethodGet, fmt.Sprintf("/api/script-executions/%v", oldest["id"]), ""), http.StatusNotFound, 1040)
+	})
 	check(26, "limits of time", func(t *testing.T, r *peer) { checkTimes(t, r) })
 }
 

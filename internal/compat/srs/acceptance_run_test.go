@@ -39,7 +39,7 @@ func acceptExecutions(t *testing.T, ada *peer) {
 		r.refused(r.send(http.MethodPost, "/api/script-executions", `{"runspace_id":"invalid","script":"1"}`), http.StatusNotFound, 2030, "Runspace with id 'invalid' not found")
 	})
 	check(15, "one at a time", func(t *testing.T, r *peer) {
-		long := r.submit(rs, "import time\ntime.sleep(600)", nil)
+		long := r.submit(rs, "import time\ntime.sleep(5)", nil)
 		e := r.refused(r.send(http.MethodPost, "/api/script-executions", `{"runspace_id":"`+rs+`","script":"1"}`), http.StatusInternalServerError, 1310)
 		if want := "Another script with id '" + long + "' is running"; e.Message != want {
 			t.Errorf("says %q, want %q", e.Message, want)
@@ -47,7 +47,6 @@ func acceptExecutions(t *testing.T, ada *peer) {
 		if got := get[object](r, "/api/runspaces/"+rs); got["state"] != "active" {
 			t.Errorf("it is %v", got)
 		}
-		r.want(r.send(http.MethodPost, "/api/script-executions/"+long+"/cancel", ""), http.StatusOK)
 		r.ended(long)
 		r.text(rs, "1", nil)
 	})
@@ -60,6 +59,7 @@ func acceptExecutions(t *testing.T, ada *peer) {
 	})
 	check(19, "streams", func(t *testing.T, r *peer) { checkStreams(t, r, rs) })
 	check(20, "cancel", func(t *testing.T, r *peer) {
+		rs := r.runspace() // a busy machine may need longer than a canceled script has, which is its sandbox's end
 		id := r.submit(rs, "import time\ntime.sleep(600)", nil)
 		begun := time.Now()
 		r.want(r.send(http.MethodPost, "/api/script-executions/"+id+"/cancel", ""), http.StatusOK)

@@ -126,8 +126,11 @@ func reasonOf(ex remuda.Execution) string {
 		return ex.Reason
 	}
 	text := ex.Error.Type + ": " + ex.Error.Message
-	if ex.Reason == "" || strings.Contains(ex.Reason, ex.Error.Message) {
-		return max(ex.Reason, text)
+	switch {
+	case ex.Reason == "":
+		return text
+	case ex.Error.Message != "" && strings.Contains(ex.Reason, ex.Error.Message):
+		return ex.Reason
 	}
 	return text + " (" + ex.Reason + ")"
 }

@@ -2,6 +2,7 @@ package srs
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -44,7 +45,7 @@ func (n *count) of(unit time.Duration) *time.Duration {
 	if n == nil {
 		return nil
 	}
-	d := time.Duration(*n) * unit
+	d := time.Duration(min(int64(*n), math.MaxInt64/int64(unit))) * unit // the service says what is too much
 	return &d
 }
 

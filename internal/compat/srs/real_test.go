@@ -21,6 +21,7 @@ type peer struct {
 	http   *http.Client
 	header http.Header
 	user   string
+	args   []string // of the server
 }
 
 type object = map[string]any
@@ -32,7 +33,8 @@ func startReal(t *testing.T, settings ...string) *peer {
 	if err := os.WriteFile(file, []byte(strings.Join(settings, "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return &peer{t: t, server: harness.Start(t, "--config", file), http: mustSpec(t).Client(t)}
+	args := []string{"--config", file}
+	return &peer{t: t, server: harness.Start(t, args...), http: mustSpec(t).Client(t), args: args}
 }
 
 // member makes a user of an organization, which is made if it is not there, and logs
