@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 )
 
@@ -148,9 +147,9 @@ func (s *Server) Output(id string) (stdout, stderr string) {
 				data = decoded
 			}
 			if r.Stream == "stdout" {
-				out = slices.Concat(out, data)
+				out = append(out, data...)
 			} else {
-				errs = slices.Concat(errs, data)
+				errs = append(errs, data...)
 			}
 		}
 		if page.Ended || len(page.Records) == 0 {

@@ -68,7 +68,7 @@ func TestKilledDuringCreation(t *testing.T) {
 	w := newWorld(t, 1, 1)
 	for round := range 3 {
 		var mu sync.Mutex
-		var acknowledged []string
+		acknowledged := map[string]bool{} // and whether a script of theirs comes first
 		var clients sync.WaitGroup
 		stop := make(chan struct{})
 		for n := range 4 {
@@ -86,7 +86,7 @@ func TestKilledDuringCreation(t *testing.T) {
 					var rs struct{ ID string }
 					if w.Try(http.MethodPost, "/v1/runspaces", body, &rs) == nil {
 						mu.Lock()
-						acknowledged = append(acknowledged, rs.ID)
+						acknowledged[rs.ID] = n%2 == 0
 						mu.Unlock()
 					}
 				}
@@ -99,7 +99,7 @@ func TestKilledDuringCreation(t *testing.T) {
 		w.up()
 		w.remember()
 		states := map[string]int{}
-		for _, id := range acknowledged {
+		for id, scripted := range acknowledged {
 			state, why := w.settled(id)
 			states[strings.TrimSpace(state+" "+why)]++
 			switch state {
@@ -108,8 +108,8 @@ func TestKilledDuringCreation(t *testing.T) {
 					t.Errorf("round %d: %s: %v", round, id, err)
 				}
 			case "error":
-				if why == "" {
-					t.Errorf("round %d: %s is an error without a reason", round, id)
+				if why == "" || !scripted {
+					t.Errorf("round %d: %s, with a script that comes first: %t, is an error: %q", round, id, scripted, why)
 				}
 			default:
 				t.Errorf("round %d: %s is %s (%s)", round, id, state, why)

@@ -1,6 +1,7 @@
 package survive
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -34,6 +35,7 @@ type space struct {
 	id      string
 	number  int
 	running string // execution that prints numbered lines until it is told to stop
+	seen    int64  // the last record of it that was looked at
 }
 
 // lines is a script that prints its numbers until there is a file named stop.
@@ -42,7 +44,7 @@ line = 0
 while not os.path.exists("stop"):
     print(line, "of", number)
     line += 1
-    time.sleep(0.002)
+    time.sleep(0.005)
 line`
 
 // newWorld opens so many runspaces and has so many of them run.
@@ -73,7 +75,7 @@ func newWorld(t *testing.T, n, running int, args ...string) *world {
 		var ex harness.Execution
 		w.Call(http.MethodPost, "/v1/runspaces/"+s.id+"/executions", harness.JSON{"script": lines, "timeout_s": 600}, &ex)
 		s.running = ex.ID
-		w.Eventually("the script of "+s.id+" writes", func() bool { return w.written(s) > 0 })
+		w.Eventually("the script of "+s.id+" writes", func() bool { return w.writes(s) })
 	}
 	return w
 }
@@ -129,10 +131,16 @@ func (w *world) holds(s *space, script, want string) error {
 	return nil
 }
 
-// written is how many bytes a running script's output has by now.
-func (w *world) written(s *space) int {
-	stdout, _ := w.Output(s.running)
-	return len(stdout)
+// writes reports whether a running script has written anything since this was asked
+// last.
+func (w *world) writes(s *space) bool {
+	var page struct {
+		Records []json.RawMessage
+		Next    int64
+	}
+	w.Call(http.MethodGet, fmt.Sprintf("/v1/executions/%s/output?after=%d&limit=4194304", s.running, s.seen), nil, &page)
+	s.seen = page.Next
+	return len(page.Records) > 0
 }
 
 // remember wants every runspace to be what it was: open, with the variables and the
@@ -159,8 +167,8 @@ func (w *world) remember() {
 	})
 	for _, s := range w.spaces {
 		if s.running != "" {
-			was := w.written(s)
-			w.Eventually("the script of "+s.id+" writes on", func() bool { return w.written(s) > was })
+			w.writes(s)
+			w.Eventually("the script of "+s.id+" writes on", func() bool { return w.writes(s) })
 		}
 	}
 }
