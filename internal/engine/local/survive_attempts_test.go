@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -157,7 +158,8 @@ func TestKilledAnytime(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	chance := rand.New(rand.NewPCG(seed, 1))
-	for range 12 {
+	for round := range 12 {
+		before := promises(t, promised)
 		cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^$")
 		cmd.Env = append(os.Environ(), chaosEnv+"="+a.dir)
 		var said strings.Builder
@@ -165,8 +167,11 @@ func TestKilledAnytime(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
+		if round%2 == 0 { // at work, and not while it takes over
+			until(t, "a server makes a promise", func() bool { return !slices.Equal(before, promises(t, promised)) })
+		}
 		// Not to wait for something: the moment is what is tried.
-		time.Sleep(time.Duration(50+chance.IntN(700)) * time.Millisecond)
+		time.Sleep(time.Duration(chance.IntN(500)) * time.Millisecond)
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
