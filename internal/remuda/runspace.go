@@ -41,6 +41,7 @@ type Runspace struct {
 	ConnectionExecution ExecutionID
 	ConnectionScript    string // stored scripts by id or name; "" is the runtime's
 	DisconnectScript    string
+	HadCredentials      bool   // its connection script has, and has to have them for a reset
 	ConnectionName      string // what their executions are called
 	DisconnectName      string
 	Resets              int // how often it got a fresh instance
@@ -51,6 +52,10 @@ type Runspace struct {
 	Dismissed bool
 	Console   bool // a door made it for one terminal, and shows it as that only
 }
+
+// Connects reports whether a connection script runs in it: it was asked for, and
+// there is one.
+func (r Runspace) Connects() bool { return r.RunConnection && r.ConnectionScript != "" }
 
 // RunspaceRequest asks for a new runspace.
 type RunspaceRequest struct {

@@ -88,6 +88,7 @@ func (s *Service) connectable(ctx context.Context, p remuda.Principal, req remud
 		}
 		return nil
 	}
+	row.HadCredentials = len(req.Credentials) > 0
 	wrong := checkCredentials(req.Credentials)
 	refuse := func(field, format string, args ...any) {
 		wrong = append(wrong, remuda.FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
@@ -170,8 +171,14 @@ func errDisconnectSecrets(script remuda.PreparedScript) string {
 // reconnectable is connectable for a reset, whose scripts are those of before.
 func (s *Service) reconnectable(ctx context.Context, p remuda.Principal, r *runspace, req ResetRequest) error {
 	row := r.state()
-	if !row.RunConnection || row.ConnectionScript == "" {
+	if !row.Connects() {
 		return nil
+	}
+	if row.HadCredentials && len(req.Credentials) == 0 {
+		return &remuda.Error{
+			Code: remuda.CodeConflict, Message: "runspace " + string(r.id) + " cannot be reset without credentials",
+			Cause: "its connection script runs again, and the credentials of the first time were not kept", Remedy: "give credentials with the request",
+		}
 	}
 	if wrong := checkCredentials(req.Credentials); len(wrong) > 0 {
 		return remuda.Invalid(wrong...)
@@ -193,7 +200,7 @@ func (s *Service) reconnectable(ctx context.Context, p remuda.Principal, r *runs
 // created. How the script ends is for its execution to say; an error says that it
 // could not be run.
 func (s *Service) connect(ctx context.Context, r *runspace, inst engine.Instance) error {
-	if row := r.state(); !row.RunConnection || row.ConnectionScript == "" {
+	if !r.state().Connects() {
 		return nil
 	}
 	secret := r.takeSecret()

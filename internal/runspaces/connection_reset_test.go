@@ -32,6 +32,13 @@ func TestResetConnectsAgain(t *testing.T) {
 	if out := x.output(t, x.state(t, rs.ID).ConnectionExecution); !strings.Contains(out, `"a":"second"`) {
 		t.Errorf("the second time it has %s", out)
 	}
+	// One that never had credentials needs none.
+	free := x.ready(t, connect("c"))
+	if _, err := x.ResetRunspace(t.Context(), deployer, free.ID, runspaces.ResetRequest{}); err != nil {
+		t.Errorf("a reset without credentials that there never were: %v", err)
+	}
+	until(t, "that one is ready again", func() bool { return x.state(t, free.ID).State == remuda.RunspaceReady })
+	x.expect(t, free.ID, "connection success", "connection success")
 	// Files of the user's lie beside it then: not with a secret of somebody else.
 	other := x.ready(t, connect(string(secret.ID)))
 	_, err := x.ResetRunspace(t.Context(), deployer, other.ID, runspaces.ResetRequest{Credentials: remuda.Credentials{"a": "b"}})

@@ -265,6 +265,30 @@ func TestConnectionIsChecked(t *testing.T) {
 	}
 }
 
+// An edge whose clients ask for a connection by habit gets a runspace without one, but not
+// where credentials would go nowhere.
+func TestConnectionIfAny(t *testing.T) {
+	t.Parallel()
+	x := connected(t, runspaces.Settings{}, map[string]string{"d": "print bye"})
+	req := remuda.RunspaceRequest{RunConnection: true, ConnectionIfAny: true, DisconnectScript: "d"}
+	rs := x.ready(t, req)
+	if !rs.RunConnection || rs.ConnectionExecution != "" {
+		t.Errorf("it is %+v", rs)
+	}
+	if _, err := x.ResetRunspace(t.Context(), deployer, rs.ID, runspaces.ResetRequest{}); err != nil {
+		t.Errorf("a reset: %v", err)
+	}
+	until(t, "it is ready again", func() bool { return x.state(t, rs.ID).State == remuda.RunspaceReady })
+	if err := x.DeleteRunspace(t.Context(), deployer, rs.ID); err != nil {
+		t.Fatal(err)
+	}
+	x.expect(t, rs.ID)
+	req.Runtime, req.Credentials = "r", remuda.Credentials{"a": "b"}
+	if _, err := x.CreateRunspace(t.Context(), deployer, req); remuda.CodeOf(err) != remuda.CodeInvalid {
+		t.Errorf("with credentials: %v", err)
+	}
+}
+
 // However a runspace ends, its disconnect script runs first, while its sandbox lives.
 func TestDisconnection(t *testing.T) {
 	t.Parallel()

@@ -77,7 +77,7 @@ func (s *Service) timely(r *runspace, fn func(context.Context) error) error {
 func (s *Service) equip(ctx context.Context, r *runspace, inst engine.Instance) error {
 	r.setInstance(inst)
 	row := r.state()
-	if row.InitScript != "" || row.RunConnection {
+	if row.InitScript != "" || row.Connects() {
 		if err := s.begin(ctx, r, inst); err != nil {
 			return err
 		}

@@ -128,7 +128,7 @@ func (s *Service) reopen(ctx context.Context, row remuda.Runspace, at Attached) 
 	}
 	r := newRunspace(row)
 	r.row.LastUsedAt = s.lastUse(row, last, remuda.Now())
-	r.lease, r.inst, r.begun = at.Lease, at.Instance, ran || row.InitScript != "" || row.RunConnection
+	r.lease, r.inst, r.begun = at.Lease, at.Instance, ran || row.InitScript != "" || row.Connects()
 	close(r.prepared)
 	if able, ok := at.Instance.(engine.Resumer); ok {
 		if execution, _, pending := able.Pending(); pending {
@@ -203,7 +203,7 @@ const maxPreparing = 10 * time.Minute
 // again prepares a runspace from the beginning if nothing of the user's has run in
 // it, and reports whether it does.
 func (s *Service) again(row remuda.Runspace) bool {
-	if row.State != remuda.RunspaceCreating || row.Instance != "" || row.Resets > 0 || row.RunConnection || time.Since(row.CreatedAt) > maxPreparing {
+	if row.State != remuda.RunspaceCreating || row.Instance != "" || row.Resets > 0 || row.Connects() || time.Since(row.CreatedAt) > maxPreparing {
 		return false
 	}
 	// That its owner may use the runtime was found when it was accepted.
@@ -248,7 +248,7 @@ func (s *Service) leave(r *runspace) bool {
 			r.insteadEnd(ending{state: remuda.RunspaceClosed, reason: "the server was shut down, and its sandbox could not outlive it"})
 			return false
 		}
-	case row.State == remuda.RunspaceCreating && row.Instance == "" && row.Resets == 0 && !row.RunConnection:
+	case row.State == remuda.RunspaceCreating && row.Instance == "" && row.Resets == 0 && !row.Connects():
 		if err := r.lease.Destroy(context.Background()); err != nil {
 			s.log.Error("sandbox of a runspace could not be destroyed", "runspace", r.id, "error", err)
 		}

@@ -31,7 +31,7 @@ func (s *Service) ResetRunspace(ctx context.Context, p remuda.Principal, id remu
 	if err := s.reconnectable(ctx, p, r, req); err != nil {
 		return remuda.Runspace{}, err
 	}
-	before, row, err := r.beginReset(req)
+	before, row, err := r.beginReset()
 	if err != nil {
 		return remuda.Runspace{}, err
 	}
@@ -52,7 +52,7 @@ func (s *Service) ResetRunspace(ctx context.Context, p remuda.Principal, id remu
 
 // beginReset lets nobody use r any more and returns its row of before and the one to
 // be recorded.
-func (r *runspace) beginReset(req ResetRequest) (before, row remuda.Runspace, err error) {
+func (r *runspace) beginReset() (before, row remuda.Runspace, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.usable(); err != nil {
@@ -62,12 +62,6 @@ func (r *runspace) beginReset(req ResetRequest) (before, row remuda.Runspace, er
 		return before, row, &remuda.Error{
 			Code: remuda.CodeUnsupported, Message: "runspace " + string(r.id) + " cannot be reset", Cause: "the engine of its runtime cannot hand on a workspace",
 			Remedy: "create another runspace and copy the files that you need",
-		}
-	}
-	if r.row.RunConnection && len(req.Credentials) == 0 {
-		return before, row, &remuda.Error{
-			Code: remuda.CodeConflict, Message: "runspace " + string(r.id) + " cannot be reset without credentials",
-			Cause: "its connection script runs again, and the credentials of the first time were not kept", Remedy: "give credentials with the request",
 		}
 	}
 	before = r.row

@@ -51,6 +51,7 @@ type runspaceSettings struct {
 	Console             bool               `json:"console,omitempty"`
 	OwnIdle             bool               `json:"own_idle,omitempty"`
 	OwnActive           bool               `json:"own_active,omitempty"`
+	HadCredentials      bool               `json:"had_credentials,omitempty"`
 	ConnectionName      string             `json:"connection_name,omitempty"`
 	DisconnectName      string             `json:"disconnect_name,omitempty"`
 }
@@ -60,7 +61,7 @@ func encodeRunspace(rs *remuda.Runspace) (string, error) {
 		ErrorCode: rs.ErrorCode, ActiveTimeoutUS: rs.ActiveTimeout.Microseconds(), MemoryMB: rs.MemoryMB, Session: rs.Session,
 		RunConnection: rs.RunConnection, ConnectionExecution: rs.ConnectionExecution, ConnectionScript: rs.ConnectionScript,
 		DisconnectScript: rs.DisconnectScript, Resets: rs.Resets, Label: rs.Label, Dismissed: rs.Dismissed, Console: rs.Console, OwnIdle: rs.OwnIdleTimeout, OwnActive: rs.OwnActiveTimeout,
-		ConnectionName: rs.ConnectionName, DisconnectName: rs.DisconnectName,
+		ConnectionName: rs.ConnectionName, DisconnectName: rs.DisconnectName, HadCredentials: rs.HadCredentials,
 	})
 	if err != nil {
 		return "", remuda.Internal("encoding a runspace", err)
@@ -78,7 +79,7 @@ func decodeRunspace(raw string, rs *remuda.Runspace) error {
 	rs.ConnectionScript, rs.DisconnectScript = s.ConnectionScript, s.DisconnectScript
 	rs.Label, rs.Dismissed, rs.Console = s.Label, s.Dismissed, s.Console
 	rs.OwnIdleTimeout, rs.OwnActiveTimeout = s.OwnIdle, s.OwnActive
-	rs.ConnectionName, rs.DisconnectName = s.ConnectionName, s.DisconnectName
+	rs.ConnectionName, rs.DisconnectName, rs.HadCredentials = s.ConnectionName, s.DisconnectName, s.HadCredentials
 	return nil
 }
 

@@ -186,7 +186,7 @@ func newRunspace(org remuda.OrganizationID) remuda.Runspace {
 		Generation: 2, State: remuda.RunspaceCreating, IdleTimeout: 5 * time.Minute, Env: map[string]string{"K": "v"}, InitScript: "x = 1",
 		LastUsedAt: now(), CreatedAt: now(),
 		ErrorCode: remuda.CodeDeadline, ActiveTimeout: 90 * time.Minute, OwnIdleTimeout: true, OwnActiveTimeout: true, MemoryMB: 64, Session: "tok_1",
-		RunConnection: true, ConnectionExecution: "ex_1", ConnectionScript: "c", DisconnectScript: "d", ConnectionName: "cn", DisconnectName: "dn", Resets: 2,
+		RunConnection: true, ConnectionExecution: "ex_1", ConnectionScript: "c", DisconnectScript: "d", HadCredentials: true, ConnectionName: "cn", DisconnectName: "dn", Resets: 2,
 	}
 }
 
