@@ -91,6 +91,26 @@ func TestProblems(t *testing.T) {
 	}
 }
 
+func TestRunning(t *testing.T) {
+	t.Parallel()
+	answer := func(body string) error {
+		_, err := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusConflict)
+			_, _ = io.WriteString(w, body)
+		}).Whoami(context.Background())
+		return err
+	}
+	if id, busy := client.Running(fmt.Errorf("x: %w", answer(`{"code":"conflict","reason":"runspace_busy","object":"ex_7"}`))); id != "ex_7" || !busy {
+		t.Errorf("got %q, %v", id, busy)
+	}
+	for _, other := range []error{nil, errors.New("x"), answer(`{"code":"conflict"}`), answer(`{"code":"conflict","reason":"runspace_not_ready","object":"creating"}`)} {
+		if id, busy := client.Running(other); id != "" || busy {
+			t.Errorf("%v is taken for a busy runspace: %q", other, id)
+		}
+	}
+}
+
 const end = "event: end\ndata: {\"state\":\"success\",\"id\":\"ex_1\"}\n\n"
 
 // TestFollow feeds the reader of streams with what servers and networks do.

@@ -51,6 +51,19 @@ func IsCode(err error, code string) bool {
 	return ok && string(p.Code) == code
 }
 
+// Running returns the execution that runs in a runspace, if err says that the runspace
+// is busy.
+func Running(err error) (id string, busy bool) {
+	p, ok := errors.AsType[*Problem](err)
+	if !ok || p.Reason == nil || *p.Reason != "runspace_busy" {
+		return "", false
+	}
+	if p.Object != nil {
+		id = *p.Object
+	}
+	return id, true
+}
+
 // maxProblem bounds how much of an error's body is read.
 const maxProblem = 1 << 20
 
