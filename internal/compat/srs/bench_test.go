@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -46,13 +48,18 @@ func BenchmarkCreateToReady(b *testing.B) {
 	}
 	resp, _ := call(http.MethodPost, "/api/auth/login", "")
 	key = resp.Header.Get(headerKey)
+	ready := regexp.MustCompile(`(?m)^remuda_instances\{[^}]*state="ready"[^}]*\} (\d+)$`)
 	filled := func() {
 		for clock := compattest.Deadline(); clock.Left(); {
-			var rt struct {
-				Pool struct{ Warm int }
+			total := 0
+			for _, match := range ready.FindAllStringSubmatch(metrics(b, s), -1) {
+				n, err := strconv.Atoi(match[1])
+				if err != nil {
+					b.Fatal(err)
+				}
+				total += n
 			}
-			s.Call(http.MethodGet, "/v1/runtimes/warm", nil, &rt)
-			if rt.Pool.Warm >= warm-1 {
+			if total >= warm {
 				return
 			}
 		}
@@ -85,4 +92,24 @@ func BenchmarkCreateToReady(b *testing.B) {
 	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
 	b.ReportMetric(float64(took[len(took)*95/100].Microseconds()), "p95-µs")
 	b.Log(fmt.Sprintf("%d runspaces: p50 %s, p95 %s", len(took), took[len(took)/2], took[len(took)*95/100]))
+}
+
+// metrics is what the server says about itself.
+func metrics(b *testing.B, s *harness.Server) string {
+	b.Helper()
+	req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, s.Base+"/metrics", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+s.Token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		b.Fatalf("the metrics: %d %s (%v)", resp.StatusCode, text, err)
+	}
+	return string(text)
 }
