@@ -161,8 +161,8 @@ type Stream string
 const (
 	StreamStdout Stream = "stdout"
 	StreamStderr Stream = "stderr"
-	// What a language's own logging says, when Streams was asked for. A record is
-	// one message.
+	// StreamInformation and the next four have what a language's own logging says,
+	// when Streams was asked for. A record is one message.
 	StreamInformation Stream = "information"
 	StreamError       Stream = "error"
 	StreamWarning     Stream = "warning"
