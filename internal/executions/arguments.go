@@ -91,7 +91,10 @@ func (s *Service) argumentRequest(r *run, ps remuda.ParameterScript, timeout tim
 		Env: withIdentity(merge(r.place.env(), r.req.Env), r.req.Identity), Timeout: timeout, OutputLimit: s.set.OutputLimit,
 	}
 	if len(ps.Value) > 0 {
-		req.Parameters, req.Scratch = map[string]json.RawMessage{argument: ps.Value}, []string{argument}
+		req.Parameters = map[string]json.RawMessage{argument: ps.Value}
+		if ps.Name != argument { // which would have its new value by then
+			req.Scratch = []string{argument}
+		}
 	}
 	return req
 }

@@ -66,6 +66,23 @@ func TestRealStreams(t *testing.T) {
 			t.Errorf("the script has run: %+v", e.Value)
 		}
 	})
+	t.Run("a parameter called argument", func(t *testing.T) {
+		e := h.run(t, in(remuda.ExecutionRequest{Script: "argument", ParameterScripts: []remuda.ParameterScript{{Name: "argument", Script: "argument + 1", Value: json.RawMessage("1")}}}))
+		if e.Value == nil || e.Value.Text != "2" {
+			t.Errorf("ended as %s (%s) with %+v", e.State, e.Reason, e.Value)
+		}
+	})
+	t.Run("a parameter that ends its interpreter", func(t *testing.T) {
+		other := h.space(t, remuda.RunspaceRequest{Runtime: "r"})
+		e := h.run(t, remuda.ExecutionRequest{Runspace: other.ID, Script: "1", ParameterScripts: []remuda.ParameterScript{{Name: "x", Script: "import os\nos._exit(0)"}}})
+		if e.State != remuda.ExecutionError || e.Reason != `the script of parameter "x" failed: it ended its interpreter` {
+			t.Errorf("ended as %s: %s", e.State, e.Reason)
+		}
+		until(t, "the runspace says so", func() bool {
+			got, err := h.runspaces.GetRunspace(t.Context(), deployer, other.ID)
+			return err == nil && got.State == remuda.RunspaceError
+		})
+	})
 	t.Run("time of all", func(t *testing.T) {
 		began := time.Now()
 		e := h.run(t, in(remuda.ExecutionRequest{
