@@ -2,7 +2,6 @@ package srs_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"regexp"
@@ -91,7 +90,7 @@ func BenchmarkCreateToReady(b *testing.B) {
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
 	b.ReportMetric(float64(took[len(took)*95/100].Microseconds()), "p95-µs")
-	b.Log(fmt.Sprintf("%d runspaces: p50 %s, p95 %s", len(took), took[len(took)/2], took[len(took)*95/100]))
+	b.Logf("%d runspaces: p50 %s, p95 %s", len(took), took[len(took)/2], took[len(took)*95/100])
 }
 
 // metrics is what the server says about itself.

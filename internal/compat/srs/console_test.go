@@ -45,7 +45,7 @@ func TestWebConsole(t *testing.T) {
 		plain.header = http.Header{"Authorization": {"Bearer " + key}}
 		return plain.send(http.MethodPost, fmt.Sprintf("/v1/terminals/%v/tickets", wc["id"]), "").Status
 	}
-	if got := ticket(r.header[headerKey][0]); got != http.StatusCreated {
+	if got := ticket(r.key()); got != http.StatusCreated {
 		t.Errorf("a ticket with the key: %d", got)
 	}
 

@@ -54,12 +54,14 @@ func TestExecutionToWire(t *testing.T) {
 		change        func(*remuda.Execution)
 		state, reason string
 	}{
-		"queued":    {func(e *remuda.Execution) { e.State = remuda.ExecutionQueued }, "running", ""},
-		"success":   {func(e *remuda.Execution) { e.State, e.EndedAt = remuda.ExecutionSuccess, &ended }, "success", ""},
-		"timeout":   {func(e *remuda.Execution) { e.State, e.Reason = remuda.ExecutionTimeout, "too slow" }, "error", "too slow"},
-		"lost":      {func(e *remuda.Execution) { e.State, e.Reason = remuda.ExecutionLost, "gone" }, "error", "gone"},
-		"canceled":  {func(e *remuda.Execution) { e.State, e.Reason = remuda.ExecutionCanceled, "it was canceled" }, "canceled", "it was canceled"},
-		"exception": {func(e *remuda.Execution) { e.State, e.Error = remuda.ExecutionError, &remuda.ScriptError{Type: "E", Message: "m"} }, "error", "E: m"},
+		"queued":   {func(e *remuda.Execution) { e.State = remuda.ExecutionQueued }, "running", ""},
+		"success":  {func(e *remuda.Execution) { e.State, e.EndedAt = remuda.ExecutionSuccess, &ended }, "success", ""},
+		"timeout":  {func(e *remuda.Execution) { e.State, e.Reason = remuda.ExecutionTimeout, "too slow" }, "error", "too slow"},
+		"lost":     {func(e *remuda.Execution) { e.State, e.Reason = remuda.ExecutionLost, "gone" }, "error", "gone"},
+		"canceled": {func(e *remuda.Execution) { e.State, e.Reason = remuda.ExecutionCanceled, "it was canceled" }, "canceled", "it was canceled"},
+		"exception": {func(e *remuda.Execution) {
+			e.State, e.Error = remuda.ExecutionError, &remuda.ScriptError{Type: "E", Message: "m"}
+		}, "error", "E: m"},
 		"parameter": {func(e *remuda.Execution) {
 			e.State, e.Reason, e.Error = remuda.ExecutionError, "the script of parameter p failed", &remuda.ScriptError{Type: "E", Message: "no number"}
 		}, "error", "E: no number (the script of parameter p failed)"},

@@ -41,11 +41,10 @@ func (e *edge) createConsole(c *call) error {
 // or the server is another one.
 func (e *edge) console(c *call, rs remuda.Runspace) (consoleWire, error) {
 	v := consoleWire{ID: consoleID(rs.ID), State: "creating", CreationTime: timeText(rs.CreatedAt)}
-	switch rs.State {
-	case remuda.RunspaceError:
+	if rs.State == remuda.RunspaceError {
 		v.State, v.Error = "error", runspaceToWire(rs).Error
-		return v, nil
-	case remuda.RunspaceCreating:
+	}
+	if rs.State == remuda.RunspaceError || rs.State == remuda.RunspaceCreating {
 		return v, nil
 	}
 	v.State = "available"
@@ -60,13 +59,13 @@ func (e *edge) console(c *call, rs remuda.Runspace) (consoleWire, error) {
 		return v, err
 	}
 	_, _, err = e.Terminals.OpenTerminal(c.ctx(), c.P, remuda.TerminalRequest{Runspace: rs.ID, Alias: v.ID})
-	switch remuda.CodeOf(err) {
-	case "":
-		return v, nil
-	case remuda.CodeConflict, remuda.CodeNotFound: // somebody else has just opened it, or the runspace is going
-		if _, err := e.Terminals.GetTerminal(c.ctx(), c.P, v.ID); err == nil {
+	if remuda.CodeOf(err) == remuda.CodeConflict { // somebody else has just opened it, or the runspace is going
+		if t, look := e.Terminals.GetTerminal(c.ctx(), c.P, v.ID); look == nil && t.EndedAt == nil {
 			return v, nil
 		}
+	}
+	if err == nil {
+		return v, nil
 	}
 	a := answerOf(err)
 	v.State, v.Error = "error", &a.body

@@ -25,10 +25,10 @@ func (e *edge) basic(c *call) (remuda.Principal, error) {
 		}
 	}
 	p, err := e.authenticate(c, user, password)
-	switch remuda.CodeOf(err) {
-	case remuda.CodeUnauthenticated:
+	if remuda.CodeOf(err) == remuda.CodeUnauthenticated {
 		c.W.Header()["WWW-Authenticate"] = []string{challenge}
-	case remuda.CodeExhausted:
+	}
+	if remuda.CodeOf(err) == remuda.CodeExhausted {
 		err = tooManyGuesses(err)
 	}
 	return p, err

@@ -85,7 +85,7 @@ func TestRealClients(t *testing.T) {
 		request := func(path, header string) string {
 			return "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + header + "\r\r\n\r\n"
 		}
-		if got := rawAnswer(t, r, request("/api/runspaces", headerKey+": "+r.header[headerKey][0])); !strings.HasPrefix(got, "HTTP/1.1 200 ") {
+		if got := rawAnswer(t, r, request("/api/runspaces", headerKey+": "+r.key())); !strings.HasPrefix(got, "HTTP/1.1 200 ") {
 			t.Errorf("after a key it is answered with\n%s", got)
 		}
 		for path, header := range map[string]string{"/api/runspaces": "X-Other: x", "/v1/runspaces": "Authorization: Bearer " + r.server.Token} {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -63,9 +64,12 @@ func (r *peer) as(user string) *peer {
 	other.header = http.Header{"Authorization": {basic(user, compattest.Password)}}
 	reply := other.send(http.MethodPost, "/api/auth/login", "")
 	other.want(reply, http.StatusOK)
-	other.header = http.Header{headerKey: {reply.Header.Get(headerKey)}}
+	other.header = http.Header{http.CanonicalHeaderKey(headerKey): {reply.Header.Get(headerKey)}}
 	return &other
 }
+
+// key is that of the session.
+func (r *peer) key() string { return r.header.Get(headerKey) }
 
 // in is a view for a subtest.
 func (r *peer) in(t *testing.T) *peer {
@@ -206,9 +210,7 @@ func (r *peer) runspace() string {
 func (r *peer) submit(runspace, script string, more object) string {
 	r.t.Helper()
 	body := object{"runspace_id": runspace, "script": script}
-	for k, v := range more {
-		body[k] = v
-	}
+	maps.Copy(body, more)
 	return fmt.Sprint(r.post("/api/script-executions", body)["id"])
 }
 
