@@ -39,7 +39,7 @@ func (s *Service) StreamRecords(ctx context.Context, p remuda.Principal, id remu
 		return nil, 0, false, err
 	}
 	err = s.store.Read(ctx, func(tx *store.Tx) error {
-		row, err := s.readable(ctx, tx, p, id)
+		row, err := visible(ctx, tx, p, id)
 		if err != nil {
 			return err
 		}
@@ -76,15 +76,6 @@ func checkPage(stream remuda.Stream, page *remuda.StreamPage) error {
 	}
 	page.Max, page.Last = min(page.Max, maxMessages), min(page.Last, maxMessages)
 	return nil
-}
-
-// readable is the row of an execution that the principal may see.
-func (s *Service) readable(ctx context.Context, tx *store.Tx, p remuda.Principal, id remuda.ExecutionID) (remuda.Execution, error) {
-	row, err := tx.Execution(ctx, p.Organization, id)
-	if err == nil && !sees(p, row.Organization, row.Owner) {
-		return remuda.Execution{}, remuda.NotFound("execution", string(id))
-	}
-	return row, err
 }
 
 // messageReader reads the messages of one stream of an execution.
@@ -127,27 +118,24 @@ func (r *messageReader) page(after int64, most int) (messages []remuda.StreamRec
 			}
 		}
 	}
-	if !r.row.State.Final() {
-		return c.messages, next, false, nil
-	}
-	if next, err = r.unended(&c, next); err != nil {
-		return nil, 0, false, err
-	}
-	return c.messages, next, true, nil
+	next, err = r.conclude(&c, next)
+	return c.messages, next, r.row.State.Final(), err
 }
 
-// unended adds the line that standard error ended with, if it has no end. Its number
-// is that after the last record's, so that it comes last, and on one page only.
-func (r *messageReader) unended(c *cutter, next int64) (int64, error) {
-	if len(c.open.text) == 0 {
-		return next, nil
-	}
+// conclude is where to go on once all there is has been read: after the last record of
+// any stream, so that nobody looks at those again. Of an execution that has ended it
+// adds the line that standard error ended with in the middle. Its number is that after
+// the last record's, so that it comes last, and on one page only.
+func (r *messageReader) conclude(c *cutter, next int64) (int64, error) {
 	last, err := r.tx.LastOutput(r.ctx, r.row.Organization, r.row.ID)
-	if err != nil || next > last {
-		return next, err
+	if err != nil {
+		return 0, err
 	}
-	c.endLine(last+1, c.open.at)
-	return last + 1, nil
+	if r.row.State.Final() && len(c.open.text) > 0 && next <= last {
+		c.endLine(last+1, c.open.at)
+		return last + 1, nil
+	}
+	return max(next, last), nil
 }
 
 // openLine is the line of standard error that has begun in records up to after and
@@ -189,10 +177,6 @@ func (r *messageReader) newest(most int, after int64) (messages []remuda.StreamR
 	if err != nil {
 		return nil, 0, err
 	}
-	next = after
-	if n := len(records); n > 0 {
-		next = max(after, records[n-1].Seq)
-	}
 	var c cutter
 	if !all {
 		if c.open, err = r.openLine(records[0].Seq - 1); err != nil {
@@ -202,10 +186,8 @@ func (r *messageReader) newest(most int, after int64) (messages []remuda.StreamR
 	for i := range records {
 		c.add(&records[i])
 	}
-	if r.row.State.Final() {
-		if next, err = r.unended(&c, next); err != nil {
-			return nil, 0, err
-		}
+	if next, err = r.conclude(&c, after); err != nil {
+		return nil, 0, err
 	}
 	messages = slices.DeleteFunc(c.messages, func(m remuda.StreamRecord) bool { return m.Seq <= after })
 	return messages[max(0, len(messages)-most):], next, nil
