@@ -47,7 +47,8 @@ func (o *scriptOutput) sink(r remuda.OutputRecord) error {
 		if err != nil {
 			return err
 		}
-		r.Data = append(line, '\n')
+		line = append(line, '\n')
+		r.Data = line
 	default:
 		o.note(fmt.Sprintf("[%s] %s", r.Stream, multiline(string(r.Data))))
 		return nil
