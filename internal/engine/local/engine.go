@@ -71,6 +71,7 @@ type Engine struct {
 	instances map[remuda.InstanceID]*Instance
 	orphans   map[string]*orphan // by the name of the keeper
 	left      bool               // some were detached
+	recovered bool               // what an earlier server left is cleared, or taken over
 	closed    bool
 
 	making map[remuda.InstanceID]context.CancelFunc // that are not made yet
@@ -190,11 +191,24 @@ func (e *Engine) Close(ctx context.Context) error {
 		return fmt.Errorf("close engine: %w", err)
 	}
 	var err error
-	if !e.left { // what was detached is in it
+	if !e.occupied() {
 		err = e.herd.Remove()
 	}
 	e.release()
 	return err
+}
+
+// occupied reports whether there is in the herd what is another server's: what was
+// detached, or what an earlier one left and nobody has looked at.
+func (e *Engine) occupied() bool {
+	e.mu.Lock()
+	left, recovered := e.left, e.recovered
+	e.mu.Unlock()
+	if left || recovered {
+		return left
+	}
+	groups, err := e.herd.Names()
+	return err != nil || len(groups) > 0
 }
 
 // begin notes that an instance is being made and how that is given up. The

@@ -48,6 +48,9 @@ func (e *Engine) Recover(ctx context.Context, keep []engine.Spec) (engine.Recove
 	if err := errors.Join(errs...); err != nil {
 		return found, remuda.Internal("clearing what an earlier server left", err)
 	}
+	e.mu.Lock()
+	e.recovered = true
+	e.mu.Unlock()
 	e.placeDrivers(ctx)
 	e.stock.fill()
 	return found, nil

@@ -293,3 +293,29 @@ func TestNewerConnection(t *testing.T) {
 		t.Errorf("it ended as %+v with the output %q", res, out)
 	}
 }
+
+// TestClosedBeforeRecover has a server give up before it has looked at what is there.
+func TestClosedBeforeRecover(t *testing.T) {
+	kinds(t, func(t *testing.T, forked bool) {
+		a := newEra(t)
+		i, id := a.make(forked, 16), remuda.NewExecutionID()
+		goOn := a.leaveRunning(i, id, "42")
+		for range 2 {
+			e, err := New(t.Context(), Options{DataDir: a.dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := e.Close(t.Context()); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		}
+		goOn(2)
+		found := a.next(i.ID())
+		if len(found.Attached) != 1 {
+			t.Fatalf("%+v", found)
+		}
+		if res, out := resumeAll(t, found.Attached[0], id); res.State != remuda.ExecutionSuccess || out != "began\ngoes on\n" {
+			t.Errorf("it ended as %+v with the output %q", res, out)
+		}
+	})
+}
