@@ -89,7 +89,7 @@ func (s *Service) gather(ctx context.Context, p remuda.Principal, id remuda.Exec
 		return gathered{}, err
 	}
 	err = s.store.Read(ctx, func(tx *store.Tx) error {
-		if out.row, err = s.readable(ctx, tx, p, id); err != nil {
+		if out.row, err = visible(ctx, tx, p, id); err != nil {
 			return err
 		}
 		for after := int64(0); ; {
