@@ -20,6 +20,10 @@
 // A stream (stream.go) runs one script after the other on its caller's goroutine
 // and leaves the ends to commits that they share; nobody is told of an end before.
 //
+// Messages, objects and text of a script are read from its stored output, so they are
+// the same while it runs and after (streams.go, objects.go). Scripts that compute
+// parameters run before it, in its interpreter and its time (arguments.go).
+//
 // What organizations do not keep any longer is deleted, in small transactions
 // (history.go).
 //
