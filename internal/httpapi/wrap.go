@@ -71,12 +71,23 @@ func finish(x *exchange, r *http.Request, o Options, log *slog.Logger, start tim
 	if x.err != nil {
 		attrs = append(attrs, slog.String("code", string(remuda.CodeOf(x.err))), slog.String("error", x.err.Error()))
 	}
-	if x.status >= 500 {
+	if x.status >= 500 && !clientsDoing(x.err) {
 		level = slog.LevelError
 	}
 	log.LogAttrs(r.Context(), level, "request", attrs...)
 	if aborted {
 		panic(http.ErrAbortHandler) // net/http closes the connection and logs nothing
+	}
+}
+
+// clientsDoing reports whether an error is not the server's, whatever status an edge
+// has for it: some vendors answer 500 for what is not there.
+func clientsDoing(err error) bool {
+	switch remuda.CodeOf(err) {
+	case remuda.CodeInvalid, remuda.CodeNotFound, remuda.CodeConflict, remuda.CodePrecondition, remuda.CodeExhausted, remuda.CodeUnsupported:
+		return true
+	default:
+		return false
 	}
 }
 
