@@ -110,6 +110,11 @@ func until(t *testing.T, what string, condition func() bool) {
 // and a file is there. The function returned makes that file and waits until only
 // so many processes are left in the sandbox.
 func (a *era) leaveRunning(i *Instance, id remuda.ExecutionID, script string) (goOn func(processes int)) {
+	return a.leaveScript(i, id, "import os, time\nprint('began', flush=True)\nwhile not os.path.exists('go'): time.sleep(0.002)\nprint('goes on', flush=True)\n"+script)
+}
+
+// leaveScript is leaveRunning for a script that does all of that by itself.
+func (a *era) leaveScript(i *Instance, id remuda.ExecutionID, script string) (goOn func(processes int)) {
 	a.t.Helper()
 	dir, err := i.openWorkspace()
 	if err != nil {
@@ -117,10 +122,7 @@ func (a *era) leaveRunning(i *Instance, id remuda.ExecutionID, script string) (g
 	}
 	began := make(chan struct{}, 1)
 	go func() {
-		_, _ = i.Execute(a.t.Context(), engine.Request{
-			ID: id, HoldOutput: true,
-			Script: "import os, time\nprint('began', flush=True)\nwhile not os.path.exists('go'): time.sleep(0.002)\nprint('goes on', flush=True)\n" + script,
-		}, func(remuda.OutputRecord) error {
+		_, _ = i.Execute(a.t.Context(), engine.Request{ID: id, HoldOutput: true, Script: script}, func(remuda.OutputRecord) error {
 			select {
 			case began <- struct{}{}:
 			default:

@@ -319,3 +319,49 @@ func TestClosedBeforeRecover(t *testing.T) {
 		}
 	})
 }
+
+// TestLanguagesSurvive has each language keep a variable and a running script.
+func TestLanguagesSurvive(t *testing.T) {
+	for language, say := range map[remuda.Language]struct{ set, get, goOn string }{
+		remuda.LanguageNode: {"var x = 'kept'", "console.log(x)", "console.log('began'); for (const fs = require('fs'); !fs.existsSync('go');); console.log('goes on')"},
+		remuda.LanguageBash: {"x=kept", "echo $x", "echo began; until [ -e go ]; do sleep 0.01; done; echo goes on"},
+	} {
+		kinds(t, func(t *testing.T, forked bool) {
+			t.Run(string(language), func(t *testing.T) {
+				a := newEra(t)
+				spec := templateSpec()
+				spec.Language, spec.Linger, spec.Background = language, time.Hour, forked
+				if !forked {
+					spec.Generation = remuda.GenerationKey{}
+				}
+				inst, err := a.e.Create(t.Context(), spec)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if inst.(*Instance).blank.forked != forked {
+					t.Fatalf("forked is not %v", forked)
+				}
+				id := remuda.NewExecutionID()
+				if res, err := inst.Execute(t.Context(), engine.Request{ID: id, Script: say.set}, nil); err != nil || res.State != remuda.ExecutionSuccess {
+					t.Fatalf("%+v, %v", res, err)
+				}
+				a.leaveScript(inst.(*Instance), id, say.goOn)(spec.Resources.Pids)
+				found := a.next(spec.ID)
+				if len(found.Attached) != 1 {
+					t.Fatalf("%+v", found)
+				}
+				if res, out := resumeAll(t, found.Attached[0], id); res.State != remuda.ExecutionSuccess || out != "began\ngoes on\n" {
+					t.Errorf("it ended as %+v with the output %q", res, out)
+				}
+				var out strings.Builder
+				res, err := found.Attached[0].Execute(t.Context(), engine.Request{ID: remuda.NewExecutionID(), Script: say.get}, func(r remuda.OutputRecord) error {
+					out.Write(r.Data)
+					return nil
+				})
+				if err != nil || res.State != remuda.ExecutionSuccess || out.String() != "kept\n" {
+					t.Errorf("%+v, %v, output %q", res, err, out.String())
+				}
+			})
+		})
+	}
+}
