@@ -25,6 +25,7 @@ import (
 	"github.com/remuda-run/remuda/internal/pool"
 	"github.com/remuda-run/remuda/internal/runspaces"
 	"github.com/remuda-run/remuda/internal/runtimes"
+	"github.com/remuda-run/remuda/internal/scripts"
 	"github.com/remuda-run/remuda/internal/store"
 	"github.com/remuda-run/remuda/internal/telemetry"
 	"github.com/remuda-run/remuda/internal/terminals"
@@ -68,6 +69,9 @@ func newHouseWith(t testing.TB, durability store.Durability) *house {
 	rss := runspaces.New(st, rts, p, log, metrics, runspaces.Settings{})
 	exs := executions.New(st, rts, rss, p, log, metrics, executions.Settings{OutputLimit: 1 << 20})
 	tms := terminals.New(st, rss, org, log, terminals.Settings{Sweep: 5 * time.Millisecond})
+	rss.SetRunner(exs)
+	stored := scripts.New(st, rts, exs, log)
+	rss.SetScripts(stored)
 	if err := rts.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +79,7 @@ func newHouseWith(t testing.TB, durability store.Durability) *house {
 		t.Fatal(err)
 	}
 	h, err := native.Handler(native.Services{
-		Authenticator: org, Tokens: org, Organizations: org, Users: org, Runtimes: rts, Runspaces: rss, Files: rss, Executions: exs, Terminals: tms,
+		Authenticator: org, Tokens: org, Organizations: org, Users: org, Runtimes: rts, Runspaces: rss, Files: rss, Executions: exs, Scripts: stored, Terminals: tms,
 	}, httpapi.Options{Metrics: metrics.Handler(), Ready: st.Ping, Version: "test"})
 	if err != nil {
 		t.Fatal(err)
