@@ -88,7 +88,7 @@ func (s *Server) Processes() []Process {
 // Eventually waits for a condition, with a generous deadline.
 func (s *Server) Eventually(what string, condition func() bool) {
 	s.t.Helper()
-	const patience = time.Minute
+	const patience = 2 * time.Minute
 	for deadline := time.Now().Add(patience); !condition(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			s.t.Fatalf("after %s it is still not so that %s", patience, what)
