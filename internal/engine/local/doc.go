@@ -23,7 +23,9 @@
 // Everything on the machine is found again after a crash: the cgroups under the
 // herd's are the authority (recover.go); disks are unlinked files behind loop
 // devices and mounts that vanish with their last user (disk_image.go); uid
-// ranges are locks that sandboxes hold themselves (uidrange.go).
+// ranges are locks that sandboxes hold themselves (uidrange.go). What is to live on
+// is taken over by its metadata (adopt.go); the keeper of an earlier server's
+// template stays for the instances that it keeps (orphan.go).
 //
 // Reading order: engine.go, blank.go, create.go, setup.go, template.go,
 // instance.go, package keeper. Decisions about who may run what belong to the

@@ -16,7 +16,8 @@
 // fence.go (building), driver.go (the interpreter's side), execution.go with
 // output.go and end.go (running), files.go; then template.go (the template and
 // what is expected of it), fork.go (a forked instance), program.go (what its
-// first process does); contained.go (in a container); prepare.go with base.go
+// first process does), attach.go (another server comes for it), budget.go (what they
+// hold together); contained.go (in a container); prepare.go with base.go
 // (the root that the launcher makes once).
 //
 // The protocol to the server is package protocol, the one to the driver package
