@@ -20,6 +20,12 @@
 // A stream (stream.go) runs one script after the other on its caller's goroutine
 // and leaves the ends to commits that they share; nobody is told of an end before.
 //
+// What runs in a runspace outlives the server (recover.go): the sandbox's keeper holds
+// output until it is acknowledged, which is when it is durable, and an end until the
+// next script begins there. So an end is committed before the runspace is given to the
+// next one, unless nobody was ever told of the execution. The next server goes on from
+// the last record that is stored; what it finds without a row it throws away.
+//
 // Messages, objects and text of a script are read from its stored output, so they are
 // the same while it runs and after (streams.go, objects.go). Scripts that compute
 // parameters run before it, in its interpreter and its time (arguments.go).

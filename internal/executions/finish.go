@@ -143,7 +143,7 @@ func (s *Service) commit(write func(*store.Tx) error) error {
 			return nil
 		}
 	}
-	return persist(s.store, write)
+	return store.Insist(s.store, write)
 }
 
 // crowd is how many ends are to share a commit: a quarter of what has not ended,

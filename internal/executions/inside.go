@@ -86,7 +86,7 @@ func (s *Service) placeInRunspace(ctx context.Context, r *run, c *checker) error
 		r.inside(hold)
 		return nil
 	}
-	hold, ticket, err := s.runspaces.Queue(ctx, r.p, r.req.Runspace, r.id)
+	hold, ticket, err := s.runspaces.Queue(ctx, r.p, r.req.Runspace, r.id, weight(&r.req))
 	switch {
 	case err != nil:
 		return err
@@ -97,6 +97,28 @@ func (s *Service) placeInRunspace(ctx context.Context, r *run, c *checker) error
 		r.of(ticket.Runspace)
 	}
 	return nil
+}
+
+// weight is how much memory a request holds, about.
+func weight(req *remuda.ExecutionRequest) int {
+	const small = 4 << 10 // everything that is bounded to little
+	n := small + len(req.Script) + len(req.Stdin)
+	for _, f := range req.Files {
+		n += len(f.Content)
+	}
+	for _, v := range req.Parameters {
+		n += len(v)
+	}
+	for _, ps := range req.ParameterScripts {
+		n += len(ps.Script) + len(ps.Value)
+	}
+	for _, arg := range req.Args {
+		n += len(arg)
+	}
+	for _, v := range req.Env {
+		n += len(v)
+	}
+	return n
 }
 
 // inside notes where r runs.

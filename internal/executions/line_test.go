@@ -84,6 +84,47 @@ func TestLineIsBoundedAndEndsWithItsRunspace(t *testing.T) {
 	}
 }
 
+func TestLineHoldsSoMuchMemoryOnly(t *testing.T) {
+	t.Parallel()
+	h := open(t, settings{runspaces: runspaces.Settings{CancelGrace: 10 * time.Millisecond}})
+	rs, other := h.space(t, remuda.RunspaceRequest{}), h.space(t, remuda.RunspaceRequest{})
+	h.submit(t, queued(rs.ID, "block"))
+	h.submit(t, queued(other.ID, "block"))
+	heavy := func(id remuda.RunspaceID) (remuda.Execution, error) {
+		req := queued(id, "print no")
+		req.Stdin = make([]byte, remuda.MaxStdinBytes)
+		return h.executions.SubmitExecution(t.Context(), deployer, req, 0)
+	}
+	var first remuda.Execution
+	for i := range 7 { // 112 MiB and a little
+		e, err := heavy([]remuda.RunspaceID{rs.ID, other.ID}[i%2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			first = e
+		}
+	}
+	if _, err := heavy(other.ID); remuda.CodeOf(err) != remuda.CodeExhausted || !strings.Contains(err.Error(), "128 MiB") {
+		t.Errorf("more than 128 MiB: %v, want exhausted", err)
+	}
+	if _, err := h.executions.CancelExecution(t.Context(), deployer, first.ID); err != nil {
+		t.Fatal(err)
+	}
+	h.wait(t, first.ID)
+	if _, err := heavy(other.ID); err != nil {
+		t.Errorf("after one has left the line: %v", err)
+	}
+	if err := h.runspaces.DeleteRunspace(t.Context(), deployer, other.ID); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := heavy(rs.ID); err != nil {
+			t.Errorf("after a line has ended: %v", err)
+		}
+	}
+}
+
 func TestStreamWaitsInLine(t *testing.T) {
 	t.Parallel()
 	h := open(t, settings{})

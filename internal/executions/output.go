@@ -124,7 +124,7 @@ func (o *output) flush(batch []remuda.OutputRecord, patient bool) {
 	write := func(tx *store.Tx) error { return tx.AppendOutput(context.Background(), o.org, o.id, batch) }
 	var err error
 	if !patient || o.store.BeginPatiently(floodPatience, floodCompany, write).Wait(context.Background()) != nil {
-		err = persist(o.store, write)
+		err = store.Insist(o.store, write)
 	}
 	last := batch[len(batch)-1].Seq
 	if err == nil && o.acknowledge != nil {

@@ -2,7 +2,6 @@ package executions
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -33,7 +32,7 @@ type Runspaces interface {
 	Definition(p remuda.Principal, id remuda.RunspaceID) (remuda.Definition, bool)
 	Acquire(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, execution remuda.ExecutionID) (*runspaces.Hold, error)
 	AcquireSystem(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, execution remuda.ExecutionID) (*runspaces.Hold, error)
-	Queue(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, execution remuda.ExecutionID) (*runspaces.Hold, *runspaces.Ticket, error)
+	Queue(ctx context.Context, p remuda.Principal, id remuda.RunspaceID, execution remuda.ExecutionID, bytes int) (*runspaces.Hold, *runspaces.Ticket, error)
 	Resuming() []*runspaces.Hold
 }
 
@@ -369,21 +368,4 @@ func entry(p remuda.Principal, id remuda.ExecutionID, details map[string]string)
 		Organization: p.Organization, User: p.User, Action: string(authz.ExecutionRun), Object: string(id),
 		Outcome: remuda.OutcomeOK, RequestID: p.RequestID, At: remuda.Now(), Details: details,
 	}
-}
-
-// persist writes fn, and asks a store that cannot write now a few times more.
-func persist(st Store, fn func(*store.Tx) error) error {
-	var err error
-	for attempt := range 3 {
-		if attempt > 0 {
-			time.Sleep(time.Duration(attempt) * 100 * time.Millisecond)
-		}
-		if err = st.Write(context.Background(), fn); err == nil {
-			return nil
-		}
-		if code := remuda.CodeOf(err); code == remuda.CodeNotFound || code == remuda.CodeConflict {
-			break // asking again changes nothing
-		}
-	}
-	return fmt.Errorf("record: %w", err)
 }

@@ -92,7 +92,7 @@ func (s *Service) record(r *run, e *end, more func() bool) func() (remuda.Execut
 		defer s.runs.Done()
 		err := pending.Wait(context.Background())
 		if err != nil { // a store that cannot write now is asked again
-			err = persist(s.store, write)
+			err = store.Insist(s.store, write)
 		}
 		s.settle(r, e, err)
 		return r.result()

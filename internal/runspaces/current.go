@@ -34,7 +34,7 @@ func (s *Service) CurrentRunspaces(ctx context.Context, p remuda.Principal) ([]r
 	var list []remuda.Runspace
 	seen := map[remuda.RunspaceID]bool{}
 	add := func(row remuda.Runspace) {
-		if row.Organization == p.Organization && (!p.OwnOnly || row.Owner == p.User) && !seen[row.ID] && current(row, now) {
+		if sees(p, row.Organization, row.Owner) && !seen[row.ID] && current(row, now) {
 			seen[row.ID] = true
 			list = append(list, row)
 		}
@@ -42,10 +42,7 @@ func (s *Service) CurrentRunspaces(ctx context.Context, p remuda.Principal) ([]r
 	for _, r := range s.all() {
 		add(r.snapshot())
 	}
-	filter := remuda.RunspaceFilter{State: remuda.RunspaceError}
-	if p.OwnOnly {
-		filter.Owner = p.User
-	}
+	filter := remuda.RunspaceFilter{State: remuda.RunspaceError, Owner: ownerOf(p)}
 	err := s.store.Read(ctx, func(tx *store.Tx) error {
 		ended, _, err := tx.Runspaces(ctx, p.Organization, filter, remuda.Page{})
 		for _, row := range ended {

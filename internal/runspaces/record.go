@@ -2,29 +2,22 @@ package runspaces
 
 import (
 	"context"
-	"time"
 
 	"github.com/remuda-run/remuda/internal/authz"
 	"github.com/remuda-run/remuda/internal/remuda"
 	"github.com/remuda-run/remuda/internal/store"
 )
 
-// record writes the end of a runspace. A store that cannot write now is asked
-// again a few times; after that the sweeper goes on trying (see repair).
+// record writes the end of a runspace. What a store cannot take now is the sweeper's
+// to write (see repair).
 func (s *Service) record(r *runspace, row remuda.Runspace) error {
-	var err error
-	for attempt := range 3 {
-		if attempt > 0 {
-			time.Sleep(time.Duration(attempt) * 200 * time.Millisecond)
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		err = s.store.Write(ctx, func(tx *store.Tx) error { return writeEnd(ctx, tx, row, r.ending.by) })
-		cancel()
-		if err == nil || remuda.CodeOf(err) == remuda.CodeConflict {
-			return nil // a conflict: the row has ended already
-		}
+	err := store.Insist(s.store, func(tx *store.Tx) error { return writeEnd(context.Background(), tx, row, r.ending.by) })
+	if remuda.CodeOf(err) == remuda.CodeConflict {
+		return nil // the row has ended already
 	}
-	s.log.Error("the end of a runspace could not be recorded", "runspace", r.id, "error", err)
+	if err != nil {
+		s.log.Error("the end of a runspace could not be recorded", "runspace", r.id, "error", err)
+	}
 	return err
 }
 

@@ -126,7 +126,7 @@ func (s *Service) reopen(ctx context.Context, row remuda.Runspace, at Attached) 
 	if err != nil {
 		return err
 	}
-	r := newRunspace(row)
+	r := newRunspace(row, s.waiting)
 	r.row.LastUsedAt = s.lastUse(row, last, remuda.Now())
 	r.lease, r.inst, r.begun = at.Lease, at.Instance, ran || row.InitScript != "" || row.Connects()
 	close(r.prepared)
@@ -218,7 +218,7 @@ func (s *Service) again(row remuda.Runspace) bool {
 		s.log.Info("a runspace that was being created cannot be prepared again", "runspace", row.ID, "error", err)
 		return false
 	}
-	r := newRunspace(row)
+	r := newRunspace(row, s.waiting)
 	r.leased(lease)
 	s.own(r)
 	go func() {

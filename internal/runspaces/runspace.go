@@ -18,6 +18,7 @@ type runspace struct {
 	stop     chan struct{} // closed when it is to end, or to be let go of
 	wake     chan struct{} // capacity 1: a reset was asked for
 	gone     chan struct{} // closed when the keeper has nothing more to do
+	bytes    *waitingBytes // of all lines
 	recorded error         // why the end could not be recorded; valid once gone
 
 	mu        sync.Mutex
@@ -58,9 +59,9 @@ type cut struct {
 	reason    string
 }
 
-func newRunspace(row remuda.Runspace) *runspace {
+func newRunspace(row remuda.Runspace, bytes *waitingBytes) *runspace {
 	return &runspace{
-		id: row.ID, org: row.Organization, owner: row.Owner, row: row, noted: row.LastUsedAt, connected: row.ConnectionExecution != "",
+		id: row.ID, org: row.Organization, owner: row.Owner, row: row, noted: row.LastUsedAt, bytes: bytes, connected: row.ConnectionExecution != "",
 		prepared: make(chan struct{}), stop: make(chan struct{}), wake: make(chan struct{}, 1), gone: make(chan struct{}),
 	}
 }

@@ -25,7 +25,8 @@ type Service struct {
 	pool     Pool
 	log      *slog.Logger
 	set      Settings
-	runner   Runner  // see SetRunner
+	runner   Runner // see SetRunner
+	waiting  *waitingBytes
 	scripts  Scripts // see SetScripts
 
 	mu       sync.Mutex
@@ -37,7 +38,9 @@ type Service struct {
 
 // New returns the service. metrics may be nil.
 func New(st Store, rt Runtimes, p Pool, log *slog.Logger, metrics *telemetry.Metrics, set Settings) *Service {
-	s := &Service{store: st, runtimes: rt, pool: p, log: log, set: set.withDefaults(), open: map[remuda.RunspaceID]*runspace{}}
+	s := &Service{store: st, runtimes: rt, pool: p, log: log, set: set.withDefaults(), open: map[remuda.RunspaceID]*runspace{},
+		waiting: &waitingBytes{of: map[remuda.OrganizationID]int{}},
+	}
 	metrics.WatchRunspaces(s.counts)
 	return s
 }
@@ -63,12 +66,12 @@ func (s *Service) CreateRunspace(ctx context.Context, p remuda.Principal, req re
 	if err := s.connectable(ctx, p, req, rt, &row); err != nil {
 		return remuda.Runspace{}, err
 	}
-	r := newRunspace(row)
+	r := newRunspace(row, s.waiting)
 	r.secret = connection{by: p, credentials: req.Credentials}
 	if err := s.admit(r, limits); err != nil {
 		return remuda.Runspace{}, err
 	}
-	lease, err := s.pool.Reserve(claim(r.row, rt))
+	lease, err := s.pool.Reserve(claim(row, rt))
 	if err != nil {
 		s.drop(r)
 		s.keepers.Done()
