@@ -14,6 +14,7 @@ import (
 func (s *Service) RunSystem(ctx context.Context, p remuda.Principal, sys runspaces.SystemRun) (remuda.ExecutionID, func(context.Context) (remuda.Execution, error), error) {
 	r := newRun(p, remuda.ExecutionRequest{
 		Runspace: sys.Runspace, Script: sys.Script, Name: sys.Name, Parameters: sys.Parameters, Timeout: sys.Timeout,
+		Streams: true, // whoever asks what went wrong finds it where a script says such things
 	}, time.Now())
 	r.row.System, r.scratch = true, sys.Scratch
 	var c checker

@@ -45,6 +45,7 @@ func TestSecretsStayWithTheirRun(t *testing.T) {
 	request := harness.JSON{"credentials": harness.JSON{"user": user, "password": secret}}
 	rs := w.open(request)
 	token := w.token(rs)
+	w.warned(rs, "connected as "+user)
 	w.attemptsWork(secret)
 	for range 2 {
 		w.later(rs.ID, map[string]string{"credentials": secret, "token": token, "stored secret": key})
@@ -87,6 +88,16 @@ func (w *world) token(rs runspace) string {
 		w.t.Errorf("the token %s is still worth %d", raw, resp.StatusCode)
 	}
 	return string(raw)
+}
+
+// warned wants a message in the stream of warnings of the connection script.
+func (w *world) warned(rs runspace, want string) {
+	w.t.Helper()
+	var stream []byte
+	w.Call(http.MethodGet, "/v1/executions/"+rs.ConnectionExecution+"/streams/warning", nil, &stream)
+	if !bytes.Contains(stream, []byte(`"`+want+`"`)) {
+		w.t.Errorf("the stream of warnings is %s", stream)
+	}
 }
 
 // attemptsWork proves that the search would find a secret that somebody kept, in each of
