@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/remuda-run/remuda/internal/guest/protocol"
 )
@@ -20,12 +21,12 @@ func TestBudget(t *testing.T) {
 		for !all[i].full() {
 			all[i].add(protocol.StreamStdout, piece)
 		}
-		if all[i].heldBytes < sharedLeast || all[i].heldBytes > heldMax+len(piece)+100 {
+		if all[i].heldBytes < outputLeast || all[i].heldBytes > heldMax+len(piece)+100 {
 			t.Fatalf("instance %d holds %d bytes", i, all[i].heldBytes)
 		}
 	}
-	if most := sharedMax + len(all)*(sharedLeast+len(piece)+100); shared.held < sharedMax || shared.held > most {
-		t.Errorf("%d bytes are held, want %d to %d", shared.held, sharedMax, most)
+	if most := outputMax + len(all)*(outputLeast+len(piece)+100); shared.output < outputMax || shared.output > most {
+		t.Errorf("%d bytes are held, want %d to %d", shared.output, outputMax, most)
 	}
 	// Who is taken from goes on, however much the others hold.
 	last := all[len(all)-1]
@@ -36,8 +37,8 @@ func TestBudget(t *testing.T) {
 	for _, r := range all {
 		r.drop()
 	}
-	if shared.held != 0 || all[0].heldBytes != 0 {
-		t.Errorf("%d bytes are held when nothing is", shared.held)
+	if shared.output != 0 || all[0].heldBytes != 0 {
+		t.Errorf("%d bytes are held when nothing is", shared.output)
 	}
 	alone := &execution{output: output{limit: 1 << 40}}
 	for !alone.full() {
@@ -51,16 +52,20 @@ func TestBudget(t *testing.T) {
 // TestEndsInABudget holds ends with large values until there is no more room.
 func TestEndsInABudget(t *testing.T) {
 	t.Parallel()
-	var shared budget
 	large := func() *protocol.End {
 		return &protocol.End{ID: "e", State: "success", HasValue: true, ValueJSON: bytes.Repeat([]byte("1"), 8<<20), Rich: map[string]string{"text/html": strings.Repeat("x", 4<<20)}}
 	}
+	root := &keeper{template: newTemplate(&protocol.Template{})}
+	shared := &root.template.held
+	ends := func(n int) (*keeper, *execution) {
+		child := &keeper{parent: root, run: &execution{output: output{shared: shared}}}
+		root.template.children[n] = child
+		return child, child.run
+	}
 	var whole, lean int
-	var all []*execution
-	for range 40 {
-		r := &execution{output: output{shared: &shared}}
-		r.hold(large())
-		if all = append(all, r); r.end.HasValue {
+	for n := range 40 {
+		child, r := ends(n)
+		if child.hold(large()); r.end.HasValue {
 			whole++
 			continue
 		}
@@ -68,21 +73,29 @@ func TestEndsInABudget(t *testing.T) {
 			t.Fatalf("an end that is too large is held as %+v", r.end)
 		}
 	}
-	if whole < 4 || lean == 0 || shared.held > endsMax+(1<<20) {
-		t.Errorf("%d whole, %d without their value, %d bytes", whole, lean, shared.held)
+	if whole < 4 || lean == 0 || shared.ends > endsMax+(1<<20) {
+		t.Errorf("%d whole, %d without their value, %d bytes", whole, lean, shared.ends)
 	}
-	small := &execution{output: output{shared: &shared}}
-	if small.hold(&protocol.End{State: "error", Reason: "r"}); small.end.Reason != "r" {
-		t.Errorf("an end without a value is held as %+v", small.end)
+	small, r := ends(100)
+	if small.hold(&protocol.End{State: "error", Reason: "r"}); r.end.Reason != "r" {
+		t.Errorf("an end without a value is held as %+v", r.end)
 	}
-	for _, r := range append(all, small) {
-		r.drop()
+	// What a server has had for long makes room.
+	for _, child := range root.template.children {
+		child.run.sentAt = time.Now().Add(-time.Hour)
 	}
-	if shared.held != 0 {
-		t.Errorf("%d bytes are held when nothing is", shared.held)
+	next, r := ends(101)
+	if next.hold(large()); !r.end.HasValue || shared.ends > 20<<20 {
+		t.Errorf("there is no room after all: %d bytes are held", shared.ends)
 	}
-	alone := &execution{}
-	if alone.hold(large()); !alone.end.HasValue {
+	for _, child := range root.template.children {
+		child.run.drop()
+	}
+	if *shared != (budget{}) {
+		t.Errorf("%+v is held when nothing is", *shared)
+	}
+	alone := &keeper{run: &execution{}}
+	if alone.hold(large()); !alone.run.end.HasValue {
 		t.Error("one with a keeper of its own does not hold its value")
 	}
 }

@@ -50,9 +50,10 @@ func (k *keeper) finish() {
 		e.DiskFull = k.diskFull()
 	}
 	if k.greeted() {
+		r.sentAt = time.Now()
 		k.send(protocol.TypeEnd, e)
 	}
-	r.hold(e)
+	k.hold(e)
 	r.done = nil
 	if e.Dead {
 		k.leave()

@@ -67,6 +67,7 @@ type execution struct {
 
 	end      *protocol.End // held until it is acknowledged
 	endBytes int           // of it, in the budget
+	sentAt   time.Time     // to a server; zero: to none
 }
 
 // execute starts a script.

@@ -75,7 +75,7 @@ func (o *output) add(stream byte, data []byte) []byte {
 	binary.BigEndian.PutUint32(frame, uint32(len(frame)-protocol.HeaderLen))
 	o.held = append(o.held, record{o.seq, frame})
 	o.heldBytes += len(frame)
-	o.shared.add(len(frame))
+	o.shared.addOutput(len(frame))
 	return frame
 }
 
@@ -84,7 +84,7 @@ func (o *output) release(seq int64) {
 	i := 0
 	for i < len(o.held) && o.held[i].seq <= seq {
 		o.heldBytes -= len(o.held[i].frame)
-		o.shared.add(-len(o.held[i].frame))
+		o.shared.addOutput(-len(o.held[i].frame))
 		o.held[i].frame = nil
 		i++
 	}
@@ -205,6 +205,7 @@ func (k *keeper) resend() {
 		k.conn.out = append(k.conn.out, rec.frame...)
 	}
 	if r.end != nil {
+		r.sentAt = time.Now()
 		k.send(protocol.TypeEnd, r.end)
 		if k.driver.dead {
 			k.leave()
