@@ -3,10 +3,12 @@ package httpapi
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -125,4 +127,43 @@ func FuzzTolerateReturns(f *testing.F) {
 			}
 		}
 	})
+}
+
+// With TLS nothing is forgiven: http.Server wants such connections as they are, or it
+// speaks no HTTP/2.
+func TestReturnsWithTLS(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "key=%q", r.Header.Get("X-Key"))
+	}))
+	srv.EnableHTTP2 = true
+	srv.Listener = TolerateReturns(srv.Listener, "X-Key", "/api/")
+	srv.StartTLS()
+	defer srv.Close()
+	roots := srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	conn, err := tls.Dial("tcp", srv.Listener.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "example.com", NextProtos: []string{"http/1.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET /api/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Key: "+strayKey+"\r\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") {
+		t.Errorf("it is answered with %q (%v)", answer, err)
+	}
+	// HTTP/2 has names in lower case, which are taken like any.
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/api/x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header["x-key"] = []string{strayKey}
+	resp, err := srv.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != nil || resp.ProtoMajor != 2 || !strings.Contains(string(body), strayKey) {
+		t.Errorf("over %s it is %q (%v)", resp.Proto, body, err)
+	}
 }
