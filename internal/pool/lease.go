@@ -108,10 +108,6 @@ func (p *Pool) take(claim Claim) (*Lease, error) {
 	return l, nil
 }
 
-func errClosed() error {
-	return &remuda.Error{Code: remuda.CodeUnavailable, Message: "the server is shutting down", Remedy: "try again when it is back", RetryAfterSeconds: 5}
-}
-
 // beginMaking and endMaking book a cold start of l. Need mu.
 func (p *Pool) beginMaking(l *Lease) {
 	l.making = true
