@@ -59,6 +59,7 @@ for group in "$@"; do
 		need gcc /usr/bin/gcc
 		need libc6-dev /usr/include/stdlib.h
 		need curl /usr/bin/curl
+		need jq /usr/bin/jq # in the commands of docs/*.md that tests run
 		need procps /usr/bin/ps
 		need mount /usr/bin/mount
 		need "libpython$(python_version)-testsuite" "/usr/lib/python$(python_version)/test/test_json/__init__.py"
