@@ -26,11 +26,14 @@ func newScript(org remuda.OrganizationID) remuda.Script {
 func testScripts(in subject) {
 	t, b := in.t, in.b
 	f := newFixture(t, b)
-	s, other := newScript(f.org), newScript(f.org)
+	s, other, double := newScript(f.org), newScript(f.org), newScript(f.org)
+	// Of ids that were made within a millisecond either may come first.
+	ids := []remuda.ScriptID{s.ID, other.ID, double.ID}
+	slices.Sort(ids)
+	s.ID, other.ID, double.ID = ids[0], ids[1], ids[2]
 	f.write(func(ctx context.Context, tx *store.Tx) error {
 		return errors.Join(tx.InsertScript(ctx, s), tx.InsertScript(ctx, other))
 	})
-	double := newScript(f.org)
 	double.Name = s.Name
 	wantCode(t, f.tryWrite(func(ctx context.Context, tx *store.Tx) error { return tx.InsertScript(ctx, double) }), remuda.CodeConflict)
 	double.Folder = "G"
@@ -40,7 +43,11 @@ func testScripts(in subject) {
 		same(t, byID, s)
 		byShort, err2 := tx.Script(ctx, f.org, remuda.ShortID(s.ID))
 		same(t, byShort, s)
-		return errors.Join(err, err2)
+		byName, err3 := tx.ScriptsNamed(ctx, f.org, s.Name, 10)
+		same(t, byName, []remuda.Script{s, double})
+		first, err4 := tx.ScriptsNamed(ctx, f.org, s.Name, 1)
+		same(t, first, []remuda.Script{s})
+		return errors.Join(err, err2, err3, err4)
 	})
 	f.read(func(ctx context.Context, tx *store.Tx) error {
 		listed, next, err := tx.Scripts(ctx, f.org, "", remuda.Page{Limit: 2})
@@ -198,6 +205,10 @@ func makeScript(ctx context.Context, tx *store.Tx, org remuda.OrganizationID) (o
 		"get": func(ctx context.Context, tx *store.Tx, o remuda.OrganizationID) error {
 			_, err := tx.Script(ctx, o, string(s.ID))
 			return err
+		},
+		"byname": func(ctx context.Context, tx *store.Tx, o remuda.OrganizationID) error {
+			l, err := tx.ScriptsNamed(ctx, o, s.Name, 10)
+			return listed(err, len(l) == 1)
 		},
 		"byshort": func(ctx context.Context, tx *store.Tx, o remuda.OrganizationID) error {
 			_, err := tx.Script(ctx, o, remuda.ShortID(s.ID))

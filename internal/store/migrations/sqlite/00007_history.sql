@@ -4,7 +4,7 @@ CREATE INDEX idempotency_keys_execution ON idempotency_keys (execution);
 -- Whether a session lives is asked without its organization.
 CREATE UNIQUE INDEX tokens_id ON tokens (id);
 -- Runtimes name scripts without their folder.
-CREATE INDEX scripts_name ON scripts (organization, name);
+CREATE INDEX scripts_name ON scripts (organization, name, id);
 
 -- +goose Down
 DROP INDEX scripts_name;
