@@ -40,6 +40,9 @@ func (b *birth) again(d time.Duration, change func(*store.Tx) error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.stop()
+	if b.folded {
+		return
+	}
 	var timer *time.Timer
 	timer = time.AfterFunc(d, func() {
 		b.mu.Lock()
@@ -48,7 +51,7 @@ func (b *birth) again(d time.Duration, change func(*store.Tx) error) {
 		case b.timer != timer: // stopped
 		case b.pending == nil:
 			b.pending = b.store.BeginPatiently(birthPatience, birthCompany, b.write)
-		default:
+		case change != nil:
 			b.store.BeginPatiently(birthPatience, birthCompany, change)
 		}
 	})

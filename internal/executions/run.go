@@ -64,7 +64,8 @@ func newRun(p remuda.Principal, req remuda.ExecutionRequest, accepted time.Time)
 }
 
 // begin prepares the record of the run, and starts it at once where its instance
-// is there. Then the row begins as running and is written while the script runs.
+// is there. Then the row begins as running and is written while the script runs. It
+// comes before the run is known: from then on others can cancel it.
 func (s *Service) begin(r *run) {
 	now, fresh := r.place.ready()
 	r.fresh = fresh
@@ -73,7 +74,6 @@ func (s *Service) begin(r *run) {
 		inst, timings, _ := r.place.start(context.Background()) // a ready place has no error
 		r.running(inst, timings)
 	}
-	s.metrics.ExecutionMoved("", r.row.State, r.def.Language)
 	details := map[string]string{"change": "submit", "runtime": string(r.row.Runtime)}
 	if r.row.Runspace != "" {
 		details["runspace"] = string(r.row.Runspace)
@@ -89,7 +89,12 @@ func (s *Service) begin(r *run) {
 		return tx.AppendAudit(context.Background(), r.submitted)
 	}}
 	s.collect(r)
-	if now {
+}
+
+// due makes the birth of a run that is known due.
+func (s *Service) due(r *run) {
+	s.metrics.ExecutionMoved("", r.row.State, r.def.Language)
+	if r.row.State == remuda.ExecutionRunning { // only this goroutine changes it
 		r.birth.after(s.set.RecordAfter)
 	} else {
 		r.birth.after(s.set.RecordQueued)

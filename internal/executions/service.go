@@ -93,11 +93,12 @@ func (s *Service) launch(ctx context.Context, r *run) error {
 	if err := s.place(ctx, r); err != nil {
 		return err
 	}
+	s.begin(r)
 	if err := s.admit(r); err != nil {
 		r.place.release(runspaces.Outcome{})
 		return err
 	}
-	s.begin(r)
+	s.due(r)
 	go func() {
 		defer s.runs.Done()
 		s.run(r)

@@ -34,11 +34,12 @@ func (s *Service) RunExecution(ctx context.Context, p remuda.Principal, req remu
 	if err := s.place(ctx, r); err != nil {
 		return nil, err
 	}
+	s.begin(r)
 	if err := s.admit(r); err != nil {
 		r.place.release(runspaces.Outcome{})
 		return nil, err
 	}
-	s.begin(r)
+	s.due(r)
 	res, err := s.inTurn(r)
 	switch {
 	case err != nil:

@@ -29,10 +29,11 @@ func (s *Service) RunSystem(ctx context.Context, p remuda.Principal, sys runspac
 	if limit := r.def.ExecTimeout; r.req.Timeout > limit {
 		r.req.Timeout = limit
 	}
+	s.begin(r)
 	s.mu.Lock()
 	s.live[r.id] = r
 	s.mu.Unlock()
-	s.begin(r)
+	s.due(r)
 	go s.run(r) // the runspace waits for it: it does not go before it is released
 	// Its id is told of at once, and whoever asks for it finds it.
 	if born := r.birth.begin(); born == nil {

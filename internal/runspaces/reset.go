@@ -165,8 +165,10 @@ func (s *Service) InterruptRunspace(ctx context.Context, p remuda.Principal, id 
 		if s.runner == nil {
 			return remuda.Runspace{}, remuda.Errorf(remuda.CodeUnsupported, "this server cannot interrupt executions")
 		}
-		// A conflict: it has ended by itself meanwhile.
-		if _, err := s.runner.CancelExecution(ctx, p, running); err != nil && remuda.CodeOf(err) != remuda.CodeConflict {
+		_, err := s.runner.CancelExecution(ctx, p, running)
+		switch remuda.CodeOf(err) {
+		case "", remuda.CodeConflict, remuda.CodeNotFound: // it has ended by itself, or has not quite begun
+		default:
 			return remuda.Runspace{}, err
 		}
 	}
