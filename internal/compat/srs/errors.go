@@ -280,7 +280,11 @@ func problemOf(a answer, request string) problemWire {
 }
 
 // fieldNames are the vendor's names of fields that the services name.
-var fieldNames = map[string]string{"runspace": "runspace_id", "label": "name", "parameters": "script_parameters", "values": "template_placeholder_value_list", "": "$"}
+var fieldNames = map[string]string{
+	"runspace": "runspace_id", "label": "name", "parameters": "script_parameters", "values": "template_placeholder_value_list", "": "$",
+	"max_runspaces": "max_number_of_runspaces", "idle_timeout_s": "max_runspace_idle_time_minutes", "active_timeout_s": "max_runspace_active_time_minutes",
+	"keep_executions": "max_number_of_scripts_per_user", "keep_for_s": "no_older_than_days",
+}
 
 func theirName(field string) string {
 	head, rest := field, ""

@@ -190,7 +190,7 @@ func (e *edge) admit(c *call, what needs) error {
 	case password:
 		p, err = e.basic(c)
 	case key:
-		p, err = e.Logins.AuthenticateSession(c.ctx(), strings.ToLower(c.R.Header.Get(headerKey)))
+		p, err = e.Logins.AuthenticateSession(c.ctx(), c.key())
 		p.OwnOnly = true
 		if remuda.CodeOf(err) == remuda.CodeUnauthenticated {
 			err = noSession(err)
@@ -201,6 +201,15 @@ func (e *edge) admit(c *call, what needs) error {
 	}
 	c.Become(p)
 	return nil
+}
+
+// key is the session's. Of two nobody knows which one counts.
+func (c *call) key() string {
+	values := c.R.Header.Values(headerKey)
+	if len(values) != 1 {
+		return ""
+	}
+	return strings.ToLower(values[0])
 }
 
 // Bounds of bodies.

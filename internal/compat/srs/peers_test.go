@@ -1,6 +1,7 @@
 package srs_test
 
 import (
+	"net/http"
 	"os/exec"
 	"strings"
 	"testing"
@@ -92,6 +93,15 @@ func TestRealClients(t *testing.T) {
 			if got := rawAnswer(t, r, request(path, header)); !strings.HasPrefix(got, "HTTP/1.1 400 ") {
 				t.Errorf("after %s it is answered with\n%s", header[:8], got)
 			}
+		}
+	})
+	t.Run("two keys", func(t *testing.T) {
+		t.Parallel()
+		r := ada.in(t)
+		for _, keys := range [][]string{{r.key(), "other"}, {"other", r.key()}, {r.key(), r.key()}} {
+			view := *r
+			view.header = http.Header{http.CanonicalHeaderKey(headerKey): keys}
+			view.refused(view.send(http.MethodGet, "/api/runspaces", ""), http.StatusUnauthorized, 401)
 		}
 	})
 	t.Run("urllib", func(t *testing.T) {
