@@ -30,9 +30,6 @@ class Exit {
 
 // --- the channel ---
 
-// unsent is what an interrupted script has left of a frame.
-let unsent = null;
-
 function frameOf(kind, fields) {
   const parts = [Buffer.alloc(5)];
   for (const field of fields) {
@@ -47,31 +44,49 @@ function frameOf(kind, fields) {
   return frame;
 }
 
-// write sends a record. An interrupt may end it anywhere; the rest of its frame is
-// sent before the next one.
+// stream is how frames are written while records are: {handle, WriteWrap} of node's
+// own, whose one call takes a frame whole. An interrupt ends a script anywhere in
+// JavaScript, also where it has just learned how much of a frame is written.
+let stream = null;
+
+// beginRecords makes the channel one that a writer waits for, as for a pipe.
+function beginRecords() {
+  try {
+    const { WriteWrap } = process.binding('stream_wrap');
+    if (socket._handle.setBlocking(true) === 0) stream = { handle: socket._handle, WriteWrap };
+  } catch (e) {
+    // a node without it: a frame is nearly always taken whole
+  }
+}
+
+function endRecords() {
+  stream.handle.setBlocking(false);
+  stream = null;
+}
+
+function writeFrame(frame) {
+  if (!stream) return writeAll(CHANNEL, frame);
+  const req = new stream.WriteWrap();
+  req.handle = stream.handle;
+  req.oncomplete = () => {};
+  req.buffer = frame;
+  if (stream.handle.writeBuffer(req, frame) < 0) throw new Error('the channel is closed');
+  return undefined;
+}
+
+// write sends a record.
 function write(kind, fields) {
-  const frame = frameOf(kind, fields);
-  unsent = unsent ? Buffer.concat([unsent, frame]) : frame;
-  while (unsent) {
-    try {
-      const sent = fs.writeSync(CHANNEL, unsent);
-      unsent = sent < unsent.length ? unsent.subarray(sent) : null;
-    } catch (e) {
-      if (e.code !== 'EAGAIN') { // the script has closed the channel
-        unsent = null;
-        return;
-      }
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
-    }
+  try {
+    writeFrame(frameOf(kind, fields));
+  } catch (e) {
+    // the script has closed the channel
   }
 }
 
 function send(kind, fields) {
   const frame = frameOf(kind, fields);
   try {
-    if (unsent) writeAll(CHANNEL, unsent);
-    unsent = null;
-    writeAll(CHANNEL, frame);
+    writeFrame(frame);
   } catch (e) {
     process.reallyExit(Number(fields[1]) || 0); // the script has closed the channel: let the status speak
   }
@@ -161,6 +176,7 @@ function extras(run, fields) {
     makeExtras = module.exports;
   }
   run.driver = __filename;
+  beginRecords();
   return makeExtras({ write, inspect }, run, fields);
 }
 
@@ -346,6 +362,7 @@ function report(run, code) {
   }
   if (run.extras) run.extras.end(fields[5] === 'ExitStatus' ? '' : fields[5], fields[6]);
   send(DONE, fields);
+  if (stream) endRecords();
 }
 
 // --- results ---

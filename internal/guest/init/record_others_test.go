@@ -68,6 +68,8 @@ func TestNodeObjects(t *testing.T) {
 			{run: protocol.Execute{Script: "new Date(5)", Assign: "day"}},
 			{run: script("day.getTime()"), json: "5"},
 			{run: protocol.Execute{Script: "1", Assign: "a b"}, errText: "not a name"},
+			{run: script("'x'.repeat(70000).length"), json: "70000"},
+			{run: streams("console.info('x'.repeat(20).length)"), told: "information: 20"},
 		},
 		"scratch": {
 			{run: protocol.Execute{Script: "credentials.p", Parameters: map[string]json.RawMessage{"credentials": json.RawMessage(`{"p":"canary"}`)}, Scratch: []string{"credentials", "none"}}, json: `"canary"`},
