@@ -72,7 +72,7 @@ func (s *Service) UpdateOrganization(ctx context.Context, p remuda.Principal, re
 		if org.ID == remuda.GlobalOrganization {
 			return remuda.NotFound("organization", ref)
 		}
-		org.Policy = patched(org.Policy, patch)
+		org.Policy = patch.Apply(org.Policy)
 		if err := tx.UpdateOrganization(ctx, org); err != nil {
 			return err
 		}
@@ -89,23 +89,6 @@ func (s *Service) UpdateOrganization(ctx context.Context, p remuda.Principal, re
 		changed(org.ID)
 	}
 	return org, nil
-}
-
-func patched(policy remuda.Policy, patch remuda.PolicyPatch) remuda.Policy {
-	policy = policy.Clone()
-	if patch.Isolations != nil {
-		policy.Isolations = slices.Clone(*patch.Isolations)
-	}
-	if patch.Allow != nil {
-		policy.Network.Allow = slices.Clone(*patch.Allow)
-	}
-	if patch.Forbid != nil {
-		policy.Network.Forbid = slices.Clone(*patch.Forbid)
-	}
-	if patch.MaxInstances != nil {
-		policy.MaxInstances = *patch.MaxInstances
-	}
-	return policy
 }
 
 // Bounds of a policy.

@@ -105,6 +105,22 @@ func (d ScriptDefinition) secret(v ScriptVariable) string {
 	return ""
 }
 
+// Apply returns policy with the fields of p that are set.
+func (p PolicyPatch) Apply(policy Policy) Policy {
+	policy = policy.Clone()
+	if p.Isolations != nil {
+		policy.Isolations = slices.Clone(*p.Isolations)
+	}
+	if p.Allow != nil {
+		policy.Network.Allow = slices.Clone(*p.Allow)
+	}
+	if p.Forbid != nil {
+		policy.Network.Forbid = slices.Clone(*p.Forbid)
+	}
+	set(&policy.MaxInstances, p.MaxInstances)
+	return policy
+}
+
 // Apply returns l with the fields of p that are set.
 func (p LimitsPatch) Apply(l Limits) Limits {
 	set(&l.MaxRunspaces, p.MaxRunspaces)
