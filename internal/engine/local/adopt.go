@@ -194,7 +194,10 @@ func (i *Instance) redial(ctx context.Context, m metadata) error {
 		name = m.Shared.Name
 	}
 	c, err := dial(ctx, i.engine.dir.run, name+".sock")
-	if err != nil {
+	switch {
+	case err != nil && b.proc.Exited(): // and its keeper with it
+		return tooLate(m)
+	case err != nil:
 		return &lost{reason: "its keeper cannot be reached", err: err}
 	}
 	if m.Shared != nil {

@@ -96,7 +96,7 @@ func (k *keeper) startDriver(s *protocol.Setup) error {
 			return wrap(err, "set limit", itoa(l.Resource))
 		}
 	}
-	if err := os.WriteFile("/proc/"+itoa(d.pid)+"/oom_score_adj", []byte(interpreterOOMScore), 0); err != nil {
+	if err := os.WriteFile("/proc/"+itoa(d.pid)+"/oom_score_adj", []byte(interpreterOOMScore), 0); err != nil && !hasEnded(d.pid) {
 		return err
 	}
 	for _, fd := range []int{d.channel, d.pipes[0].fd, d.pipes[1].fd} {
@@ -105,6 +105,13 @@ func (k *keeper) startDriver(s *protocol.Setup) error {
 		}
 	}
 	return nil
+}
+
+// hasEnded reports whether a child has ended, which the reaper will tell of.
+func hasEnded(pid int) bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	return err == nil && info.Signo != 0
 }
 
 // plumb makes every descriptor that the interpreter and the keeper share.

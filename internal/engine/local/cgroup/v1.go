@@ -3,8 +3,11 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/containerd/cgroups/v3/cgroup1"
@@ -91,26 +94,44 @@ func (b *v1) admit(path string, pid int) error {
 	return c.AddProc(uint64(pid))
 }
 
+// kill does not ask the library, which takes a group that is only in some of the
+// trees for none: whoever made or removed it may have been killed meanwhile.
 func (b *v1) kill(path string) error {
-	c, err := b.load(path)
-	if errors.Is(err, cgroup1.ErrCgroupDeleted) {
-		return nil
+	for _, top := range b.dirs(path) {
+		err := filepath.WalkDir(top, func(dir string, entry fs.DirEntry, err error) error {
+			switch {
+			case errors.Is(err, os.ErrNotExist):
+				return nil
+			case err != nil:
+				return err
+			case !entry.IsDir():
+				return nil
+			}
+			return killListed(filepath.Join(dir, "cgroup.procs"))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// killListed kills the processes that a cgroup's file lists.
+func killListed(file string) error {
+	list, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENODEV) {
+		return nil // it has just been removed
 	}
 	if err != nil {
 		return err
 	}
-	for _, name := range b.names {
-		processes, err := c.Processes(cgroup1.Name(name), true)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
+	for field := range strings.FieldsSeq(string(list)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil || pid <= 0 {
+			continue // of another pid namespace
 		}
-		for _, p := range processes {
-			if p.Pid <= 0 {
-				continue // of another pid namespace
-			}
-			if err := syscall.Kill(p.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-				return err
-			}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return err
 		}
 	}
 	return nil
