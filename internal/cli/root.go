@@ -73,7 +73,7 @@ func (c *command) tree() *cobra.Command {
 	complete(root, "output", string(outputTable), string(outputJSON))
 	c.addSettings(root.PersistentFlags(), config.GroupCommon)
 	root.AddCommand(
-		c.serveCommand(), c.runCommand(), c.execCommand(), c.applyCommand(), c.diffCommand(), c.getCommand(), c.describeCommand(), c.waitCommand(), c.deleteCommand(),
+		c.serveCommand(), c.runCommand(), c.execCommand(), c.attachCommand(), c.applyCommand(), c.diffCommand(), c.getCommand(), c.describeCommand(), c.waitCommand(), c.deleteCommand(),
 		c.runtimeCommand(), c.runspaceCommand(), c.streamsCommand(), c.scriptCommand(),
 		c.tokenCommand(), c.userCommand(), c.organizationCommand(), c.limitsCommand(), c.auditCommand(),
 		c.doctorCommand(), c.benchCommand(), c.configCommand(), c.versionCommand(),

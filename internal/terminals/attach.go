@@ -178,6 +178,11 @@ func (a *Attachment) Write(ctx context.Context, p []byte) error {
 		return err
 	}
 	select {
+	case <-a.t.ended:
+		return ErrOver
+	default:
+	}
+	select {
 	case a.t.input <- append([]byte(nil), p...):
 		return nil
 	case <-a.t.ended:
