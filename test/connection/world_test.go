@@ -2,19 +2,13 @@ package connection
 
 import (
 	_ "embed"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/remuda-run/remuda/internal/engine/enginetest/leftover"
-	"github.com/remuda-run/remuda/internal/remuda"
 	"github.com/remuda-run/remuda/test/harness"
 )
 
@@ -26,21 +20,16 @@ func TestMain(m *testing.M) {
 //go:embed search.py
 var search string
 
-const password = "correct horse ada"
-
-// world is a server with a runtime and a user who stores scripts.
+// world is a server with a runtime.
 type world struct {
 	*harness.Server
 	t       *testing.T
 	runtime string
-	door    http.Header // of a session at the Strategy door, where scripts are stored
 }
 
 func newWorld(t *testing.T, definition harness.JSON, args ...string) *world {
 	t.Helper()
 	w := &world{t: t, Server: harness.Start(t, args...)}
-	w.Call(http.MethodPost, "/v1/users", harness.JSON{"name": "ada", "password": password}, nil)
-	w.Call(http.MethodPut, "/v1/organizations/default/members/ada", harness.JSON{"role": "administrator"}, nil)
 	all := harness.JSON{
 		"name": "fixture", "language": "python", "exec_timeout_s": 60, "resources": harness.JSON{"cpu": 1, "memory_mb": 128, "disk_mb": 16, "pids": 16},
 		"pool": harness.JSON{"min_cached": 0, "max_cached": 2},
@@ -49,58 +38,17 @@ func newWorld(t *testing.T, definition harness.JSON, args ...string) *world {
 	var made struct{ ID string }
 	w.Call(http.MethodPost, "/v1/runtimes", all, &made)
 	w.runtime = made.ID
-	w.login()
 	return w
-}
-
-const library = "/MicroStrategyLibrary/api"
-
-func (w *world) login() {
-	w.t.Helper()
-	resp, _ := w.send(http.MethodPost, "/auth/login", url.Values{"username": {"ada"}, "password": {password}, "loginMode": {"1"}}.Encode(), "application/x-www-form-urlencoded")
-	w.door = http.Header{"X-Mstr-Authtoken": {resp.Header.Get("X-MSTR-AuthToken")}}
-	_, body := w.send(http.MethodGet, "/projects", "", "")
-	var projects []struct{ ID string }
-	if err := json.Unmarshal(body, &projects); err != nil || len(projects) == 0 {
-		w.t.Fatalf("projects %s: %v", body, err)
-	}
-	w.door.Set("X-MSTR-ProjectID", projects[0].ID)
-}
-
-func (w *world) send(method, path, body, kind string) (*http.Response, []byte) {
-	w.t.Helper()
-	req, err := http.NewRequestWithContext(w.t.Context(), method, w.Base+library+path, strings.NewReader(body))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	maps.Copy(req.Header, w.door)
-	if kind != "" {
-		req.Header.Set("Content-Type", kind)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode >= 300 {
-		w.t.Fatalf("%s %s: %d %s %v", method, path, resp.StatusCode, raw, err)
-	}
-	return resp, raw
 }
 
 // store stores a script for the runtime, with one secret variable if secret is not "".
 func (w *world) store(name, content, secret string) {
 	w.t.Helper()
-	script := harness.JSON{"name": name, "scriptContent": base64.StdEncoding.EncodeToString([]byte(content)), "scriptRuntimeId": remuda.ShortID(remuda.RuntimeID(w.runtime))}
+	script := harness.JSON{"name": name, "content": content, "runtime": w.runtime}
 	if secret != "" {
-		script["variables"] = []harness.JSON{{"id": "1", "name": "key", "type": 4, "value": secret}}
+		script["variables"] = []harness.JSON{{"name": "key", "kind": "secret", "value": secret}}
 	}
-	raw, err := json.Marshal(script)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.send(http.MethodPost, "/scripts", string(raw), "application/json")
+	w.Call(http.MethodPost, "/v1/scripts", script, nil)
 }
 
 // runspace is what /v1 says of one.
