@@ -160,7 +160,7 @@ func (e *edge) streamOutput(c *call, id remuda.ExecutionID, after int64) error {
 		if err := stream.Flush(); err != nil {
 			return err // the reader has gone, or stands still
 		}
-		if page, err = e.Executions.Output(c.ctx(), c.p, id, after, streamBytes, heartbeat); err != nil {
+		if page, err = e.awaitOutput(c.ctx(), c.p, id, after, heartbeat); err != nil {
 			return err
 		}
 	}

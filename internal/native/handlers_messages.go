@@ -57,14 +57,9 @@ func (m *messages) next(ctx context.Context, wait time.Duration) (records []remu
 			return records, ended, err
 		}
 		// Whatever else it says may be about this stream.
-		more, err := m.edge.Executions.Output(ctx, m.p, m.id, m.seen, streamBytes, left)
+		more, err := m.edge.awaitOutput(ctx, m.p, m.id, m.seen, left)
 		if err != nil {
 			return nil, false, err
-		}
-		if more.Next == m.seen && !more.Ended && time.Until(deadline) > 0 {
-			if err := pause(ctx, idlePause); err != nil {
-				return nil, false, err
-			}
 		}
 		m.seen = more.Next
 	}
@@ -74,15 +69,20 @@ func (m *messages) next(ctx context.Context, wait time.Duration) (records []remu
 // and that has not ended either, for which Output does not wait.
 const idlePause = 200 * time.Millisecond
 
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
+// awaitOutput returns when there is more output, none will come, or after wait.
+func (e *edge) awaitOutput(ctx context.Context, p remuda.Principal, id remuda.ExecutionID, after int64, wait time.Duration) (remuda.OutputPage, error) {
+	began := time.Now()
+	page, err := e.Executions.Output(ctx, p, id, after, streamBytes, wait)
+	if waited := time.Since(began); err == nil && !page.Ended && len(page.Records) == 0 && waited < min(wait, idlePause) {
+		t := time.NewTimer(min(wait, idlePause) - waited)
+		defer t.Stop()
+		select {
+		case <-ctx.Done():
+			return page, ctx.Err()
+		case <-t.C:
+		}
 	}
+	return page, err
 }
 
 // events sends messages as they come and at last the execution. The first page is
