@@ -81,14 +81,15 @@ func (j *joining) start(target *process) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(raw.Control(func(pidfd uintptr) {
-		j.joiner, err = syscall.ForkExec(j.engine.launcher.Path(), []string{protocol.KeeperArg0, join.Arg}, &syscall.ProcAttr{
+	var forkErr error
+	err = raw.Control(func(pidfd uintptr) {
+		j.joiner, forkErr = syscall.ForkExec(j.engine.launcher.Path(), []string{protocol.KeeperArg0, join.Arg}, &syscall.ProcAttr{
 			Dir: "/", Env: []string{"GOMAXPROCS=1", "GOGC=off"},
 			Files: []uintptr{null.Fd(), null.Fd(), uintptr(j.engine.words.fd()), theirs.Fd(), pidfd, plan.Fd()},
 			Sys:   &syscall.SysProcAttr{Setsid: true},
 		})
-	}), err)
-	if err != nil {
+	})
+	if err = errors.Join(err, forkErr); err != nil {
 		j.joiner = 0
 		return fmt.Errorf("start the joiner: %w", err)
 	}

@@ -188,7 +188,7 @@ func TestTerminalIsNeverHalfFenced(t *testing.T) {
 			}
 		}
 		for range 30 {
-			s := openScreen(t, inst, engine.TerminalSpec{Command: []string{"/bin/true"}})
+			s := openScreen(t, inst, engine.TerminalSpec{Command: []string{"sleep", "0.1"}})
 			s.exits()
 		}
 		if _, err := inst.Files().Write(t.Context(), "enough", strings.NewReader(""), 1); err != nil {
@@ -198,7 +198,7 @@ func TestTerminalIsNeverHalfFenced(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Logf("seen: %v", seen)
-		if seen["exe /usr/bin/true"] == 0 && seen["exe /bin/true"] == 0 {
+		if seen["exe /usr/bin/sleep"] == 0 && seen["exe /bin/sleep"] == 0 {
 			t.Error("the watcher saw no terminal's program at all, so that it proves nothing")
 		}
 		for what := range seen {
