@@ -82,6 +82,15 @@ func (b *builder) end(id remuda.RuntimeID) {
 	}
 }
 
+// over forgets a job whose end is recorded: nothing that comes now may be left to it.
+func (b *builder) over(j *job) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.jobs[j.runtime] == j {
+		delete(b.jobs, j.runtime)
+	}
+}
+
 // is reports whether j is still the job of its runtime.
 func (b *builder) is(j *job) bool { return b.of(j.runtime) == j }
 
@@ -283,6 +292,7 @@ func (s *Service) conclude(run context.Context, j *job, result made, failure err
 		s.log.Error("recording the end of a build", "runtime", j.runtime, "error", err)
 		return run.Err() != nil, nil, nil
 	}
+	s.builder.over(j)
 	j.log.build = build
 	j.log.saved()
 	s.log.Info("build ended", "runtime", j.runtime, "generation", build.Key.Number, "status", build.Status, "reason", build.Reason, "took", build.EndedAt.Sub(build.StartedAt))
