@@ -18,6 +18,9 @@ func TestKilled(t *testing.T) {
 	r := server.member("ada", "operator", "default")
 	rs := r.runspace()
 	r.text(rs, "kept = 41", nil)
+	reply := r.send(http.MethodPost, "/api/webconsoles?wait=true", "")
+	r.want(reply, http.StatusOK)
+	console := fmt.Sprintf("/api/webconsoles/%v", decoded[object](t, reply.Body)["id"])
 	const lines = 3000
 	id := r.submit(rs, fmt.Sprintf("import logging, time\nfor i in range(%d):\n    print('line', i)\n    time.sleep(0.001)\nlogging.getLogger('x').warning('done')\nkept += 1", lines), nil)
 	for clock := compattest.Deadline(); ; {
@@ -51,6 +54,10 @@ func TestKilled(t *testing.T) {
 	if got := r.text(rs, "kept", nil); got != "42" {
 		t.Errorf("the variable is %s", got)
 	}
+	if got := get[object](r, console); got["state"] != "available" { // with a terminal of this server's
+		t.Errorf("the console is %v", got)
+	}
+	r.want(r.send(http.MethodDelete, console, ""), http.StatusOK)
 	r.want(r.send(http.MethodDelete, "/api/runspaces/"+rs, ""), http.StatusOK)
 }
 
