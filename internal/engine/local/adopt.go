@@ -187,6 +187,9 @@ func (i *Instance) reopen(ctx context.Context, m metadata) error {
 	return nil
 }
 
+// dying is how long the processes of a sandbox may take to end with its keeper.
+const dying = time.Second
+
 // redial connects to the instance's keeper.
 func (i *Instance) redial(ctx context.Context, m metadata) error {
 	b, name := i.blank, string(m.ID)
@@ -195,7 +198,7 @@ func (i *Instance) redial(ctx context.Context, m metadata) error {
 	}
 	c, err := dial(ctx, i.engine.dir.run, name+".sock")
 	switch {
-	case err != nil && b.proc.Exited(): // and its keeper with it
+	case err != nil && b.proc.gone(dying): // and its keeper with it, or on its way
 		return tooLate(m)
 	case err != nil:
 		return &lost{reason: "its keeper cannot be reached", err: err}

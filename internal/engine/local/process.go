@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -99,6 +100,16 @@ func (p *process) Exited() bool {
 	gone := true
 	_ = raw.Control(func(fd uintptr) { gone = readable(int(fd)) }) // closed: it was reaped
 	return gone
+}
+
+// gone reports whether it has ended, or does so soon.
+func (p *process) gone(soon time.Duration) bool {
+	for deadline := time.Now().Add(soon); !p.Exited(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
 }
 
 // Wait returns when the process has ended and is reaped.

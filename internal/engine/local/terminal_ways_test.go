@@ -191,6 +191,7 @@ func TestTerminalIsNeverHalfFenced(t *testing.T) {
 			s := openScreen(t, inst, engine.TerminalSpec{Command: []string{"sleep", "0.1"}})
 			s.exits()
 		}
+		openScreen(t, inst, engine.TerminalSpec{Command: []string{"sleep", "5"}}).exits() // however slow the watcher is
 		if _, err := inst.Files().Write(t.Context(), "enough", strings.NewReader(""), 1); err != nil {
 			t.Fatal(err)
 		}
