@@ -37,6 +37,7 @@ func egressSurvives(t *testing.T, forked bool) {
 	address := remuda.Egress{CIDRs: []netip.Prefix{netip.PrefixFrom(farHost.Addr(), 32)}}
 	name := remuda.Egress{Names: []string{"there.example"}}
 	first := open()
+	t.Cleanup(func() { _ = first.Close(context.Background()) }) // is closed already, unless the test failed
 	if _, err := first.Recover(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
