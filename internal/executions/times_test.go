@@ -190,6 +190,14 @@ func TestReset(t *testing.T) {
 	run("set x changed\nset y 1\nwrite kept text", false, time.Minute)
 	for _, block := range []string{"write more text\nblock", "stubborn\nblock"} {
 		running, waiting := run(block, false, 0), run("print never", true, 0)
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+			if _, content, err := s.runspaces.ReadFile(ctx, deployer, id, "more"); err == nil {
+				_ = content.Close()
+				break
+			} else if time.Now().After(deadline) {
+				t.Fatal(err)
+			}
+		}
 		rs, err := s.runspaces.ResetRunspace(ctx, deployer, id, runspaces.ResetRequest{})
 		if err != nil || rs.State != remuda.RunspaceCreating {
 			t.Fatalf("reset: %s, %v", rs.State, err)

@@ -21,6 +21,7 @@ var differs = []struct {
 }{
 	{regexp.MustCompile(`\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b`), "ID"},
 	{regexp.MustCompile(`\bwc[0-9a-f]{12}\b`), "CONSOLE"},
+	{regexp.MustCompile(`"version":"[^"]*"`), "VERSION"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:.]+\+00:00`), "TIME"},
 }
 

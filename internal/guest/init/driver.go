@@ -96,7 +96,7 @@ func (k *keeper) startDriver(s *protocol.Setup) error {
 			return wrap(err, "set limit", itoa(l.Resource))
 		}
 	}
-	if err := os.WriteFile("/proc/"+itoa(d.pid)+"/oom_score_adj", []byte(interpreterOOMScore), 0); err != nil && !hasEnded(d.pid) {
+	if err := offer(d.pid); err != nil {
 		return err
 	}
 	for _, fd := range []int{d.channel, d.pipes[0].fd, d.pipes[1].fd} {
@@ -105,6 +105,21 @@ func (k *keeper) startDriver(s *protocol.Setup) error {
 		}
 	}
 	return nil
+}
+
+// offer makes a child the OOM killer's choice. One that is just ending refuses it,
+// before it can be seen to have ended; that is told by the reaper.
+func offer(pid int) error {
+	const patience = time.Second
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Microsecond) {
+		err := os.WriteFile("/proc/"+itoa(pid)+"/oom_score_adj", []byte(interpreterOOMScore), 0)
+		if err == nil || hasEnded(pid) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // hasEnded reports whether a child has ended, which the reaper will tell of.
