@@ -51,16 +51,30 @@ func errDelegated() error {
 // Living says of tokens whether somebody could act with them now. What is not in the
 // answer is not there any more.
 func (s *Service) Living(ctx context.Context, ids []remuda.TokenID) (map[remuda.TokenID]bool, error) {
-	living := make(map[remuda.TokenID]bool, len(ids))
+	principals, err := s.Principals(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	living := make(map[remuda.TokenID]bool, len(principals))
+	for id := range principals {
+		living[id] = true
+	}
+	return living, nil
+}
+
+// Principals says of tokens who would act with them now, with the role of now. With what
+// is not in the answer nobody can act any more.
+func (s *Service) Principals(ctx context.Context, ids []remuda.TokenID) (map[remuda.TokenID]remuda.Principal, error) {
+	principals := make(map[remuda.TokenID]remuda.Principal, len(ids))
 	err := s.store.Read(ctx, func(tx *store.Tx) error {
 		for _, id := range ids {
-			lives, err := s.lives(ctx, tx, id)
+			k, err := loadByID(ctx, tx, id)
 			switch {
 			case remuda.CodeOf(err) == remuda.CodeNotFound:
 			case err != nil:
 				return err
-			case lives:
-				living[id] = true
+			case !k.expired(s.clock()):
+				principals[id] = k.principal
 			}
 		}
 		return nil
@@ -68,15 +82,14 @@ func (s *Service) Living(ctx context.Context, ids []remuda.TokenID) (map[remuda.
 	if err != nil {
 		return nil, err
 	}
-	return living, nil
+	return principals, nil
 }
 
-// lives is whether a token could be used now, by the rules of loadToken.
-func (s *Service) lives(ctx context.Context, tx *store.Tx, id remuda.TokenID) (bool, error) {
+// loadByID is what is known of a token, by the rules of loadToken.
+func loadByID(ctx context.Context, tx *store.Tx, id remuda.TokenID) (knownToken, error) {
 	t, err := tx.TokenByID(ctx, id)
 	if err != nil {
-		return false, err
+		return knownToken{}, err
 	}
-	k, err := known(ctx, tx, t)
-	return err == nil && !k.expired(s.clock()), err
+	return known(ctx, tx, t)
 }

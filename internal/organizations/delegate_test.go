@@ -159,6 +159,12 @@ func TestLiving(t *testing.T) {
 	if got := living(); len(got) != 1 || !got[lives] {
 		t.Errorf("then %v live, want %s", got, lives)
 	}
+	if _, err := x.PutMember(t.Context(), x.admin, "acme", "alice", remuda.RoleMonitor); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := x.Principals(t.Context(), all); err != nil || len(got) != 1 || got[lives].User != alice.User || got[lives].Role != remuda.RoleMonitor {
+		t.Errorf("with a lower role: %+v %v", got, err)
+	}
 	x.clock.advance(2 * idle)
 	if got := living(); len(got) != 0 {
 		t.Errorf("after the idle time %v live", got)

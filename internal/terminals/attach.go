@@ -73,22 +73,25 @@ func (s *Service) Attach(ctx context.Context, ref, secret string) (*Attachment, 
 	return a, nil
 }
 
-// still checks that somebody may do what they could when they got their ticket.
+// still checks that somebody may yet do what they could when they got their ticket.
 func (s *Service) still(ctx context.Context, p remuda.Principal) error {
-	if err := authz.Check(p, authz.ExecutionRun, p.Organization); err != nil {
-		return err
-	}
 	if p.Token == "" {
-		return nil
+		return authz.Check(p, authz.ExecutionRun, p.Organization)
 	}
-	living, err := s.tokens.Living(ctx, []remuda.TokenID{p.Token})
+	principals, err := s.tokens.Principals(ctx, []remuda.TokenID{p.Token})
 	if err != nil {
 		return err
 	}
-	if !living[p.Token] {
+	return may(principals, p.Token)
+}
+
+// may is nil when whoever acts with a token now may use terminals.
+func may(principals map[remuda.TokenID]remuda.Principal, token remuda.TokenID) error {
+	p, ok := principals[token]
+	if !ok {
 		return errRevoked()
 	}
-	return nil
+	return authz.Check(p, authz.ExecutionRun, p.Organization)
 }
 
 func errRevoked() error {

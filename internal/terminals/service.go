@@ -30,9 +30,10 @@ type Runspaces interface {
 	Use(ctx context.Context, p remuda.Principal, id remuda.RunspaceID) (release func(), inst engine.Instance, err error)
 }
 
-// Tokens knows which tokens could be used now. What is not in the answer could not.
+// Tokens knows who would act with tokens now, and in which role. What is not in the
+// answer cannot be used any more.
 type Tokens interface {
-	Living(ctx context.Context, ids []remuda.TokenID) (map[remuda.TokenID]bool, error)
+	Principals(ctx context.Context, ids []remuda.TokenID) (map[remuda.TokenID]remuda.Principal, error)
 }
 
 // Service is the terminals of every organization. Make it with New, run it with
@@ -194,7 +195,9 @@ func (s *Service) add(t *terminal, p remuda.Principal) (remuda.TerminalTicket, e
 	if t.alias != "" {
 		for _, other := range s.open {
 			if other.alias == t.alias {
-				return remuda.TerminalTicket{}, remuda.Errorf(remuda.CodeConflict, "there is a terminal %s", t.alias)
+				return remuda.TerminalTicket{}, &remuda.Error{
+					Code: remuda.CodeConflict, Message: "there is a terminal " + t.alias, Remedy: "connect to it, or close it first",
+				}
 			}
 		}
 	}
@@ -356,7 +359,7 @@ func (s *Service) sweep(ctx context.Context) {
 	if len(ids) == 0 {
 		return
 	}
-	living, err := s.tokens.Living(ctx, ids)
+	principals, err := s.tokens.Principals(ctx, ids)
 	if err != nil {
 		if ctx.Err() == nil {
 			s.log.Error("the tokens of connections to terminals could not be looked at", "error", err)
@@ -364,11 +367,12 @@ func (s *Service) sweep(ctx context.Context) {
 		return
 	}
 	for token, list := range attached {
-		if living[token] {
+		err := may(principals, token)
+		if err == nil {
 			continue
 		}
 		for _, a := range list {
-			a.leave(errRevoked())
+			a.leave(err)
 		}
 	}
 }

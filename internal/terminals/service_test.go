@@ -1,218 +1,20 @@
 package terminals_test
 
 import (
-	"context"
 	"errors"
 	"io"
-	"log/slog"
-	"net"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
 
-	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/remuda"
-	"github.com/remuda-run/remuda/internal/store"
 	"github.com/remuda-run/remuda/internal/terminals"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-const ours remuda.OrganizationID = "org_ours"
-
-func principal(user remuda.UserID, role remuda.Role) remuda.Principal {
-	return remuda.Principal{User: user, UserName: string(user), Organization: ours, Role: role, Scope: remuda.ScopeWrite, RequestID: "req-1"}
-}
-
-var operator = principal("usr_a", remuda.RoleOperator)
-
-// program echoes what is typed in capitals, and says how large it is when its
-// size changes. An e ends it.
-type program struct {
-	near, far net.Conn
-	done      chan struct{}
-	once      sync.Once
-}
-
-func newProgram() *program {
-	p := &program{done: make(chan struct{})}
-	p.near, p.far = net.Pipe()
-	go func() {
-		defer p.end()
-		b := make([]byte, 64)
-		for {
-			n, err := p.far.Read(b)
-			if err != nil || string(b[:n]) == "e" {
-				return
-			}
-			if _, err := p.far.Write([]byte(strings.ToUpper(string(b[:n])))); err != nil {
-				return
-			}
-		}
-	}()
-	return p
-}
-
-func (p *program) end() {
-	p.once.Do(func() { _ = p.far.Close(); close(p.done) })
-}
-
-func (p *program) Read(b []byte) (int, error)  { return p.near.Read(b) }
-func (p *program) Write(b []byte) (int, error) { return p.near.Write(b) }
-func (p *program) Resize(rows, cols int) error { return nil }
-func (p *program) Done() <-chan struct{}       { return p.done }
-func (p *program) ExitCode() int               { return 3 }
-func (p *program) Close() error                { err := p.near.Close(); <-p.done; return err }
-
-// instance is one in which terminals can be opened.
-type instance struct {
-	engine.Instance
-
-	mu     sync.Mutex
-	opened []*program
-	fails  error
-}
-
-func (i *instance) OpenTerminal(context.Context, engine.TerminalSpec) (engine.Terminal, error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.fails != nil {
-		return nil, i.fails
-	}
-	p := newProgram()
-	i.opened = append(i.opened, p)
-	return p, nil
-}
-
-// world is the runspaces and tokens that the service knows.
-type world struct {
-	*terminals.Service
-	store *store.Store
-	inst  engine.Instance
-
-	mu      sync.Mutex
-	users   int
-	ended   bool
-	revoked map[remuda.TokenID]bool
-}
-
-func (w *world) GetRunspace(_ context.Context, p remuda.Principal, id remuda.RunspaceID) (remuda.Runspace, error) {
-	if id != "rsp_1" || p.Organization != ours {
-		return remuda.Runspace{}, remuda.NotFound("runspace", string(id))
-	}
-	return remuda.Runspace{ID: id}, nil
-}
-
-func (w *world) Use(ctx context.Context, p remuda.Principal, id remuda.RunspaceID) (func(), engine.Instance, error) {
-	if _, err := w.GetRunspace(ctx, p, id); err != nil {
-		return nil, nil, err
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.ended {
-		return nil, nil, remuda.Errorf(remuda.CodeConflict, "runspace %s has ended", id)
-	}
-	w.users++
-	return func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.users--
-	}, w.inst, nil
-}
-
-func (w *world) Living(_ context.Context, ids []remuda.TokenID) (map[remuda.TokenID]bool, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	living := map[remuda.TokenID]bool{}
-	for _, id := range ids {
-		living[id] = !w.revoked[id]
-	}
-	return living, nil
-}
-
-func (w *world) inUse() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.users
-}
-
-func open(t *testing.T, set terminals.Settings) *world {
-	t.Helper()
-	st, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "remuda.db")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = st.Write(t.Context(), func(tx *store.Tx) error {
-		return tx.InsertOrganization(t.Context(), remuda.Organization{ID: ours, Name: "ours", CreatedAt: time.Now()})
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{store: st, inst: &instance{}, revoked: map[remuda.TokenID]bool{}}
-	w.Service = terminals.New(st, w, w, slog.New(slog.DiscardHandler), set)
-	ctx, cancel := context.WithCancel(t.Context())
-	var run sync.WaitGroup
-	run.Go(func() { _ = w.Run(ctx) })
-	t.Cleanup(func() {
-		err := w.Service.Close(context.Background())
-		cancel()
-		run.Wait()
-		if err := errors.Join(err, st.Close()); err != nil {
-			t.Error(err)
-		}
-		if n := w.inUse(); n != 0 {
-			t.Errorf("the runspace is used %d times at the end", n)
-		}
-	})
-	return w
-}
-
-func (w *world) terminal(t *testing.T) (remuda.Terminal, remuda.TerminalTicket) {
-	t.Helper()
-	info, ticket, err := w.OpenTerminal(t.Context(), operator, remuda.TerminalRequest{Runspace: "rsp_1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return info, ticket
-}
-
-func (w *world) attach(t *testing.T, ref remuda.TerminalID, secret string) *terminals.Attachment {
-	t.Helper()
-	a, err := w.Attach(t.Context(), string(ref), secret)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(a.Close)
-	return a
-}
-
-// shows waits until a connection has shown exactly text.
-func shows(t *testing.T, a *terminals.Attachment, text string) {
-	t.Helper()
-	got := ""
-	for len(got) < len(text) {
-		p, err := a.Next(t.Context())
-		if err != nil {
-			t.Fatalf("after %q: %v", got, err)
-		}
-		got += string(p)
-	}
-	if got != text {
-		t.Fatalf("it shows %q, want %q", got, text)
-	}
-}
-
-func types(t *testing.T, a *terminals.Attachment, text string) {
-	t.Helper()
-	if err := a.Write(t.Context(), []byte(text)); err != nil {
-		t.Fatal(err)
-	}
-}
 
 func TestConnections(t *testing.T) {
 	t.Parallel()
@@ -273,67 +75,6 @@ func TestConnections(t *testing.T) {
 	// Its last words can be read.
 	d := w.attach(t, info.ID, c.Resume)
 	shows(t, d, "ONE ")
-}
-
-func TestTickets(t *testing.T) {
-	t.Parallel()
-	w := open(t, terminals.Settings{})
-	info, ticket := w.terminal(t)
-	other, foreign := w.terminal(t)
-	for name, secret := range map[string]string{"nothing": "", "a wrong one": "rmtk_x", "of another terminal": foreign.Secret} {
-		if _, err := w.Attach(t.Context(), string(info.ID), secret); remuda.CodeOf(err) != remuda.CodeUnauthenticated {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if _, err := w.Attach(t.Context(), string(other.ID), foreign.Secret); remuda.CodeOf(err) != remuda.CodeUnauthenticated {
-		t.Errorf("what was tried at another terminal is used up: %v", err)
-	}
-	if _, err := w.Attach(t.Context(), "trm_none", ticket.Secret); remuda.CodeOf(err) != remuda.CodeUnauthenticated {
-		t.Errorf("no such terminal: %v", err)
-	}
-	var refused error
-	for range 64 {
-		if _, err := w.Ticket(t.Context(), operator, string(info.ID)); err != nil {
-			refused = err
-			break
-		}
-	}
-	if remuda.CodeOf(refused) != remuda.CodeExhausted {
-		t.Errorf("64 tickets: %v", refused)
-	}
-	if err := w.CloseTerminal(t.Context(), operator, string(info.ID)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Ticket(t.Context(), operator, string(info.ID)); remuda.CodeOf(err) != remuda.CodeNotFound {
-		t.Errorf("of what is closed: %v", err)
-	}
-}
-
-func TestTicketsExpire(t *testing.T) {
-	t.Parallel()
-	w := open(t, terminals.Settings{TicketLife: 30 * time.Millisecond})
-	info, ticket := w.terminal(t)
-	good, err := w.Ticket(t.Context(), operator, string(info.ID))
-	if err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(time.Until(ticket.ExpiresAt))
-	if _, err := w.Attach(t.Context(), string(info.ID), ticket.Secret); remuda.CodeOf(err) != remuda.CodeUnauthenticated {
-		t.Errorf("an expired ticket: %v", err)
-	}
-	time.Sleep(time.Until(good.ExpiresAt))
-	fresh, err := w.Ticket(t.Context(), operator, string(info.ID))
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := w.attach(t, info.ID, fresh.Secret)
-	time.Sleep(60 * time.Millisecond) // longer than a ticket lives
-	b := w.attach(t, info.ID, a.Resume)
-	b.Close()
-	time.Sleep(60 * time.Millisecond)
-	if _, err := w.Attach(t.Context(), string(info.ID), b.Resume); remuda.CodeOf(err) != remuda.CodeUnauthenticated {
-		t.Errorf("of a connection that ended long ago: %v", err)
-	}
 }
 
 func TestTenancy(t *testing.T) {
@@ -445,36 +186,6 @@ func TestAliases(t *testing.T) {
 	}
 }
 
-// TestRevoked has a token revoked while a connection lives that it made.
-func TestRevoked(t *testing.T) {
-	t.Parallel()
-	w := open(t, terminals.Settings{Sweep: time.Millisecond})
-	info, _ := w.terminal(t)
-	p := operator
-	p.Token = "tok_1"
-	ticket, err := w.Ticket(t.Context(), p, string(info.ID))
-	if err != nil {
-		t.Fatal(err)
-	}
-	unused, err := w.Ticket(t.Context(), p, string(info.ID))
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := w.attach(t, info.ID, ticket.Secret)
-	w.mu.Lock()
-	w.revoked["tok_1"] = true
-	w.mu.Unlock()
-	if _, err := a.Next(t.Context()); remuda.CodeOf(err) != remuda.CodeUnauthenticated {
-		t.Errorf("the connection ends with %v", err)
-	}
-	<-a.Gone()
-	for name, secret := range map[string]string{"a ticket": unused.Secret, "its resumption": a.Resume} {
-		if _, err := w.Attach(t.Context(), string(info.ID), secret); remuda.CodeOf(err) != remuda.CodeUnauthenticated {
-			t.Errorf("%s of a revoked token: %v", name, err)
-		}
-	}
-}
-
 func TestForgets(t *testing.T) {
 	t.Parallel()
 	w := open(t, terminals.Settings{Sweep: time.Millisecond, KeepEnded: time.Millisecond})
@@ -520,8 +231,7 @@ func TestClosed(t *testing.T) {
 func TestLagging(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{inst: &instance{}, revoked: map[remuda.TokenID]bool{}}
-		w.Service = terminals.New(noStore{}, w, w, slog.New(slog.DiscardHandler), terminals.Settings{Scrollback: 200 << 10})
+		w := newWorld(noStore{}, terminals.Settings{Scrollback: 200 << 10})
 		info, ticket := w.terminal(t)
 		a := w.attach(t, info.ID, ticket.Secret)
 		p := w.inst.(*instance).opened[0]
@@ -574,7 +284,3 @@ func TestLagging(t *testing.T) {
 		}
 	})
 }
-
-type noStore struct{}
-
-func (noStore) Write(context.Context, func(*store.Tx) error) error { return nil }
