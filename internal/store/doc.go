@@ -13,8 +13,9 @@
 //
 // Every table of a tenant has its organization as the first column of its
 // primary key, and every query of such a table takes the organization. The
-// exceptions are named: TokenByHash (a secret says whose it is), and AllRuntimes,
-// UnfinishedRunspaces and UnfinishedExecutions, which are for start-up.
+// exceptions are named: TokenByHash (a secret says whose it is), TokenByID (whether
+// tokens that the server has noted live), ForgetIdempotencyKeys (by age alone), and
+// AllRuntimes, UnfinishedRunspaces and UnfinishedExecutions, which are for start-up.
 //
 // The package decides nothing about rights; that is the services' part. Start
 // with store.go, then writer.go, then one file per noun. storetest holds the
