@@ -130,6 +130,11 @@ func (i *Instance) unopened(ctx context.Context, plan *join.Plan, err error) err
 			Code: remuda.CodeExhausted, Message: "the sandbox has no process left for a terminal",
 			Cause: fmt.Sprintf("it may have %d, and they are all in use", i.Resources().Pids), Remedy: "end some of its processes, or give the runtime more pids", Err: err,
 		}
+	case ok && errors.Is(err, unix.ENOSPC):
+		return &remuda.Error{
+			Code: remuda.CodeExhausted, Message: "the sandbox has no pseudo-terminal left",
+			Cause: "it has 32, and its processes have all of them open", Remedy: "end what has them open", Err: err,
+		}
 	case ok && strings.HasPrefix(step.what, "execute "):
 		return &remuda.Error{
 			Code: remuda.CodeInvalid, Message: fmt.Sprintf("the program %q cannot be started in the sandbox", plan.Argv[0]),

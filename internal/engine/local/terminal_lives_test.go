@@ -175,3 +175,21 @@ func TestTerminalCounts(t *testing.T) {
 		t.Errorf("terminals in a sandbox with 8 processes: %v", refused)
 	}
 }
+
+// TestTerminalsOfOthers has a program take every pseudo-terminal that it can get: it
+// has none left, and others still do.
+func TestTerminalsOfOthers(t *testing.T) {
+	inBoth(t, func(t *testing.T, inst *Instance) {
+		s := openScreen(t, inst, engine.TerminalSpec{Command: []string{"python3", "-q"}})
+		s.wait(">>> ")
+		s.typeIn("import os, itertools, errno\r")
+		s.typeIn("def take(n):\r try: os.open('/dev/ptmx', os.O_RDWR | os.O_NOCTTY)\r except OSError as e: return errno.errorcode[e.errno]\r\r")
+		s.typeIn("n, why = next((n, why) for n in itertools.count(1) if (why := take(n)))\r")
+		s.typeIn("print('took', n < 100, why)\r")
+		s.wait("took True ENOSPC")
+		_, err := inst.OpenTerminal(t.Context(), engine.TerminalSpec{Command: []string{"true"}, Rows: 24, Cols: 80})
+		if remuda.CodeOf(err) != remuda.CodeExhausted || !strings.Contains(err.Error(), "pseudo-terminal") {
+			t.Errorf("a terminal where none is left: %v", err)
+		}
+	})
+}

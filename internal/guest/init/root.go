@@ -107,9 +107,11 @@ func setAttr(target string, attr uint64, flags uint) error {
 	return wrap(err, "set attributes of the mount at", target)
 }
 
-// Options of the file systems that every sandbox has of its own.
+// Options of the file systems that every sandbox has of its own. The machine has some
+// thousand pseudo-terminals (kernel.pty.max) for all sandboxes together, and no cgroup
+// counts them: without a bound a script could leave none to anybody else.
 const (
-	ptsOptions  = "newinstance,ptmxmode=0666,mode=0620"
+	ptsOptions  = "newinstance,ptmxmode=0666,mode=0620,max=32"
 	procOptions = "hidepid=2"
 )
 
