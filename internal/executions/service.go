@@ -151,7 +151,7 @@ func (s *Service) admit(r *run) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining {
-		return &remuda.Error{Code: remuda.CodeUnavailable, Message: "the server is shutting down", Remedy: "try again when it is back", RetryAfterSeconds: 5}
+		return remuda.ShuttingDown()
 	}
 	s.live[r.id] = r
 	s.runs.Add(1)

@@ -26,7 +26,7 @@ func (p *Pool) Adopt(inst engine.Instance, key remuda.GenerationKey, def remuda.
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil, errClosed()
+		return nil, remuda.ShuttingDown()
 	}
 	h := p.all[key]
 	if h == nil {

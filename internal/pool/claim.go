@@ -51,7 +51,3 @@ func (p *Pool) withinShare(org remuda.OrganizationID) error {
 		RetryAfterSeconds: 1,
 	}
 }
-
-func errClosed() error {
-	return &remuda.Error{Code: remuda.CodeUnavailable, Message: "the server is shutting down", Remedy: "try again when it is back", RetryAfterSeconds: 5}
-}

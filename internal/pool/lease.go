@@ -70,7 +70,7 @@ func (p *Pool) take(claim Claim) (*Lease, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil, errClosed()
+		return nil, remuda.ShuttingDown()
 	}
 	h := p.current[claim.Runtime]
 	if h == nil {

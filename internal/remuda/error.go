@@ -87,6 +87,11 @@ func Internal(doing string, err error) *Error {
 	return &Error{Code: CodeInternal, Message: "internal error while " + doing, Remedy: "look for the request id in the server's log", Err: err}
 }
 
+// ShuttingDown says that the server takes nothing more on.
+func ShuttingDown() *Error {
+	return &Error{Code: CodeUnavailable, Message: "the server is shutting down", Remedy: "try again when it is back", RetryAfterSeconds: 5}
+}
+
 // NotFound says that an object does not exist, or is another organization's.
 func NotFound(kind, ref string) *Error {
 	return &Error{Code: CodeNotFound, Message: fmt.Sprintf("no %s %q", kind, ref), Remedy: "check the id or name, and which organization the token belongs to"}

@@ -172,7 +172,7 @@ func (r *runspace) usable() error {
 	case r.row.State.Final():
 		return errEnded(r.row)
 	case r.ending != nil && r.ending.leave:
-		return errShuttingDown()
+		return remuda.ShuttingDown()
 	case r.ending != nil:
 		e.Cause = "it is ending: " + r.ending.reason
 	case r.row.State == remuda.RunspaceCreating && r.row.Resets > 0:

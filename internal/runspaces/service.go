@@ -170,7 +170,7 @@ func (s *Service) admit(r *runspace, limits remuda.Limits) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining {
-		return errShuttingDown()
+		return remuda.ShuttingDown()
 	}
 	if err := s.within(r.row, limits); err != nil {
 		return err
@@ -294,7 +294,7 @@ func (s *Service) DeleteRunspace(ctx context.Context, p remuda.Principal, id rem
 	}
 	r.end(ending{state: remuda.RunspaceClosed, reason: "it was deleted", by: p})
 	if r.leaving() {
-		return errShuttingDown()
+		return remuda.ShuttingDown()
 	}
 	select {
 	case <-r.gone:
@@ -312,8 +312,4 @@ func (s *Service) counts() map[remuda.RunspaceState]int {
 		counts[r.snapshot().State]++
 	}
 	return counts
-}
-
-func errShuttingDown() error {
-	return &remuda.Error{Code: remuda.CodeUnavailable, Message: "the server is shutting down", Remedy: "try again when it is back", RetryAfterSeconds: 5}
 }

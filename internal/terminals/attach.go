@@ -43,7 +43,7 @@ func (s *Service) Attach(ctx context.Context, ref, secret string) (*Attachment, 
 	s.mu.Unlock()
 	switch {
 	case closed:
-		return nil, errClosed()
+		return nil, remuda.ShuttingDown()
 	case !ok || t == nil || held.terminal != t.id:
 		return nil, &remuda.Error{
 			Code: remuda.CodeUnauthenticated, Message: "the ticket is wrong", Cause: "it was used, has expired, or is of another terminal",

@@ -164,7 +164,7 @@ func (s *Service) reserve(id remuda.RunspaceID) (done func(), err error) {
 	}
 	switch {
 	case s.closed:
-		return nil, errClosed()
+		return nil, remuda.ShuttingDown()
 	case n >= s.set.PerRunspace:
 		return nil, &remuda.Error{
 			Code: remuda.CodeExhausted, Message: fmt.Sprintf("runspace %s has %d terminals already", id, n), Cause: "a runspace has at most " + fmt.Sprint(s.set.PerRunspace),
@@ -181,16 +181,12 @@ func (s *Service) reserve(id remuda.RunspaceID) (done func(), err error) {
 	}, nil
 }
 
-func errClosed() error {
-	return &remuda.Error{Code: remuda.CodeUnavailable, Message: "the server is shutting down", Remedy: "try again when it is back", RetryAfterSeconds: 5}
-}
-
 // add makes a terminal known and begins to read it.
 func (s *Service) add(t *terminal, p remuda.Principal) (remuda.TerminalTicket, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return remuda.TerminalTicket{}, errClosed()
+		return remuda.TerminalTicket{}, remuda.ShuttingDown()
 	}
 	if t.alias != "" {
 		for _, other := range s.open {
@@ -390,7 +386,7 @@ func (s *Service) Close(context.Context) error {
 	var ending sync.WaitGroup
 	for n, t := range open {
 		if a := t.attachment(); a != nil {
-			a.leave(errClosed())
+			a.leave(remuda.ShuttingDown())
 		}
 		ending.Go(func() { errs[n] = t.end() })
 	}
