@@ -2,7 +2,7 @@
 // its timeouts, the middleware (request ids, access log, panic recovery, size
 // limits, security headers), problem+json with the one table from error code to
 // status, JSON bodies checked against an OpenAPI document, paging, waiting and
-// server-sent events.
+// server-sent events, and WebSockets.
 //
 // It knows no routes, no services and no wire shapes of any API. Start with
 // server.go for what wraps a handler and problem.go for how an error leaves.

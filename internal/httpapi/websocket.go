@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -33,6 +35,42 @@ func Upgrade(w http.ResponseWriter, r *http.Request, subprotocol string, limit i
 	}
 	conn.SetReadLimit(limit)
 	return conn, nil
+}
+
+// How often the client of a WebSocket is asked whether it is there, and how long it may
+// take to answer, or to accept a message.
+const (
+	socketPing     = 30 * time.Second
+	socketPatience = 30 * time.Second
+)
+
+// WriteMessage sends a message to a client that may take half a minute to accept it.
+func WriteMessage(ctx context.Context, conn *websocket.Conn, kind websocket.MessageType, data []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, socketPatience)
+	defer cancel()
+	return conn.Write(ctx, kind, data)
+}
+
+// WatchClient calls end when the client does not answer any more, and returns then or
+// when ctx ends. While unread says that nobody reads what the client sends, its answers
+// among them, a missing answer means nothing.
+func WatchClient(ctx context.Context, conn *websocket.Conn, unread func() bool, end func()) {
+	tick := time.NewTicker(socketPing)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		asked, cancel := context.WithTimeout(ctx, socketPatience)
+		err := conn.Ping(asked)
+		cancel()
+		if err != nil && (!errors.Is(err, context.DeadlineExceeded) || !unread()) {
+			end()
+			return
+		}
+	}
 }
 
 // hasToken reports whether a list of comma-separated words has the word.

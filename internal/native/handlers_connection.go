@@ -104,7 +104,8 @@ func serveTerminal(ctx context.Context, c *terminalConn, known func()) {
 	defer c.a.Close()
 	var parts sync.WaitGroup
 	parts.Go(func() { c.read(ctx, cancel) })
-	parts.Go(func() { c.watch(ctx, cancel) })
+	// While what was typed waits for the program nobody reads the client's answers.
+	parts.Go(func() { httpapi.WatchClient(ctx, c.conn, c.typing.Load, cancel) })
 	code, reason := c.show(ctx, first)
 	_ = c.conn.Close(code, reason) // ends read
 	cancel()
@@ -220,28 +221,5 @@ func (c *terminalConn) say(ctx context.Context, w terminalWord) error {
 }
 
 func (c *terminalConn) write(ctx context.Context, kind websocket.MessageType, data []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, streamPatience)
-	defer cancel()
-	return c.conn.Write(ctx, kind, data)
-}
-
-// watch ends the connection of a client that does not answer any more.
-func (c *terminalConn) watch(ctx context.Context, end context.CancelFunc) {
-	tick := time.NewTicker(streamPing)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		asked, cancel := context.WithTimeout(ctx, streamPatience)
-		err := c.conn.Ping(asked)
-		cancel()
-		// While what was typed waits for the program nobody reads the answers.
-		if err != nil && (!errors.Is(err, context.DeadlineExceeded) || !c.typing.Load()) {
-			end()
-			return
-		}
-	}
+	return httpapi.WriteMessage(ctx, c.conn, kind, data)
 }

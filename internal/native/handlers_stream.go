@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"sync"
-	"time"
 
 	"github.com/coder/websocket"
 
@@ -25,10 +23,6 @@ const (
 	// Beyond them the client's connection is not read: it has to wait.
 	streamAhead  = 32
 	streamUntold = 64
-	// streamPing is how often a client is asked whether it is there, and
-	// streamPatience how long it may take to answer, or to accept an answer.
-	streamPing     = 30 * time.Second
-	streamPatience = 30 * time.Second
 )
 
 // stream is one connection that runs scripts in one runspace, in order.
@@ -80,7 +74,9 @@ func (s *stream) serve(ctx context.Context) {
 	var parts sync.WaitGroup
 	parts.Go(func() { s.read(ctx) })
 	parts.Go(func() { s.run(ctx) })
-	parts.Go(func() { s.watch(ctx, cancel) })
+	// While the client has to wait for its turn nobody reads its answers.
+	waits := func() bool { return len(s.asked) >= streamAhead }
+	parts.Go(func() { httpapi.WatchClient(ctx, s.conn, waits, cancel) })
 	code, reason := s.answer(ctx)
 	_ = s.conn.Close(code, reason) // ends read
 	cancel()
@@ -168,38 +164,11 @@ func (s *stream) answer(ctx context.Context) (websocket.StatusCode, string) {
 			if err != nil {
 				return websocket.StatusInternalError, "an answer could not be encoded"
 			}
-			if err := s.write(ctx, data); err != nil {
+			if err := httpapi.WriteMessage(ctx, s.conn, websocket.MessageText, data); err != nil {
 				return websocket.StatusPolicyViolation, "answers were not taken"
 			}
 		case <-s.edge.options.Stopping:
 			return websocket.StatusGoingAway, "the server is shutting down"
-		}
-	}
-}
-
-func (s *stream) write(ctx context.Context, data []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, streamPatience)
-	defer cancel()
-	return s.conn.Write(ctx, websocket.MessageText, data)
-}
-
-// watch ends the connection of a client that does not answer any more.
-func (s *stream) watch(ctx context.Context, end context.CancelFunc) {
-	tick := time.NewTicker(streamPing)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		asked, cancel := context.WithTimeout(ctx, streamPatience)
-		err := s.conn.Ping(asked)
-		cancel()
-		// While the client has to wait for its turn nobody reads its answers.
-		if err != nil && (!errors.Is(err, context.DeadlineExceeded) || len(s.asked) < streamAhead) {
-			end()
-			return
 		}
 	}
 }
