@@ -2,6 +2,7 @@ package executions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strconv"
@@ -67,6 +68,7 @@ func (s *Service) SweepHistory(ctx context.Context) (deleted int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	var errs []error
 	for _, org := range orgs {
 		h := history{Service: s, org: org, limits: s.set.Limits.Limits(org)}
 		err := h.sweep(ctx)
@@ -74,11 +76,11 @@ func (s *Service) SweepHistory(ctx context.Context) (deleted int, err error) {
 			s.log.Info("old executions deleted", "organization", org, "executions", h.executions, "output_bytes", h.bytes)
 		}
 		deleted += h.executions
-		if err != nil {
-			return deleted, fmt.Errorf("delete old executions of %s: %w", org, err)
+		if err != nil { // the others' turn comes all the same
+			errs = append(errs, fmt.Errorf("delete old executions of %s: %w", org, err))
 		}
 	}
-	return deleted, nil
+	return deleted, errors.Join(errs...)
 }
 
 // history is one sweep of one organization.
