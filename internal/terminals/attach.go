@@ -199,10 +199,8 @@ func (a *Attachment) Write(ctx context.Context, p []byte) error {
 
 // Resize tells the program the size of its terminal.
 func (a *Attachment) Resize(rows, cols int) error {
-	for field, n := range map[string]int{"rows": rows, "cols": cols} {
-		if message := checkSide(n); message != "" {
-			return remuda.Invalid(remuda.FieldError{Field: field, Message: message})
-		}
+	if wrong := checkSize(rows, cols); len(wrong) > 0 {
+		return remuda.Invalid(wrong...)
 	}
 	t := a.t
 	t.mu.Lock()

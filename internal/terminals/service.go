@@ -134,22 +134,21 @@ func check(req remuda.TerminalRequest) []remuda.FieldError {
 	case len(req.Command) > 0 && req.Command[0] == "":
 		add("command", "must begin with a program")
 	}
-	for _, side := range []struct {
-		field string
-		n     int
-	}{{"rows", req.Rows}, {"cols", req.Cols}} {
-		if message := checkSide(side.n); message != "" {
-			add(side.field, message)
-		}
-	}
+	wrong = append(wrong, checkSize(req.Rows, req.Cols)...)
 	return append(wrong, runtimes.CheckEnv("env", req.Env)...)
 }
 
-func checkSide(n int) string {
-	if n < 1 || n > maxSide {
-		return fmt.Sprintf("must be from 1 to %d", maxSide)
+// checkSize returns what is wrong with the size of a terminal.
+func checkSize(rows, cols int) (wrong []remuda.FieldError) {
+	for _, side := range []struct {
+		field string
+		n     int
+	}{{"rows", rows}, {"cols", cols}} {
+		if side.n < 1 || side.n > maxSide {
+			wrong = append(wrong, remuda.FieldError{Field: side.field, Message: fmt.Sprintf("must be from 1 to %d", maxSide)})
+		}
 	}
-	return ""
+	return wrong
 }
 
 // reserve counts a terminal that is being opened.
