@@ -113,9 +113,7 @@ func (s *services) wanted(ctx context.Context) (map[remuda.InstanceID]want, map[
 		default:
 			return nil, nil, fmt.Errorf("read what runspace %s was made from: %w", row.ID, err)
 		}
-		w := want{stored: stored, claim: pool.Claim{
-			Runtime: row.Runtime, Organization: row.Organization, Limits: remuda.Resources{MemoryMB: row.MemoryMB}, Within: stored.Definition.Egress.Within,
-		}}
+		w := want{stored: stored, claim: runspaces.Claim(row, stored.Definition)}
 		w.spec = pool.Spec(row.Instance, key, stored.Definition, stored.Layers, w.claim)
 		w.spec.Linger = s.linger
 		wanted[row.Instance] = w

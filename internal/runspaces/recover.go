@@ -213,7 +213,7 @@ func (s *Service) again(row remuda.Runspace) bool {
 		s.log.Info("a runspace that was being created cannot be prepared again", "runspace", row.ID, "error", err)
 		return false
 	}
-	lease, err := s.pool.Reserve(claim(row, rt))
+	lease, err := s.pool.Reserve(Claim(row, rt.Definition))
 	if err != nil {
 		s.log.Info("a runspace that was being created cannot be prepared again", "runspace", row.ID, "error", err)
 		return false

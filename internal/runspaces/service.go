@@ -71,7 +71,7 @@ func (s *Service) CreateRunspace(ctx context.Context, p remuda.Principal, req re
 	if err := s.admit(r, limits); err != nil {
 		return remuda.Runspace{}, err
 	}
-	lease, err := s.pool.Reserve(claim(row, rt))
+	lease, err := s.pool.Reserve(Claim(row, rt.Definition))
 	if err != nil {
 		s.drop(r)
 		s.keepers.Done()
@@ -92,10 +92,11 @@ func (s *Service) CreateRunspace(ctx context.Context, p remuda.Principal, req re
 	return created, nil
 }
 
-// claim is what a runspace wants of the pool.
-func claim(row remuda.Runspace, rt remuda.Runtime) pool.Claim {
+// Claim is what a runspace wants of the pool, whether its instance is to be made or
+// lives already.
+func Claim(row remuda.Runspace, d remuda.Definition) pool.Claim {
 	return pool.Claim{
-		Runtime: rt.ID, Organization: row.Organization, Within: rt.Egress.Within, Limits: remuda.Resources{MemoryMB: row.MemoryMB},
+		Runtime: row.Runtime, Organization: row.Organization, Within: d.Egress.Within, Limits: remuda.Resources{MemoryMB: row.MemoryMB},
 	}
 }
 
