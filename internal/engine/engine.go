@@ -29,7 +29,8 @@ type Engine interface {
 	// Versions lists the interpreters an environment has for a language, newest
 	// first; the first is the default.
 	Versions(ctx context.Context, environment string, language remuda.Language) ([]Interpreter, error)
-	// Close destroys every instance and releases what the engine holds.
+	// Close destroys every instance that was not detached, and releases what the engine
+	// holds.
 	Close(ctx context.Context) error
 }
 
