@@ -1,8 +1,11 @@
 package native_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -162,5 +165,26 @@ func TestTerminalRights(t *testing.T) {
 	}
 	if _, err := c.ConnectTerminal(t.Context(), id, a.Resume, 0, 0); !client.IsCode(err, "unauthenticated") {
 		t.Errorf("once more: %v", err)
+	}
+}
+
+// TestTerminalFrames sends frames that no client may send: the fault is the client's.
+func TestTerminalFrames(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	host := strings.TrimPrefix(h.url, "http://")
+	for name, frame := range map[string]string{"unmasked": "\x81\x02{}", "a length without bounds": "\x82\xff\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"} {
+		conn := must[net.Conn](t)(new(net.Dialer).DialContext(t.Context(), "tcp", host))
+		t.Cleanup(func() { _ = conn.Close() })
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
+		_, err := io.WriteString(conn, "GET /v1/terminals/trm_1/connection HTTP/1.1\r\nHost: "+host+"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+			"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: remuda.terminal.v1\r\n\r\n"+frame)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said, err := io.ReadAll(conn)
+		if !bytes.HasPrefix(said, []byte("HTTP/1.1 101 ")) || !bytes.Contains(said, []byte(`"code":"invalid"`)) {
+			t.Errorf("%s: %q, %v", name, said, err)
+		}
 	}
 }

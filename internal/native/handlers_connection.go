@@ -117,6 +117,9 @@ func (c *terminalConn) open(ctx context.Context) (terminalWord, error) {
 	asked, cancel := context.WithTimeout(ctx, strangerPatience)
 	defer cancel()
 	kind, data, err := c.conn.Read(asked)
+	if err != nil && websocket.CloseStatus(err) == -1 && asked.Err() == nil { // a frame that is none, or nobody is there any more
+		err = remuda.Invalid(remuda.FieldError{Field: "message", Message: "cannot be read: " + err.Error()})
+	}
 	if err != nil {
 		return terminalWord{}, err
 	}
