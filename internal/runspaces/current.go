@@ -23,6 +23,9 @@ func current(row remuda.Runspace, now time.Time) bool {
 	return row.State == remuda.RunspaceError && !row.Dismissed && row.EndedAt != nil && now.Sub(*row.EndedAt) < shownAfterError
 }
 
+// maxErrors is how many of those are looked at, the newest ones.
+const maxErrors = 200
+
 // CurrentRunspaces lists what edges show whose closed runspaces are not there any
 // more: the open ones, and those that ended in error lately and were not dismissed
 // since. The newest come first.
@@ -44,7 +47,7 @@ func (s *Service) CurrentRunspaces(ctx context.Context, p remuda.Principal) ([]r
 	}
 	filter := remuda.RunspaceFilter{State: remuda.RunspaceError, Owner: ownerOf(p)}
 	err := s.store.Read(ctx, func(tx *store.Tx) error {
-		ended, _, err := tx.Runspaces(ctx, p.Organization, filter, remuda.Page{})
+		ended, _, err := tx.Runspaces(ctx, p.Organization, filter, remuda.Page{Limit: maxErrors})
 		for _, row := range ended {
 			add(row)
 		}

@@ -1,6 +1,7 @@
 package terminals_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"strings"
@@ -224,6 +225,27 @@ func TestClosed(t *testing.T) {
 	if _, err := w.Attach(t.Context(), string(info.ID), a.Resume); remuda.CodeOf(err) != remuda.CodeUnavailable {
 		t.Errorf("a connection to it: %v", err)
 	}
+}
+
+// TestStuck has a program that does not end: it does not keep the server for longer
+// than the server waits.
+func TestStuck(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(noStore{}, terminals.Settings{})
+		w.terminal(t)
+		p := w.inst.(*instance).opened[0]
+		p.stuck = make(chan struct{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := w.Service.Close(ctx); remuda.CodeOf(err) != remuda.CodeDeadline {
+			t.Errorf("with a program that does not end: %v", err)
+		}
+		close(p.stuck)
+		if err := w.Service.Close(t.Context()); err != nil {
+			t.Errorf("once it has ended: %v", err)
+		}
+	})
 }
 
 // TestLagging has a connection that does not read: the program waits for it, and

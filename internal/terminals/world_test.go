@@ -31,6 +31,7 @@ type program struct {
 	near, far net.Conn
 	done      chan struct{}
 	once      sync.Once
+	stuck     chan struct{} // its end waits for that, when there is one
 }
 
 func newProgram() *program {
@@ -61,7 +62,15 @@ func (p *program) Write(b []byte) (int, error) { return p.near.Write(b) }
 func (p *program) Resize(rows, cols int) error { return nil }
 func (p *program) Done() <-chan struct{}       { return p.done }
 func (p *program) ExitCode() int               { return 3 }
-func (p *program) Close() error                { err := p.near.Close(); <-p.done; return err }
+
+func (p *program) Close() error {
+	if p.stuck != nil {
+		<-p.stuck
+	}
+	err := p.near.Close()
+	<-p.done
+	return err
+}
 
 // instance is one in which terminals can be opened.
 type instance struct {
