@@ -5,5 +5,7 @@
 //
 // Errors that the server reports are *Problem. The types are those generated
 // from api/openapi.yaml. Start with client.go; output.go has the streaming of
-// output, which goes on by itself after a lost connection.
+// output, which goes on by itself after a lost connection, messages.go that of the
+// streams of messages, stream.go many scripts over one connection, and terminals.go
+// the connections to terminals.
 package client
