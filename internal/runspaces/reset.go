@@ -2,6 +2,7 @@ package runspaces
 
 import (
 	"context"
+	"time"
 
 	"github.com/remuda-run/remuda/internal/authz"
 	"github.com/remuda-run/remuda/internal/engine"
@@ -162,15 +163,62 @@ func (s *Service) InterruptRunspace(ctx context.Context, p remuda.Principal, id 
 		return remuda.Runspace{}, err
 	}
 	if running != "" {
-		if s.runner == nil {
-			return remuda.Runspace{}, remuda.Errorf(remuda.CodeUnsupported, "this server cannot interrupt executions")
-		}
-		_, err := s.runner.CancelExecution(ctx, p, running)
-		switch remuda.CodeOf(err) {
-		case "", remuda.CodeConflict, remuda.CodeNotFound: // it has ended by itself, or has not quite begun
-		default:
+		if err := s.interruptExecution(ctx, p, r, running); err != nil {
 			return remuda.Runspace{}, err
 		}
 	}
 	return r.snapshot(), nil
+}
+
+// How long, and how often, an execution is looked for that holds its runspace and is
+// not known yet: it gets the runspace first.
+const (
+	beginsWithin = time.Second
+	beginsEvery  = 2 * time.Millisecond
+)
+
+// interruptExecution cancels an execution that runs in r, and has done so when it has
+// ended by itself.
+func (s *Service) interruptExecution(ctx context.Context, p remuda.Principal, r *runspace, id remuda.ExecutionID) error {
+	if s.runner == nil {
+		return &remuda.Error{
+			Code: remuda.CodeUnsupported, Message: "this server cannot interrupt executions", Cause: "it runs none",
+			Remedy: "delete the runspace to end what runs in it",
+		}
+	}
+	late := time.NewTimer(beginsWithin)
+	defer late.Stop()
+	again := time.NewTicker(beginsEvery)
+	defer again.Stop()
+	for {
+		_, err := s.runner.CancelExecution(ctx, p, id)
+		switch remuda.CodeOf(err) {
+		case "", remuda.CodeConflict: // it has ended by itself
+			return nil
+		case remuda.CodeNotFound:
+		default:
+			return err
+		}
+		if !r.runs(id) {
+			return nil
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return remuda.Errorf(engine.ContextCode(ctx), "wait for the begin of execution %s: %w", id, ctx.Err())
+		case <-late.C:
+			return &remuda.Error{
+				Code: remuda.CodeUnavailable, Message: "what runs in runspace " + string(r.id) + " could not be interrupted",
+				Cause:  "it has not quite begun, or it is somebody else's",
+				Remedy: "send the request again, or delete the runspace", RetryAfterSeconds: 1, Err: err,
+			}
+		}
+	}
+}
+
+// runs says whether an execution has the runspace.
+func (r *runspace) runs(id remuda.ExecutionID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.running == id
 }
