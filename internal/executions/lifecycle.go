@@ -70,7 +70,10 @@ func (s *Service) owns(id remuda.ExecutionID) bool {
 
 // Run repairs what could not be recorded and deletes what is not kept, until ctx ends.
 // Executions need no other care: each has its own goroutine and its own time limit.
+// The last scripts of the server's own end with it: those of runspaces that end, for
+// which Drain does not wait.
 func (s *Service) Run(ctx context.Context) error {
+	defer s.endSystems()
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	beside.Go(func() { s.forgetting(ctx) })

@@ -57,6 +57,8 @@ type Service struct {
 	keys     map[keyScope]*keyed // of runs in live, and of requests on their way
 	draining bool
 	runs     sync.WaitGroup
+	over     bool           // Run has ended
+	systems  sync.WaitGroup // runs of the server's own scripts; not added to once over
 
 	sweeping sync.Mutex    // held while the history is swept
 	changed  chan struct{} // holds one when it is to be swept now

@@ -10,7 +10,8 @@ import (
 
 // RunSystem implements runspaces.Runner. It needs no right of p's: the server has
 // decided that the script runs, for p's user. A server that is shutting down runs it
-// too; whoever ends the runspace waits for it.
+// too, as long as Run has not ended: whoever ends the runspace waits for the script,
+// and Run for what comes after it.
 func (s *Service) RunSystem(ctx context.Context, p remuda.Principal, sys runspaces.SystemRun) (remuda.ExecutionID, func(context.Context) (remuda.Execution, error), error) {
 	r := newRun(p, remuda.ExecutionRequest{
 		Runspace: sys.Runspace, Script: sys.Script, Name: sys.Name, Parameters: sys.Parameters, Timeout: sys.Timeout,
@@ -30,11 +31,15 @@ func (s *Service) RunSystem(ctx context.Context, p remuda.Principal, sys runspac
 		r.req.Timeout = limit
 	}
 	s.begin(r)
-	s.mu.Lock()
-	s.live[r.id] = r
-	s.mu.Unlock()
+	if err := s.admitSystem(r); err != nil {
+		hold.Release(runspaces.Outcome{})
+		return "", nil, err
+	}
 	s.due(r)
-	go s.run(r) // the runspace waits for it: it does not go before it is released
+	go func() {
+		defer s.systems.Done()
+		s.run(r)
+	}()
 	// Its id is told of at once, and whoever asks for it finds it.
 	if born := r.birth.begin(); born == nil {
 		<-r.done // its end records all of it
@@ -50,4 +55,37 @@ func (s *Service) RunSystem(ctx context.Context, p remuda.Principal, sys runspac
 			return remuda.Execution{}, remuda.Errorf(remuda.CodeDeadline, "wait for execution %s: %w", r.id, ctx.Err())
 		}
 	}, nil
+}
+
+// admitSystem is admit for a script of the server's own.
+func (s *Service) admitSystem(r *run) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return remuda.ShuttingDown()
+	}
+	s.live[r.id] = r
+	s.systems.Add(1)
+	return nil
+}
+
+// endSystems admits no more scripts of the server's own, cancels what is left of them
+// and waits for it: the store is closed next.
+func (s *Service) endSystems() {
+	s.mu.Lock()
+	s.over = true
+	s.mu.Unlock()
+	var left []*run
+	for _, r := range s.all() {
+		if r.snapshot().System {
+			left = append(left, r)
+		}
+	}
+	now, over := context.WithCancel(context.Background())
+	over()
+	if err := s.await(now, left); err != nil {
+		s.log.Error("scripts of the server's own did not end", "scripts", len(left), "error", err)
+		return
+	}
+	s.systems.Wait() // what is left to do after an end waits for nobody
 }
