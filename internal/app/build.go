@@ -89,6 +89,7 @@ func buildServices(c config.Config, st *store.Store, eng engine.Engine, log *slo
 	s.runspaces = runspaces.New(st, s.runtimes, s.pool, log.With("part", "runspaces"), s.metrics, runspaceSettings(c, s.organizations))
 	s.executions = executions.New(st, s.runtimes, s.runspaces, s.pool, log.With("part", "executions"), s.metrics,
 		executions.Settings{OutputLimit: int64(c.OutputLimitMB) << 20, Limits: s.organizations})
+	s.executions.SetTokens(s.organizations)
 	s.runspaces.SetRunner(s.executions)
 	s.runtimes.SetTenants(s.runspaces, s.executions)
 	s.scripts = scripts.New(st, s.runtimes, s.executions, log.With("part", "scripts"))

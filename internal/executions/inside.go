@@ -3,6 +3,7 @@ package executions
 import (
 	"context"
 
+	"github.com/remuda-run/remuda/internal/authz"
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/pool"
 	"github.com/remuda-run/remuda/internal/remuda"
@@ -33,7 +34,8 @@ func (r inRunspace) release(o runspaces.Outcome) { r.hold.Release(o) }
 // inLine is a runspace that runs something else yet.
 type inLine struct {
 	ticket *runspaces.Ticket
-	hold   *runspaces.Hold // once it is our turn
+	may    func(context.Context) error // whether whoever submitted it may run it now
+	hold   *runspaces.Hold             // once it is our turn
 }
 
 func (*inLine) ready() (now, fresh bool)         { return false, false }
@@ -51,7 +53,38 @@ func (l *inLine) start(ctx context.Context) (engine.Instance, remuda.Timings, er
 		return nil, nil, err
 	}
 	l.hold = hold
+	if err := l.may(ctx); err != nil {
+		return nil, nil, &refused{err}
+	}
 	return hold.Instance, remuda.Timings{"lease": 0}, nil
+}
+
+// refused is why an execution whose turn has come may not run any more.
+type refused struct{ error }
+
+func (r *refused) Unwrap() error { return r.error }
+
+// stillMay checks that whoever submitted an execution may yet run it: it can have
+// waited for long.
+func (s *Service) stillMay(ctx context.Context, p remuda.Principal) error {
+	if p.Token == "" || s.tokens == nil {
+		return nil // what the server does by itself, and has decided
+	}
+	principals, err := s.tokens.Principals(ctx, []remuda.TokenID{p.Token})
+	if err != nil {
+		return &remuda.Error{
+			Code: remuda.CodeOf(err), Message: "the rights of its user could not be looked at", Cause: remuda.Public(err),
+			Remedy: "submit it again", Err: err,
+		}
+	}
+	now, ok := principals[p.Token]
+	if !ok {
+		return &remuda.Error{
+			Code: remuda.CodeUnauthenticated, Message: "the token or session with which it was submitted has ended",
+			Remedy: "submit it with one that lives until its turn comes",
+		}
+	}
+	return authz.Check(now, authz.ExecutionRun, p.Organization)
 }
 
 func (l *inLine) cut() *runspaces.Cut {
@@ -93,7 +126,7 @@ func (s *Service) placeInRunspace(ctx context.Context, r *run, c *checker) error
 	case hold != nil:
 		r.inside(hold)
 	default:
-		r.place, r.def = &inLine{ticket: ticket}, ticket.Definition
+		r.place, r.def = &inLine{ticket: ticket, may: func(ctx context.Context) error { return s.stillMay(ctx, r.p) }}, ticket.Definition
 		r.of(ticket.Runspace)
 	}
 	return nil

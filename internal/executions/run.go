@@ -174,6 +174,10 @@ func (s *Service) notStarted(r *run, err error) engine.Result {
 	if reason := r.cancelReason(); reason != "" {
 		return engine.Result{State: remuda.ExecutionCanceled, KilledBy: remuda.KilledByCancel, Reason: reason + " before it started"}
 	}
+	if why, ok := errors.AsType[*refused](err); ok {
+		s.log.Info("an execution whose turn had come was refused", "execution", r.id, "request", r.p.RequestID, "error", err)
+		return engine.Result{State: remuda.ExecutionError, Reason: "it may not run any more: " + remuda.Public(why.error)}
+	}
 	if r.place.patient() {
 		return engine.Result{State: remuda.ExecutionCanceled, KilledBy: remuda.KilledByCancel, Reason: "its turn in the runspace did not come: " + remuda.Public(err)}
 	}

@@ -36,6 +36,12 @@ type Runspaces interface {
 	Resuming() []*runspaces.Hold
 }
 
+// Tokens knows who would act with tokens now, and in which role. What is not in the
+// answer cannot be used any more.
+type Tokens interface {
+	Principals(ctx context.Context, ids []remuda.TokenID) (map[remuda.TokenID]remuda.Principal, error)
+}
+
 // Pool hands out instances.
 type Pool interface {
 	Reserve(claim pool.Claim) (*pool.Lease, error)
@@ -48,6 +54,7 @@ type Service struct {
 	runtimes  Runtimes
 	runspaces Runspaces
 	pool      Pool
+	tokens    Tokens // nil: what somebody could do when they submitted they can do later
 	log       *slog.Logger
 	metrics   *telemetry.Metrics
 	set       Settings
@@ -71,6 +78,10 @@ func New(st Store, rt Runtimes, rs Runspaces, p Pool, log *slog.Logger, metrics 
 		set: set.withDefaults(), live: map[remuda.ExecutionID]*run{}, keys: map[keyScope]*keyed{}, changed: make(chan struct{}, 1),
 	}
 }
+
+// SetTokens says who knows what those may do now whose executions had to wait. Call it
+// before anything else.
+func (s *Service) SetTokens(t Tokens) { s.tokens = t }
 
 // SubmitExecution records and starts an execution. With wait > 0 it returns when
 // the execution has ended or after wait, whichever comes first; the state says

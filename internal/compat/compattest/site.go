@@ -99,6 +99,7 @@ func NewSite(t testing.TB, handler func(Services, httpapi.Options) (http.Handler
 	s.Runspaces = runspaces.New(st, s.Runtimes, p, quiet, metrics, runspaces.Settings{Limits: s.Organizations, Sessions: s.Organizations, Delegates: s.Organizations})
 	s.Executions = executions.New(st, s.Runtimes, s.Runspaces, p, quiet, metrics, executions.Settings{OutputLimit: 1 << 20})
 	s.Scripts = scripts.New(st, s.Runtimes, s.Executions, quiet)
+	s.Executions.SetTokens(s.Organizations)
 	s.Runspaces.SetRunner(s.Executions)
 	s.Runspaces.SetScripts(s.Scripts)
 	s.Terminals = terminals.New(st, s.Runspaces, s.Organizations, quiet, terminals.Settings{})
