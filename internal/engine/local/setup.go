@@ -87,6 +87,22 @@ func rlimits(r remuda.Resources) []protocol.Rlimit {
 	}
 }
 
+// templateLimits parts the limits of an instance into those that its template
+// has too and those that only the instance sets itself. Of the latter the kernel
+// counts what a user namespace has for whoever made it as well, up to what that
+// process may have: one number for all forks of a template, if it had them.
+func templateLimits(all []protocol.Rlimit) (both, own []protocol.Rlimit) {
+	for _, l := range all {
+		switch l.Resource {
+		case unix.RLIMIT_MEMLOCK, unix.RLIMIT_MSGQUEUE, unix.RLIMIT_SIGPENDING:
+			own = append(own, l)
+		default:
+			both = append(both, l)
+		}
+	}
+	return both, own
+}
+
 // setupTime is how long a blank may take to become an instance. Interpreters
 // start slowly on a busy machine with a small share of the processor.
 const setupTime = 60 * time.Second

@@ -285,6 +285,7 @@ func (t *template) start(ctx context.Context) (_ *blank, refused bool, err error
 	setup.Cwd, setup.LingerMS = "/", 0
 	setup.Seccomp = e.templateFilter
 	setup.Template = &protocol.Template{Preload: t.spec.Preload, Seccomp: e.childFilter}
+	setup.Limits, setup.Template.Limits = templateLimits(setup.Limits)
 	if t.spec.Language != remuda.LanguagePython {
 		setup.Language = string(remuda.LanguagePython)
 		setup.Template.Exec, setup.Template.Language = t.driver.Argv, string(t.spec.Language)

@@ -327,6 +327,11 @@ func (k *keeper) offer() {
 	if err == nil {
 		err = onlyChild(f.first, k.driver.pid)
 	}
+	for _, pid := range []int{f.first, k.driver.pid} {
+		if err == nil {
+			err = inspectLimits(pid, k.parent.template.plan.limits)
+		}
+	}
 	if err == nil {
 		err = k.readyChild()
 	}

@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/remuda-run/remuda/internal/guest/protocol"
 )
 
 // inspection is what is expected of a process before it is offered.
@@ -132,6 +135,49 @@ func inspectStatus(status string, of inspection) error {
 		return fmt.Errorf("the kernel does not say %v", want)
 	}
 	return nil
+}
+
+// limitNames are the names in a process's limits file of what a template's
+// children set for themselves.
+var limitNames = map[int]string{
+	unix.RLIMIT_MEMLOCK:    "Max locked memory",
+	unix.RLIMIT_MSGQUEUE:   "Max msgqueue size",
+	unix.RLIMIT_SIGPENDING: "Max pending signals",
+}
+
+// inspectLimits asks the kernel whether a process has the limits that it was to
+// set for itself: once it has, it cannot raise them.
+func inspectLimits(pid int, want []protocol.Rlimit) error {
+	file, err := os.ReadFile(fullProc + "/" + itoa(pid) + "/limits")
+	if err != nil {
+		return err
+	}
+	for _, l := range want {
+		if err := inspectLimit(string(file), l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inspectLimit looks for one limit, soft and hard, in a process's limits file.
+func inspectLimit(file string, want protocol.Rlimit) error {
+	name, ok := limitNames[want.Resource]
+	if !ok {
+		return fmt.Errorf("limit %d is not one that an instance sets itself", want.Resource)
+	}
+	value := strconv.FormatUint(want.Value, 10)
+	for line := range strings.Lines(file) {
+		rest, ok := strings.CutPrefix(line, name+" ")
+		if !ok {
+			continue
+		}
+		if f := strings.Fields(rest); len(f) < 2 || f[0] != value || f[1] != value {
+			return fmt.Errorf("%s is %q instead of %s", name, strings.TrimSpace(rest), value)
+		}
+		return nil
+	}
+	return fmt.Errorf("the kernel does not say %s", name)
 }
 
 func contains(fds []int, name string) bool {

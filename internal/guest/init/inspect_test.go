@@ -68,6 +68,28 @@ func TestInspectStatus(t *testing.T) {
 	}
 }
 
+func TestInspectLimit(t *testing.T) {
+	t.Parallel()
+	const file = `Limit                     Soft Limit           Hard Limit           Units     
+Max locked memory         1048576              1048576              bytes     
+Max pending signals       1024                 1024                 signals   
+Max msgqueue size         819200               819200               bytes     
+`
+	want := protocol.Rlimit{Resource: unix.RLIMIT_SIGPENDING, Value: 1024}
+	if err := inspectLimit(file, want); err != nil {
+		t.Error(err)
+	}
+	const line = "1024                 1024 "
+	for _, other := range []string{"1023                 1024 ", "1024                 1025 ", "1024                 unlimited ", "1024 "} {
+		if inspectLimit(strings.Replace(file, line, other, 1), want) == nil {
+			t.Errorf("%q is not seen", other)
+		}
+	}
+	if inspectLimit("", want) == nil || inspectLimit(file, protocol.Rlimit{Resource: unix.RLIMIT_NOFILE, Value: 1024}) == nil {
+		t.Error("what is not told will do")
+	}
+}
+
 func FuzzInspectStatus(f *testing.F) {
 	f.Add(whole, 2001)
 	f.Add("", 0)

@@ -49,8 +49,9 @@ type childPlan struct {
 	masks    []mask
 	readOnly []string
 	filter   []byte
-	exec     []string // of an interpreter that is executed
-	lines    bool     // and speaks the line variant
+	exec     []string          // of an interpreter that is executed
+	lines    bool              // and speaks the line variant
+	limits   []protocol.Rlimit // that the template has not
 }
 
 // mask is a path and what covers it.
@@ -103,6 +104,9 @@ func (p *childPlan) ahead() []channel.Call {
 	calls = append(calls, call("cgroup namespace", unix.SYS_UNSHARE, num(unix.CLONE_NEWCGROUP)))
 	for c := range lastCapability() + 1 {
 		calls = append(calls, call("drop a capability", unix.SYS_PRCTL, num(unix.PR_CAPBSET_DROP), num(int64(c)), num(0), num(0), num(0)))
+	}
+	for _, l := range p.limits { // the interpreter's, which is forked from here
+		calls = append(calls, limitCall(l))
 	}
 	return calls
 }
@@ -204,6 +208,12 @@ func setAttrCall(target string, attr uint64, flags int64) channel.Call {
 	b := make([]byte, 32) // struct mount_attr
 	binary.NativeEndian.PutUint64(b, attr)
 	return call("set attributes of "+target, unix.SYS_MOUNT_SETATTR, num(unix.AT_FDCWD), text(target), num(flags), channel.Bytes(b), num(int64(len(b))))
+}
+
+func limitCall(l protocol.Rlimit) channel.Call {
+	b := binary.NativeEndian.AppendUint64(nil, l.Value) // struct rlimit64: soft, hard
+	b = binary.NativeEndian.AppendUint64(b, l.Value)
+	return call("set limit "+itoa(l.Resource), unix.SYS_PRLIMIT64, num(0), num(int64(l.Resource)), channel.Bytes(b), num(0))
 }
 
 // lastCapability is the highest that the kernel knows.

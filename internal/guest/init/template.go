@@ -53,7 +53,7 @@ const maxKnocking = 64
 
 func newTemplate(s *protocol.Template) *template {
 	t := &template{
-		setup: s, door: -1, plan: childPlan{filter: s.Seccomp, exec: s.Exec, lines: s.Language == languageBash},
+		setup: s, door: -1, plan: childPlan{filter: s.Seccomp, exec: s.Exec, lines: s.Language == languageBash, limits: s.Limits},
 		children: map[int]*keeper{}, known: map[int]*keeper{}, knocking: map[int]int{},
 		stirred: map[*keeper]bool{}, timed: map[*keeper]bool{},
 	}

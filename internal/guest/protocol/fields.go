@@ -45,10 +45,7 @@ func (m *Setup) fields(c *coder) {
 	c.string(&m.Language)
 	dict(c, &m.Env, stringField)
 	c.string(&m.Cwd)
-	list(c, &m.Limits, func(c *coder, l *Rlimit) {
-		c.int(&l.Resource)
-		c.uint(&l.Value)
-	})
+	list(c, &m.Limits, limitField)
 	c.bytes(&m.Seccomp)
 	c.int64(&m.LingerMS)
 	template := m.Template != nil
@@ -60,7 +57,13 @@ func (m *Setup) fields(c *coder) {
 		list(c, &m.Template.Exec, stringField)
 		c.string(&m.Template.Language)
 		c.bytes(&m.Template.Seccomp)
+		list(c, &m.Template.Limits, limitField)
 	}
+}
+
+func limitField(c *coder, l *Rlimit) {
+	c.int(&l.Resource)
+	c.uint(&l.Value)
 }
 
 func (*Fork) fields(*coder) {}

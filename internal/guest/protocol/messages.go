@@ -114,6 +114,10 @@ type Template struct {
 	// Seccomp is the filter that a child adds to the template's: together they
 	// are the one of every other instance.
 	Seccomp []byte `json:"seccomp"`
+	// Limits are those of an instance's interpreter that the template's must not
+	// have: the kernel holds all children together to what the process that clones
+	// them has of these.
+	Limits []Rlimit `json:"limits,omitempty"`
 }
 
 // Fork asks a template's keeper for an instance. The connection that it comes on

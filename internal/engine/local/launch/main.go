@@ -62,7 +62,27 @@ func begin(prepare func(*protocol.Root) error) (null int, err error) {
 	if err := prepare(root); err != nil {
 		return -1, fmt.Errorf("prepare the root of sandboxes: %w", err)
 	}
-	return null, nil
+	return null, raiseLimits()
+}
+
+// raiseLimits lifts the limits that the kernel holds the users of all namespaces
+// to that a process makes, counted together: message queues of 800 KiB for all
+// sandboxes of a machine. Interpreters are given limits of their own.
+func raiseLimits() error {
+	for _, resource := range []int{unix.RLIMIT_MEMLOCK, unix.RLIMIT_MSGQUEUE, unix.RLIMIT_SIGPENDING} {
+		limit := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
+		err := unix.Setrlimit(resource, &limit)
+		if errors.Is(err, unix.EPERM) { // without CAP_SYS_RESOURCE: as far as one may
+			if err = unix.Getrlimit(resource, &limit); err == nil {
+				limit.Cur = limit.Max
+				err = unix.Setrlimit(resource, &limit)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("raise limit %d: %w", resource, err)
+		}
+	}
+	return nil
 }
 
 // readRoot reads what the root is to hold from a memfd.
