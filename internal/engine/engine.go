@@ -180,7 +180,8 @@ type TerminalSpec struct {
 	Rows, Cols int
 }
 
-// Terminal is the server's end of a terminal. Close ends its program.
+// Terminal is the server's end of a terminal. Close ends its program; an error
+// of code deadline says that it was killed, has not ended for seconds, and may do so yet.
 type Terminal interface {
 	io.ReadWriteCloser
 	Resize(rows, cols int) error

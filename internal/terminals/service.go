@@ -285,7 +285,8 @@ func (s *Service) Ticket(_ context.Context, p remuda.Principal, ref string) (rem
 }
 
 // CloseTerminal ends a terminal's program and everything in its session, and
-// forgets it.
+// forgets it. A program that the kernel does not let go of keeps nobody: the terminal
+// stays known then, and can be closed again.
 func (s *Service) CloseTerminal(ctx context.Context, p remuda.Principal, ref string) error {
 	if err := authz.Check(p, authz.ExecutionRun, p.Organization); err != nil {
 		return err
@@ -297,10 +298,39 @@ func (s *Service) CloseTerminal(ctx context.Context, p remuda.Principal, ref str
 	if err := s.audit(ctx, p, t.show(), "close"); err != nil {
 		return err
 	}
-	err = t.end()
+	if err = s.endWithin(ctx, t); !t.over() {
+		return err
+	}
 	s.forget(t.id)
 	s.log.Info("terminal closed", "terminal", t.id, "runspace", t.runspace, "request", p.RequestID)
 	return err
+}
+
+// endWithin ends the program of a terminal, as long as its caller and the settings wait.
+func (s *Service) endWithin(ctx context.Context, t *terminal) error {
+	ctx, cancel := context.WithTimeout(ctx, s.set.CloseWithin)
+	defer cancel()
+	closed := make(chan error, 1)
+	go func() { closed <- t.end() }() // the engine bounds it
+	select {
+	case err := <-closed:
+		if remuda.CodeOf(err) == remuda.CodeDeadline {
+			if t.over() { // since it was said that it has not
+				return nil
+			}
+			return err
+		}
+		select {
+		case <-t.ended:
+			return err
+		case <-ctx.Done():
+		}
+	case <-ctx.Done():
+	}
+	return &remuda.Error{
+		Code: engine.ContextCode(ctx), Message: "terminal " + string(t.id) + " has not ended yet",
+		Cause: "its program is killed, and the kernel has not let go of it", Remedy: "close it again later, or delete its runspace", Err: ctx.Err(),
+	}
 }
 
 func (s *Service) forget(id remuda.TerminalID) {

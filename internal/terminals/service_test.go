@@ -248,6 +248,34 @@ func TestStuck(t *testing.T) {
 	})
 }
 
+// TestCloseOfStuck closes a terminal whose program does not end: it is told of and can be
+// looked at and closed again.
+func TestCloseOfStuck(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(noStore{}, terminals.Settings{})
+		info, _ := w.terminal(t)
+		p := w.inst.(*instance).opened[0]
+		p.stuck = make(chan struct{})
+		if err := w.CloseTerminal(t.Context(), operator, string(info.ID)); remuda.CodeOf(err) != remuda.CodeDeadline {
+			t.Errorf("with a program that does not end: %v", err)
+		}
+		if got, err := w.GetTerminal(t.Context(), operator, string(info.ID)); err != nil || got.EndedAt != nil {
+			t.Errorf("then it is %+v, %v", got, err)
+		}
+		close(p.stuck)
+		if err := w.CloseTerminal(t.Context(), operator, string(info.ID)); err != nil {
+			t.Errorf("once it can end: %v", err)
+		}
+		if _, err := w.GetTerminal(t.Context(), operator, string(info.ID)); remuda.CodeOf(err) != remuda.CodeNotFound {
+			t.Errorf("then it is known: %v", err)
+		}
+		if err := w.Service.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestLagging has a connection that does not read: the program waits for it, and
 // nobody waits for one that is gone.
 func TestLagging(t *testing.T) {

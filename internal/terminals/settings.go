@@ -14,6 +14,9 @@ type Settings struct {
 	// KeepEnded is how long one that has ended can still be looked at; default 5
 	// min.
 	KeepEnded time.Duration
+	// CloseWithin is how long whoever closes a terminal waits for its program to end;
+	// default 6 s, a little more than engines wait for one that they have killed.
+	CloseWithin time.Duration
 	// Sweep is how often connections of people who have lost their rights are
 	// looked for, and what is over is forgotten; default 5 s.
 	Sweep time.Duration
@@ -24,6 +27,7 @@ func (s Settings) withDefaults() Settings {
 	put(&s.TicketLife, 30*time.Second)
 	put(&s.Scrollback, 256<<10)
 	put(&s.KeepEnded, 5*time.Minute)
+	put(&s.CloseWithin, 6*time.Second)
 	put(&s.Sweep, 5*time.Second)
 	return s
 }

@@ -201,7 +201,12 @@ func (t *terminal) ExitCode() int { return t.code }
 // hangUpTime is what a program has to end when its terminal is closed.
 const hangUpTime = 300 * time.Millisecond
 
-// Close implements io.Closer: it hangs up, and kills what does not end upon that.
+// goneTime is what a program has to be gone once it is killed: one that waits in the
+// kernel does not end before the kernel is done with it.
+const goneTime = 5 * time.Second
+
+// Close implements io.Closer: it hangs up, and kills what does not end upon that. What
+// the kernel does not let go of even then is left to it, and to the end of the sandbox.
 func (t *terminal) Close() error {
 	var err error
 	t.closing.Do(func() {
@@ -212,8 +217,17 @@ func (t *terminal) Close() error {
 			err = errors.Join(err, t.proc.Kill())
 		}
 	})
-	<-t.done
-	return err
+	gone := time.NewTimer(goneTime)
+	defer gone.Stop()
+	select {
+	case <-t.done:
+		return err
+	case <-gone.C:
+		return errors.Join(&remuda.Error{
+			Code: remuda.CodeDeadline, Message: "the program of the terminal has not ended " + goneTime.String() + " after it was killed",
+			Cause: "the kernel has not let go of it", Remedy: "look again later; it ends with its sandbox at the latest",
+		}, err)
+	}
 }
 
 // drainTime is how long output may be read that others write once the program has
