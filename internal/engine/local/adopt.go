@@ -47,7 +47,11 @@ func reasonOf(err error) string {
 }
 
 // tooLate is the end of an instance while no server was there.
-func tooLate(m metadata) error {
+func (e *Engine) tooLate(m metadata) error {
+	// With cgroup v2 the kernel ends the keeper too.
+	if kills, err := e.herd.Group(m.Cgroup).OOMKills(); err == nil && kills > 0 {
+		return &lost{reason: "the sandbox used more memory than it may, and ended before this server came"}
+	}
 	return &lost{reason: fmt.Sprintf("the sandbox had ended before this server came; it outlives a server by %s at most", m.Linger)}
 }
 
@@ -68,7 +72,7 @@ func (e *Engine) locate(m metadata, spec engine.Spec) (*adoption, error) {
 	case errors.Is(err, errEnded) && m.Shared != nil:
 		a.proc = &process{foreign: true} // its keeper may still hold what it left
 	case errors.Is(err, errEnded):
-		return nil, tooLate(m)
+		return nil, e.tooLate(m)
 	case err != nil:
 		return nil, err
 	}
@@ -78,7 +82,7 @@ func (e *Engine) locate(m metadata, spec engine.Spec) (*adoption, error) {
 	if a.orphan, err = e.orphanOf(m.Shared); err != nil {
 		a.proc.close()
 		if errors.Is(err, errEnded) {
-			return nil, tooLate(m)
+			return nil, e.tooLate(m)
 		}
 		return nil, err
 	}
@@ -160,7 +164,7 @@ func (i *Instance) reopen(ctx context.Context, m metadata) error {
 	case !state.Ready:
 		return &lost{reason: "it was not ready yet when its server ended"}
 	case over && state.Execution == "":
-		return tooLate(m)
+		return i.engine.tooLate(m)
 	}
 	kills, err := b.group.OOMKills()
 	switch {
@@ -199,7 +203,7 @@ func (i *Instance) redial(ctx context.Context, m metadata) error {
 	c, err := dial(ctx, i.engine.dir.run, name+".sock")
 	switch {
 	case err != nil && b.proc.gone(dying): // and its keeper with it, or on its way
-		return tooLate(m)
+		return i.engine.tooLate(m)
 	case err != nil:
 		return &lost{reason: "its keeper cannot be reached", err: err}
 	}
@@ -211,11 +215,11 @@ func (i *Instance) redial(ctx context.Context, m metadata) error {
 	refusal, refused := errors.AsType[*keeper.Refusal](err)
 	switch {
 	case refused && refusal.Stage == "attach":
-		return tooLate(m)
+		return i.engine.tooLate(m)
 	case refused:
 		return &lost{reason: "its keeper refuses this server: " + refusal.Reason, err: err}
 	case err != nil && b.proc.Exited(): // and its keeper ends with it
-		return tooLate(m)
+		return i.engine.tooLate(m)
 	case err != nil:
 		return &lost{reason: "its keeper does not answer", err: err}
 	}

@@ -45,6 +45,9 @@ func TestRanOutOfMemoryAlone(t *testing.T) {
 		i, id := a.make(forked, 16), remuda.NewExecutionID()
 		a.leaveRunning(i, id, "x = b'x' * (1 << 30)")(keepers(forked))
 		found := a.next(i.ID())
+		if len(found.Attached) == 0 && strings.Contains(found.Lost[i.ID()], "more memory than it may") {
+			return // with cgroup v2 its keeper goes with it
+		}
 		if len(found.Attached) != 1 {
 			t.Fatalf("%+v", found)
 		}
