@@ -132,7 +132,7 @@ func (s *Service) connectable(ctx context.Context, p remuda.Principal, req remud
 // script prepares a stored script for a runtime; why says that it cannot be run there.
 func (s *Service) script(ctx context.Context, p remuda.Principal, ref string, rt remuda.Runtime) (script remuda.PreparedScript, why string, err error) {
 	if s.scripts == nil || s.runner == nil {
-		return script, "", remuda.Errorf(remuda.CodeUnsupported, "this server has no stored scripts")
+		return script, "", &remuda.Error{Code: remuda.CodeUnsupported, Message: "this server has no stored scripts", Remedy: "create the runspace without a connection script"}
 	}
 	script, err = s.scripts.PrepareScript(ctx, p, ref)
 	switch code := remuda.CodeOf(err); {
@@ -166,6 +166,12 @@ func guarded(script remuda.PreparedScript, row remuda.Runspace) string {
 
 func errDisconnectSecrets(script remuda.PreparedScript) string {
 	return fmt.Sprintf("names a script that reads a secret ($%s), which what ran in the runspace before could learn; let the connection script keep what is needed", script.Secrets[0])
+}
+
+// errScript says why a script of a runspace cannot be run any more: it was checked when
+// the runspace was created.
+func errScript(why string) error {
+	return &remuda.Error{Code: remuda.CodePrecondition, Message: "the runspace " + why, Remedy: "mend the stored script, or name another one when you create a runspace"}
 }
 
 // reconnectable is connectable for a reset, whose scripts are those of before.
@@ -205,10 +211,16 @@ func (s *Service) connect(ctx context.Context, r *runspace, inst engine.Instance
 	}
 	secret := r.takeSecret()
 	if err := s.runConnection(ctx, r, secret); err != nil {
-		return &remuda.Error{Code: remuda.CodeOf(err), Message: "the connection script could not be run", Cause: remuda.Public(err), Err: err}
+		return &remuda.Error{
+			Code: remuda.CodeOf(err), Message: "the connection script could not be run", Cause: remuda.Public(err),
+			Remedy: "mend that, and create the runspace again", Err: err,
+		}
 	}
 	if !inst.Alive() {
-		return &remuda.Error{Code: remuda.CodePrecondition, Message: "the connection script ended the sandbox", Cause: inst.Exit().Reason}
+		return &remuda.Error{
+			Code: remuda.CodePrecondition, Message: "the connection script ended the sandbox", Cause: inst.Exit().Reason,
+			Remedy: "mend the script, or give the runtime what it needs",
+		}
 	}
 	return nil
 }
@@ -221,7 +233,7 @@ func (s *Service) runConnection(ctx context.Context, r *runspace, secret connect
 		return err
 	}
 	if why = cmp.Or(why, guarded(script, row)); why != "" {
-		return remuda.Errorf(remuda.CodePrecondition, "the runspace %s", why)
+		return errScript(why)
 	}
 	credentials, end, err := s.withToken(ctx, p, secret.credentials)
 	if err != nil {
@@ -322,9 +334,9 @@ func (s *Service) runDisconnect(ctx context.Context, r *runspace, row remuda.Run
 	case err != nil:
 		return err
 	case why != "":
-		return remuda.Errorf(remuda.CodePrecondition, "the runspace %s", why)
+		return errScript(why)
 	case len(script.Secrets) > 0: // it has changed since
-		return remuda.Errorf(remuda.CodePrecondition, "the runspace %s", errDisconnectSecrets(script))
+		return errScript(errDisconnectSecrets(script))
 	}
 	_, wait, err := s.runner.RunSystem(ctx, owner, SystemRun{
 		Runspace: r.id, Name: cmp.Or(row.DisconnectName, disconnectName), Script: script.Source, Parameters: script.Parameters,

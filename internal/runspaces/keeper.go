@@ -68,7 +68,10 @@ func (s *Service) timely(r *runspace, fn func(context.Context) error) error {
 	})
 	err := fn(ctx)
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return &remuda.Error{Code: remuda.CodeDeadline, Message: "it did not become ready within " + s.set.PrepareTimeout.String(), Err: err}
+		return &remuda.Error{
+			Code: remuda.CodeDeadline, Message: "it did not become ready within " + s.set.PrepareTimeout.String(),
+			Remedy: "make its scripts shorter, or create it again when the server is less busy", Err: err,
+		}
 	}
 	return err
 }
@@ -105,7 +108,10 @@ func (s *Service) begin(ctx context.Context, r *runspace, inst engine.Instance) 
 func (s *Service) save(ctx context.Context, row remuda.Runspace, what string) error {
 	err := s.store.Write(ctx, func(tx *store.Tx) error { return tx.UpdateRunspace(ctx, row) })
 	if err != nil {
-		return &remuda.Error{Code: remuda.CodeOf(err), Message: what, Cause: remuda.Public(err), Err: err}
+		return &remuda.Error{
+			Code: remuda.CodeOf(err), Message: what, Cause: remuda.Public(err),
+			Remedy: "create the runspace again when the server can write", Err: err,
+		}
 	}
 	return nil
 }

@@ -92,7 +92,9 @@ func (r *runspace) askReset(p remuda.Principal, req ResetRequest) {
 	defer r.mu.Unlock()
 	const why = "its runspace was reset"
 	r.cut = cut{execution: r.running, reason: why}
-	r.turnAwayLocked(func() error { return remuda.Errorf(remuda.CodeConflict, why) })
+	r.turnAwayLocked(func() error {
+		return &remuda.Error{Code: remuda.CodeConflict, Message: why, Remedy: "submit it again when the runspace is ready"}
+	})
 	r.secret = connection{by: p, credentials: req.Credentials}
 	r.asked = true
 	select {
@@ -122,7 +124,10 @@ func (s *Service) renew(r *runspace) error {
 	return s.timely(r, func(ctx context.Context) error {
 		workspace, err := old.(engine.Workspacer).Workspace(ctx)
 		if err != nil {
-			return &remuda.Error{Code: remuda.CodeOf(err), Message: "its workspace could not be kept for a fresh instance", Cause: remuda.Public(err), Err: err}
+			return &remuda.Error{
+				Code: remuda.CodeOf(err), Message: "its workspace could not be kept for a fresh instance", Cause: remuda.Public(err),
+				Remedy: "create another runspace", Err: err,
+			}
 		}
 		defer func() {
 			if err := workspace.Close(); err != nil {
@@ -137,7 +142,10 @@ func (s *Service) renew(r *runspace) error {
 			return err
 		}
 		if !r.settle(releaseTimeout) {
-			return remuda.Errorf(remuda.CodeInternal, "what ran in it did not give it back")
+			return &remuda.Error{
+				Code: remuda.CodeInternal, Message: "what ran in it did not give it back within " + releaseTimeout.String(),
+				Remedy: "create another runspace, and report this with the server's log",
+			}
 		}
 		r.mu.Lock()
 		r.begun, r.cut = false, cut{}
