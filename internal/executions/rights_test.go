@@ -52,7 +52,8 @@ func TestRightsWhenTheTurnComes(t *testing.T) {
 			h := open(t, settings{})
 			h.executions.SetTokens(c.now)
 			rs := h.space(t, remuda.RunspaceRequest{})
-			first := h.submit(t, queued(rs.ID, "set x 1\nblock"))
+			h.run(t, queued(rs.ID, "set x 1"))
+			first := h.submit(t, queued(rs.ID, "block"))
 			next, err := h.executions.SubmitExecution(t.Context(), holder, queued(rs.ID, "get x"), 0)
 			if err != nil || next.State != remuda.ExecutionQueued {
 				t.Fatalf("it is %s, %v", next.State, err)
