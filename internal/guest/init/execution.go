@@ -139,8 +139,16 @@ func (k *keeper) timeUp() {
 	k.interruptDriver(timeoutGrace)
 }
 
+// nodeBegins is how long Node.js may be without a handler of SIGINT, which then ends
+// it, when it begins a script: it takes those of others away before it sets its own.
+const nodeBegins = 50 * time.Millisecond
+
 // interruptDriver sends SIGINT to the interpreter and its foreground children.
 func (k *keeper) interruptDriver(grace time.Duration) {
+	if wait := nodeBegins - time.Since(k.run.started); wait > 0 && k.setup.language == languageNode {
+		k.run.againAt = time.Now().Add(wait)
+		return
+	}
 	k.driver.interrupt()
 	if k.driver.lines {
 		grace = 2 * again

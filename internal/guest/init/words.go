@@ -5,6 +5,7 @@ package guestinit
 // need crypto/rand) would add a third to the start of every sandbox.
 const (
 	languageBash       = "bash"
+	languageNode       = "node"
 	defaultOutputLimit = 10 << 20
 
 	stateSuccess  = "success"

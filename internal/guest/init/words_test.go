@@ -10,7 +10,7 @@ import (
 func TestWords(t *testing.T) {
 	t.Parallel()
 	for ours, theirs := range map[string]string{
-		languageBash: string(remuda.LanguageBash), stateSuccess: string(remuda.ExecutionSuccess), stateError: string(remuda.ExecutionError),
+		languageBash: string(remuda.LanguageBash), languageNode: string(remuda.LanguageNode), stateSuccess: string(remuda.ExecutionSuccess), stateError: string(remuda.ExecutionError),
 		stateTimeout: string(remuda.ExecutionTimeout), stateCanceled: string(remuda.ExecutionCanceled), stateLost: string(remuda.ExecutionLost),
 		killedByNothing: string(remuda.KilledByNothing), killedByTime: string(remuda.KilledByTime), killedByPids: string(remuda.KilledByPids), killedByOutput: string(remuda.KilledByOutput),
 		killedByCancel: string(remuda.KilledByCancel), killedByPolicy: string(remuda.KilledByPolicy),
