@@ -102,8 +102,9 @@ func KillCounting(t *testing.T, n int, env ...string) map[remuda.InstanceID]*Kil
 }
 
 // GoesOn resumes what the killed server ran in an instance, expects every number to
-// be there once, and what the instance had kept.
-func (k *Killed) GoesOn(t *testing.T, inst engine.Instance, s Survival) {
+// be there once, and what the instance had kept. It reports whether some came
+// afterwards: on a slow machine a script may have said all before.
+func (k *Killed) GoesOn(t *testing.T, inst engine.Instance, s Survival) (went bool) {
 	t.Helper()
 	p := newTape(t)
 	for _, r := range k.records {
@@ -119,10 +120,11 @@ func (k *Killed) GoesOn(t *testing.T, inst engine.Instance, s Survival) {
 		t.Errorf("the script that had lost its server ended as %+v", res)
 	}
 	Counted(t, p.text())
-	if before == 0 || before == p.last() {
-		t.Errorf("%d of %d records came before the server was killed", before, p.last())
+	if before == 0 {
+		t.Errorf("no record came before the server was killed")
 	}
 	if got := l.box.run(s.Get).ok(); got.out != "kept\n" {
 		t.Errorf("state came back as %q", got.out)
 	}
+	return before < p.last()
 }
