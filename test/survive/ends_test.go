@@ -13,8 +13,9 @@ import (
 	"github.com/remuda-run/remuda/test/harness"
 )
 
-// A sandbox that dies while no server is there is reported lost, with the reason,
-// and so is what ran in it; the others live on.
+// A sandbox that dies while no server is there is reported, with the reason, and so
+// is what ran in it: lost, if its keeper died with it, and as it ended, if that is a
+// template's, which lives on to tell. The others live on.
 func TestDiedMeanwhile(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 3, 2)
@@ -25,7 +26,10 @@ func TestDiedMeanwhile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var metadata struct{ Pid int }
+	var metadata struct {
+		Pid    int
+		Shared *struct{} // its keeper is a template's
+	}
 	if err := json.Unmarshal(raw, &metadata); err != nil || metadata.Pid <= 1 {
 		t.Fatalf("metadata %s: %v", raw, err)
 	}
@@ -40,13 +44,17 @@ func TestDiedMeanwhile(t *testing.T) {
 	w.up()
 	w.remember()
 	w.Call(http.MethodGet, "/v1/runspaces/"+dead.id, nil, &rs)
-	if rs.State != "error" || !strings.Contains(rs.Error, "restarted") || !strings.Contains(rs.Error, "sandbox") {
+	why, state, reason := "restarted", "lost", ""
+	if metadata.Shared != nil {
+		why, state, reason = "SIGKILL", "error", "SIGKILL"
+	}
+	if rs.State != "error" || !strings.Contains(rs.Error, why) || !strings.Contains(rs.Error, "sandbox") {
 		t.Errorf("the runspace is %s: %s", rs.State, rs.Error)
 	}
 	var ex harness.Execution
 	w.Call(http.MethodGet, "/v1/executions/"+dead.running, nil, &ex)
-	if ex.State != "lost" || ex.Reason == "" {
-		t.Errorf("what ran in it is %s, want lost with a reason", &ex)
+	if ex.State != state || ex.Reason == "" || !strings.Contains(ex.Reason, reason) {
+		t.Errorf("what ran in it is %s, want %s with a reason", &ex, state)
 	}
 	if stdout, _ := w.Output(dead.running); !strings.HasPrefix(stdout, "0 of 0\n1 of 0\n") {
 		t.Errorf("of its output there is %.40q", stdout)
