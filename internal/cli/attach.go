@@ -150,7 +150,7 @@ func (t *attached) size() (rows, cols int) {
 	if err != nil || rows < 1 || cols < 1 {
 		return 0, 0
 	}
-	return min(rows, 1000), min(cols, 1000)
+	return min(rows, remuda.MaxTerminalSide), min(cols, remuda.MaxTerminalSide)
 }
 
 // run is the terminal until its program ends or the user leaves.

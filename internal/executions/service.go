@@ -107,7 +107,7 @@ func (s *Service) launch(ctx context.Context, r *run) error {
 		return err
 	}
 	s.begin(r)
-	if err := s.admit(r); err != nil {
+	if err := s.admit(r, &s.runs, &s.draining); err != nil {
 		r.place.release(runspaces.Outcome{})
 		return err
 	}
@@ -157,17 +157,17 @@ func (s *Service) placeOneShot(r *run, c *checker) error {
 	return nil
 }
 
-// admit makes r known and counts it, unless the server is ending. It comes before
-// the row, so that an unfinished row without an entry here is one that nobody
-// owns.
-func (s *Service) admit(r *run) error {
+// admit makes r known and counts it among those who are waited for, unless no more
+// of them are admitted. It comes before the row, so that an unfinished row without
+// an entry here is one that nobody owns.
+func (s *Service) admit(r *run, among *sync.WaitGroup, closed *bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining {
+	if *closed {
 		return remuda.ShuttingDown()
 	}
 	s.live[r.id] = r
-	s.runs.Add(1)
+	among.Add(1)
 	return nil
 }
 

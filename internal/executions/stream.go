@@ -35,7 +35,7 @@ func (s *Service) RunExecution(ctx context.Context, p remuda.Principal, req remu
 		return nil, err
 	}
 	s.begin(r)
-	if err := s.admit(r); err != nil {
+	if err := s.admit(r, &s.runs, &s.draining); err != nil {
 		r.place.release(runspaces.Outcome{})
 		return nil, err
 	}

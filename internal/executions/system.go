@@ -31,7 +31,7 @@ func (s *Service) RunSystem(ctx context.Context, p remuda.Principal, sys runspac
 		r.req.Timeout = limit
 	}
 	s.begin(r)
-	if err := s.admitSystem(r); err != nil {
+	if err := s.admit(r, &s.systems, &s.over); err != nil {
 		hold.Release(runspaces.Outcome{})
 		return "", nil, err
 	}
@@ -55,18 +55,6 @@ func (s *Service) RunSystem(ctx context.Context, p remuda.Principal, sys runspac
 			return remuda.Execution{}, remuda.Errorf(remuda.CodeDeadline, "wait for execution %s: %w", r.id, ctx.Err())
 		}
 	}, nil
-}
-
-// admitSystem is admit for a script of the server's own.
-func (s *Service) admitSystem(r *run) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.over {
-		return remuda.ShuttingDown()
-	}
-	s.live[r.id] = r
-	s.systems.Add(1)
-	return nil
 }
 
 // endSystems admits no more scripts of the server's own, cancels what is left of them

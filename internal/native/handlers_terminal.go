@@ -30,7 +30,7 @@ func (e *edge) createTerminal(c *call) error {
 			return err
 		}
 	}
-	req := remuda.TerminalRequest{Runspace: remuda.RunspaceID(c.r.PathValue("runspace")), Command: body.Command, Env: body.Env, Rows: defaultRows, Cols: defaultCols}
+	req := remuda.TerminalRequest{Runspace: remuda.RunspaceID(c.r.PathValue("runspace")), Command: body.Command, Env: body.Env, Rows: remuda.DefaultTerminalRows, Cols: remuda.DefaultTerminalCols}
 	if body.Rows != nil {
 		req.Rows = *body.Rows
 	}
@@ -48,12 +48,6 @@ func (e *edge) createTerminal(c *call) error {
 
 // consolePath is where package console has its pages.
 const consolePath = "/console/terminals/"
-
-// The size of a terminal that nobody gave a size, as the document says.
-const (
-	defaultRows = 24
-	defaultCols = 80
-)
 
 func (e *edge) listTerminals(c *call) error {
 	items, err := e.Terminals.ListTerminals(c.ctx(), c.p, remuda.RunspaceID(c.r.PathValue("runspace")))

@@ -25,11 +25,7 @@ type limits struct {
 // have set none. Call it once, before requests are served; changed is told of every
 // later change once it is in force, and may be nil.
 func (s *Service) LoadLimits(ctx context.Context, site remuda.Limits, changed func(remuda.OrganizationID)) error {
-	var orgs []remuda.Organization
-	err := s.store.Read(ctx, func(tx *store.Tx) (err error) {
-		orgs, err = tx.AllOrganizations(ctx)
-		return err
-	})
+	orgs, err := s.all(ctx)
 	if err != nil {
 		return err
 	}
@@ -50,15 +46,21 @@ func (s *Service) Limits(org remuda.OrganizationID) remuda.Limits {
 	return s.limits.all[org].Or(s.limits.site)
 }
 
-// LimitedOrganizations are the organizations in the order of their ids.
-func (s *Service) LimitedOrganizations(ctx context.Context) (ids []remuda.OrganizationID, err error) {
+// all are the organizations in the order of their ids.
+func (s *Service) all(ctx context.Context) (orgs []remuda.Organization, err error) {
 	err = s.store.Read(ctx, func(tx *store.Tx) error {
-		orgs, err := tx.AllOrganizations(ctx)
-		for _, o := range orgs {
-			ids = append(ids, o.ID)
-		}
+		orgs, err = tx.AllOrganizations(ctx)
 		return err
 	})
+	return orgs, err
+}
+
+// LimitedOrganizations are the organizations in the order of their ids.
+func (s *Service) LimitedOrganizations(ctx context.Context) (ids []remuda.OrganizationID, err error) {
+	orgs, err := s.all(ctx)
+	for _, o := range orgs {
+		ids = append(ids, o.ID)
+	}
 	return ids, err
 }
 

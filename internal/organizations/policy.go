@@ -28,11 +28,7 @@ type policies struct {
 // are served; changed is told of every later change once it is in force, and
 // may be nil.
 func (s *Service) LoadPolicies(ctx context.Context, changed func(remuda.OrganizationID)) error {
-	var orgs []remuda.Organization
-	err := s.store.Read(ctx, func(tx *store.Tx) (err error) {
-		orgs, err = tx.AllOrganizations(ctx)
-		return err
-	})
+	orgs, err := s.all(ctx)
 	if err != nil {
 		return err
 	}

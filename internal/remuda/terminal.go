@@ -1,6 +1,9 @@
 package remuda
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Terminal is a program with a terminal of its own in a runspace: for a person
 // who looks around in there, beside the scripts. It ends with the runspace and
@@ -25,7 +28,27 @@ type TerminalRequest struct {
 	Alias      string
 	Command    []string
 	Env        map[string]string
-	Rows, Cols int // both 0 is 24 rows of 80 columns
+	Rows, Cols int // both 0 is DefaultTerminalRows of DefaultTerminalCols
+}
+
+// Sizes of terminals.
+const (
+	DefaultTerminalRows = 24
+	DefaultTerminalCols = 80
+	MaxTerminalSide     = 1000
+)
+
+// CheckTerminalSize returns what is wrong with the size of a terminal.
+func CheckTerminalSize(rows, cols int) (wrong []FieldError) {
+	for _, side := range []struct {
+		field string
+		n     int
+	}{{"rows", rows}, {"cols", cols}} {
+		if side.n < 1 || side.n > MaxTerminalSide {
+			wrong = append(wrong, FieldError{Field: side.field, Message: fmt.Sprintf("must be from 1 to %d", MaxTerminalSide)})
+		}
+	}
+	return wrong
 }
 
 // TerminalTicket is a secret with which one connection to a terminal can be made,

@@ -155,6 +155,9 @@ func (s *Service) row(p remuda.Principal, req remuda.RunspaceRequest, rt remuda.
 		ConnectionName: req.ConnectionName, DisconnectName: req.DisconnectName,
 	}
 	row.IdleTimeout, row.ActiveTimeout = s.times(limits)
+	if req.Console { // it ends with its session, not for want of scripts
+		row.IdleTimeout, row.OwnIdleTimeout = 0, true
+	}
 	if req.IdleTimeout != nil {
 		row.IdleTimeout, row.OwnIdleTimeout = *req.IdleTimeout, true
 	}

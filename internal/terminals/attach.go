@@ -199,7 +199,7 @@ func (a *Attachment) Write(ctx context.Context, p []byte) error {
 
 // Resize tells the program the size of its terminal.
 func (a *Attachment) Resize(rows, cols int) error {
-	if wrong := checkSize(rows, cols); len(wrong) > 0 {
+	if wrong := remuda.CheckTerminalSize(rows, cols); len(wrong) > 0 {
 		return remuda.Invalid(wrong...)
 	}
 	t := a.t

@@ -65,7 +65,6 @@ func New(st Store, rs Runspaces, tokens Tokens, log *slog.Logger, set Settings) 
 const (
 	maxCommandWords = 64
 	maxCommandBytes = 8 << 10
-	maxSide         = 1000
 )
 
 // OpenTerminal starts a program with a terminal in a runspace that is ready, and
@@ -76,7 +75,7 @@ func (s *Service) OpenTerminal(ctx context.Context, p remuda.Principal, req remu
 		return remuda.Terminal{}, none, err
 	}
 	if req.Rows == 0 && req.Cols == 0 {
-		req.Rows, req.Cols = 24, 80
+		req.Rows, req.Cols = remuda.DefaultTerminalRows, remuda.DefaultTerminalCols
 	}
 	if wrong := check(req); len(wrong) > 0 {
 		return remuda.Terminal{}, none, remuda.Invalid(wrong...)
@@ -134,21 +133,8 @@ func check(req remuda.TerminalRequest) []remuda.FieldError {
 	case len(req.Command) > 0 && req.Command[0] == "":
 		add("command", "must begin with a program")
 	}
-	wrong = append(wrong, checkSize(req.Rows, req.Cols)...)
+	wrong = append(wrong, remuda.CheckTerminalSize(req.Rows, req.Cols)...)
 	return append(wrong, runtimes.CheckEnv("env", req.Env)...)
-}
-
-// checkSize returns what is wrong with the size of a terminal.
-func checkSize(rows, cols int) (wrong []remuda.FieldError) {
-	for _, side := range []struct {
-		field string
-		n     int
-	}{{"rows", rows}, {"cols", cols}} {
-		if side.n < 1 || side.n > maxSide {
-			wrong = append(wrong, remuda.FieldError{Field: side.field, Message: fmt.Sprintf("must be from 1 to %d", maxSide)})
-		}
-	}
-	return wrong
 }
 
 // reserve counts a terminal that is being opened.

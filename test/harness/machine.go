@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 )
 
@@ -31,20 +32,24 @@ func startOf(pid int) string {
 	return fields[19]
 }
 
-// Herd is the name in the server's cgroups, links and tables of rules.
-func (s *Server) Herd() string {
-	s.t.Helper()
-	herd, err := os.ReadFile(filepath.Join(s.Data, "herd"))
+// Herd is the name in the cgroups, links and tables of rules of the sandboxes of a
+// data directory.
+func Herd(t testing.TB, data string) string {
+	t.Helper()
+	herd, err := os.ReadFile(filepath.Join(data, "herd"))
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return strings.TrimSpace(string(herd))
 }
 
-// Cgroups lists those of the server's sandboxes, whether it is up or not.
-func (s *Server) Cgroups() []string {
-	s.t.Helper()
-	name := "remuda-" + s.Herd()
+// Herd is that of the server.
+func (s *Server) Herd() string { return Herd(s.t, s.Data) }
+
+// Cgroups lists those of the sandboxes of a data directory.
+func Cgroups(t testing.TB, data string) []string {
+	t.Helper()
+	name := "remuda-" + Herd(t, data)
 	var found []string
 	err := filepath.WalkDir("/sys/fs/cgroup", func(path string, d os.DirEntry, err error) error {
 		if err != nil {
@@ -56,17 +61,20 @@ func (s *Server) Cgroups() []string {
 		return nil
 	})
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return found
 }
 
-// Processes lists those in the server's sandboxes, whether it is up or not.
-func (s *Server) Processes() []Process {
-	s.t.Helper()
+// Cgroups lists those of the server's sandboxes, whether it is up or not.
+func (s *Server) Cgroups() []string { return Cgroups(s.t, s.Data) }
+
+// Processes lists those in the sandboxes of a data directory.
+func Processes(t testing.TB, data string) []Process {
+	t.Helper()
 	seen := map[int]bool{}
 	var found []Process
-	for _, dir := range s.Cgroups() {
+	for _, dir := range Cgroups(t, data) {
 		raw, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
 		if err != nil {
 			continue // just removed
@@ -74,7 +82,7 @@ func (s *Server) Processes() []Process {
 		for field := range strings.FieldsSeq(string(raw)) {
 			pid, err := strconv.Atoi(field)
 			if err != nil {
-				s.t.Fatal(err)
+				t.Fatal(err)
 			}
 			if start := startOf(pid); start != "" && !seen[pid] {
 				seen[pid] = true
@@ -85,32 +93,41 @@ func (s *Server) Processes() []Process {
 	return found
 }
 
+// Processes lists those in the server's sandboxes, whether it is up or not.
+func (s *Server) Processes() []Process { return Processes(s.t, s.Data) }
+
 // Eventually waits for a condition, with a generous deadline.
-func (s *Server) Eventually(what string, condition func() bool) {
-	s.t.Helper()
+func Eventually(t testing.TB, what string, condition func() bool) {
+	t.Helper()
 	const patience = 2 * time.Minute
 	for deadline := time.Now().Add(patience); !condition(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("after %s it is still not so that %s", patience, what)
+			t.Fatalf("after %s it is still not so that %s", patience, what)
 		}
 	}
 }
 
-// Left lists what is on the machine of the server's sandboxes, for a server that is
-// not up: processes, cgroups, files, mounts, loop devices and links.
-func (s *Server) Left() []string {
+// Eventually waits for a condition, with a generous deadline.
+func (s *Server) Eventually(what string, condition func() bool) {
 	s.t.Helper()
+	Eventually(s.t, what, condition)
+}
+
+// Left lists what is on the machine of the sandboxes of a data directory whose server
+// is not up: processes, cgroups, files, mounts, loop devices and links.
+func Left(t testing.TB, data string) []string {
+	t.Helper()
 	var left []string
-	for _, p := range s.Processes() {
+	for _, p := range Processes(t, data) {
 		left = append(left, "process "+strconv.Itoa(p.Pid))
 	}
-	for _, dir := range s.Cgroups() {
+	for _, dir := range Cgroups(t, data) {
 		left = append(left, "cgroup "+dir)
 	}
 	for _, dir := range []string{"run", "disk"} {
-		entries, err := os.ReadDir(filepath.Join(s.Data, dir))
+		entries, err := os.ReadDir(filepath.Join(data, dir))
 		if err != nil {
-			s.t.Fatal(err)
+			t.Fatal(err)
 		}
 		for _, e := range entries {
 			left = append(left, "file "+dir+"/"+e.Name())
@@ -118,47 +135,53 @@ func (s *Server) Left() []string {
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(mounts)) {
-		if at := strings.Fields(line)[4]; strings.HasPrefix(at, s.Data) || strings.Contains(at, s.Herd()) {
-			left = append(left, "mount "+at)
+		if strings.Contains(line, data) || strings.Contains(line, Herd(t, data)) {
+			left = append(left, "mount "+strings.Fields(line)[4])
 		}
 	}
 	loops, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	for _, loop := range loops {
-		if raw, err := os.ReadFile(loop); err == nil && strings.Contains(string(raw), s.Data) {
+		if raw, err := os.ReadFile(loop); err == nil && strings.Contains(string(raw), data) {
 			left = append(left, "loop device "+loop)
 		}
 	}
-	links, err := filepath.Glob("/sys/class/net/*" + s.Herd()[1:])
+	links, err := filepath.Glob("/sys/class/net/*" + Herd(t, data)[1:])
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	for _, link := range links {
 		left = append(left, "link "+filepath.Base(link))
 	}
-	if _, err := os.Stat("/run/remuda/net-" + s.Herd()); err == nil {
-		left = append(left, "directory /run/remuda/net-"+s.Herd())
+	if _, err := os.Stat("/run/remuda/net-" + Herd(t, data)); err == nil {
+		left = append(left, "directory /run/remuda/net-"+Herd(t, data))
 	}
 	return left
 }
 
-// Untouched fails when anything of a sandbox stays on the machine. The server must
-// not be up.
-func (s *Server) Untouched() {
-	s.t.Helper()
+// Left is what is left of the server's sandboxes.
+func (s *Server) Left() []string { return Left(s.t, s.Data) }
+
+// Untouched fails when anything of the sandboxes of a data directory stays on the
+// machine. Its server must not be up.
+func Untouched(t testing.TB, data string) {
+	t.Helper()
 	var left []string
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if left = s.Left(); len(left) == 0 {
+		if left = Left(t, data); len(left) == 0 {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.t.Errorf("the server has left:\n%s", strings.Join(left, "\n"))
+			t.Errorf("left on the machine:\n%s", strings.Join(left, "\n"))
 			return
 		}
 	}
 }
+
+// Untouched is that of the server.
+func (s *Server) Untouched() { Untouched(s.t, s.Data) }

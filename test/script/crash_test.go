@@ -35,12 +35,12 @@ func TestKilledServer(t *testing.T) {
 	submit("/v1/executions", harness.JSON{"runtime": "node", "script": "console.log('up'); setInterval(() => {}, 1000)"})
 	submit("/v1/executions", harness.JSON{"runtime": "python", "script": "import subprocess; print('up', flush=True); subprocess.run(['sleep', '600'])"})
 	for _, id := range running {
-		eventually(t, "all scripts run", func() bool {
+		harness.Eventually(t, "all scripts run", func() bool {
 			stdout, _ := s.Output(id)
 			return stdout == "up\n"
 		})
 	}
-	sandboxes := sandboxed(t, s.Data)
+	sandboxes := harness.Processes(t, s.Data)
 	if len(sandboxes) < 2*len(running) {
 		t.Fatalf("only %d processes are seen in the sandboxes of %d executions", len(sandboxes), len(running))
 	}
@@ -70,7 +70,7 @@ func TestKilledServer(t *testing.T) {
 		t.Errorf("got %q", stdout)
 	}
 	s.Down()
-	untouched(t, s.Data)
+	harness.Untouched(t, s.Data)
 }
 
 // kill -9 at a random moment of a busy server: every execution that was
@@ -97,7 +97,7 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 		t.Logf("round %d: %d acknowledged", round, len(acknowledged))
 	}
 	s.Down()
-	untouched(t, s.Data)
+	harness.Untouched(t, s.Data)
 }
 
 // busyUntilKilled submits from several clients, kills the server after d, and
@@ -157,7 +157,7 @@ func TestDrain(t *testing.T) {
 		waiter <- o
 	}()
 	<-begun
-	eventually(t, "the script runs", func() bool {
+	harness.Eventually(t, "the script runs", func() bool {
 		var list struct{ Items []harness.Execution }
 		s.Call(http.MethodGet, "/v1/executions?state=running", nil, &list)
 		return len(list.Items) == 1
@@ -166,7 +166,7 @@ func TestDrain(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "readiness is off", func() bool {
+	harness.Eventually(t, "readiness is off", func() bool {
 		p, ok := errors.AsType[harness.Problem](s.Try(http.MethodGet, "/readyz", nil, nil))
 		return ok && p.Status == http.StatusServiceUnavailable
 	})
@@ -180,7 +180,7 @@ func TestDrain(t *testing.T) {
 	}
 	ended(t, pid)
 	s.Down()
-	untouched(t, s.Data)
+	harness.Untouched(t, s.Data)
 	s.Up()
 	var rs struct{ State, Error string }
 	s.Call(http.MethodGet, "/v1/runspaces/"+space, nil, &rs)
@@ -210,11 +210,11 @@ func TestDrainIsBounded(t *testing.T) {
 					t.Fatal(err)
 				}
 				// Two signals of one kind that come together are one.
-				eventually(t, "the drain has begun", func() bool { return strings.Contains(s.Log(), "draining") })
+				harness.Eventually(t, "the drain has begun", func() bool { return strings.Contains(s.Log(), "draining") })
 			}
 			ended(t, pid)
 			s.Down()
-			untouched(t, s.Data)
+			harness.Untouched(t, s.Data)
 			s.Up(c.args...)
 			s.Call(http.MethodGet, "/v1/executions/"+ex.ID, nil, &ex)
 			if ex.State != "canceled" || ex.Reason == "" {
@@ -245,11 +245,11 @@ func TestKilledLocalRun(t *testing.T) {
 	const base = "/run/remuda"
 	run := startLocal(t, "-c", "import subprocess; print('up', flush=True); subprocess.run(['sleep', '600'])")
 	dir := localDir(t, base, run.Process.Pid)
-	sandbox := sandboxed(t, dir)
+	sandbox := harness.Processes(t, dir)
 	if len(sandbox) < 2 {
 		t.Fatalf("only %d processes are seen in the sandbox", len(sandbox))
 	}
-	cgroups := herdCgroups(t, dir)
+	cgroups := harness.Cgroups(t, dir)
 	if err := run.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +274,7 @@ func TestInterruptedLocalRun(t *testing.T) {
 	t.Parallel()
 	run := startLocal(t, "-c", "import time; print('up', flush=True); time.sleep(600)")
 	dir := localDir(t, "/run/remuda", run.Process.Pid)
-	sandbox := sandboxed(t, dir)
+	sandbox := harness.Processes(t, dir)
 	if err := run.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}

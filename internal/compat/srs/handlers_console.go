@@ -18,8 +18,7 @@ func (e *edge) createConsole(c *call) error {
 	if err != nil {
 		return err
 	}
-	never := time.Duration(0)
-	rs, err := e.Runspaces.CreateRunspace(c.ctx(), c.P, remuda.RunspaceRequest{Runtime: e.options.Runtime, Session: c.P.Token, Console: true, IdleTimeout: &never})
+	rs, err := e.Runspaces.CreateRunspace(c.ctx(), c.P, remuda.RunspaceRequest{Runtime: e.options.Runtime, Session: c.P.Token, Console: true})
 	if remuda.ReasonOf(err) == remuda.ReasonTooManyRunspaces {
 		return special{error: err, status: http.StatusInternalServerError, code: codeTooManyConsoles, message: codesOfReasons[remuda.ReasonTooManyRunspaces].message}
 	}

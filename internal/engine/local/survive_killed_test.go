@@ -87,19 +87,13 @@ func TestKilledServer(t *testing.T) {
 	if forked != 2 || images != 2 {
 		t.Fatalf("%d were forked, %d have an image", forked, images)
 	}
-	went := 0
 	for _, inst := range found.Attached {
 		t.Run(string(inst.ID()), func(t *testing.T) {
-			if killed[inst.ID()].GoesOn(t, inst, survival()) {
-				went++
-			}
+			killed[inst.ID()].GoesOn(t, inst, survival())
 			if err := inst.Destroy(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
-	}
-	if went == 0 {
-		t.Error("every script had said all before its server was killed")
 	}
 	if len(e.orphans) != 0 {
 		t.Errorf("keepers that keep nothing: %v", e.orphans)

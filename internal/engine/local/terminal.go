@@ -26,13 +26,6 @@ import (
 
 var _ engine.Terminaler = (*Instance)(nil)
 
-// Sizes of a terminal.
-const (
-	defaultRows = 24
-	defaultCols = 80
-	maxSide     = 1000
-)
-
 // OpenTerminal implements engine.Terminaler.
 func (i *Instance) OpenTerminal(ctx context.Context, spec engine.TerminalSpec) (engine.Terminal, error) {
 	plan, err := i.plan(ctx, spec)
@@ -54,10 +47,10 @@ func (i *Instance) OpenTerminal(ctx context.Context, spec engine.TerminalSpec) (
 // plan is what a terminal of this instance runs.
 func (i *Instance) plan(ctx context.Context, spec engine.TerminalSpec) (*join.Plan, error) {
 	if spec.Rows == 0 && spec.Cols == 0 {
-		spec.Rows, spec.Cols = defaultRows, defaultCols
+		spec.Rows, spec.Cols = remuda.DefaultTerminalRows, remuda.DefaultTerminalCols
 	}
-	if err := checkSize(spec.Rows, spec.Cols); err != nil {
-		return nil, err
+	if wrong := remuda.CheckTerminalSize(spec.Rows, spec.Cols); len(wrong) > 0 {
+		return nil, remuda.Invalid(wrong...)
 	}
 	command := spec.Command
 	if len(command) == 0 {
@@ -108,13 +101,6 @@ var terminalEnv = map[string]string{
 	"NODE_REPL_HISTORY": "/tmp/.node_repl_history",
 }
 
-func checkSize(rows, cols int) error {
-	if rows < 1 || rows > maxSide || cols < 1 || cols > maxSide {
-		return remuda.Invalid(remuda.FieldError{Field: "rows", Message: fmt.Sprintf("rows and cols must be from 1 to %d", maxSide)})
-	}
-	return nil
-}
-
 // unopened puts into words why there is no terminal.
 func (i *Instance) unopened(ctx context.Context, plan *join.Plan, err error) error {
 	if !i.Alive() {
@@ -133,7 +119,7 @@ func (i *Instance) unopened(ctx context.Context, plan *join.Plan, err error) err
 	case ok && errors.Is(err, unix.ENOSPC):
 		return &remuda.Error{
 			Code: remuda.CodeExhausted, Message: "the sandbox has no pseudo-terminal left",
-			Cause: "it has 32, and its processes have all of them open", Remedy: "end what has them open", Err: err,
+			Cause: fmt.Sprintf("it has %d, and its processes have all of them open", protocol.MaxPTYs), Remedy: "end what has them open", Err: err,
 		}
 	case ok && strings.HasPrefix(step.what, "execute "):
 		return &remuda.Error{
@@ -178,8 +164,8 @@ func (t *terminal) Write(p []byte) (int, error) {
 
 // Resize implements engine.Terminal.
 func (t *terminal) Resize(rows, cols int) error {
-	if err := checkSize(rows, cols); err != nil {
-		return err
+	if wrong := remuda.CheckTerminalSize(rows, cols); len(wrong) > 0 {
+		return remuda.Invalid(wrong...)
 	}
 	raw, err := t.master.SyscallConn()
 	if err != nil {

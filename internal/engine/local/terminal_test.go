@@ -173,7 +173,7 @@ func TestTerminalRefuses(t *testing.T) {
 		says string
 	}{
 		"rows":         {engine.TerminalSpec{Rows: -1, Cols: 80}, remuda.CodeInvalid, "rows"},
-		"cols":         {engine.TerminalSpec{Rows: 24, Cols: 70000}, remuda.CodeInvalid, "rows"},
+		"cols":         {engine.TerminalSpec{Rows: 24, Cols: 70000}, remuda.CodeInvalid, "cols must"},
 		"no program":   {engine.TerminalSpec{Command: []string{"no-such-program"}}, remuda.CodeInvalid, "no-such-program"},
 		"no file":      {engine.TerminalSpec{Command: []string{"/etc/passwd"}}, remuda.CodeInvalid, "permission denied"},
 		"empty":        {engine.TerminalSpec{Command: []string{""}}, remuda.CodeInvalid, "program"},

@@ -52,7 +52,9 @@ type execution struct {
 	final     bool // kill at once when time is up
 	timeoutAt time.Time
 	killAt    time.Time // when patience with an interrupted or killed script ends
-	againAt   time.Time // when a shell is interrupted again
+	againAt   time.Time // when it is interrupted, or once more
+	postponed bool      // it was not interrupted yet
+	grace     time.Duration
 	captureAt time.Time // when output is read again
 	killed    bool
 	by        string // why we interrupted or killed it
@@ -145,20 +147,31 @@ const nodeBegins = 50 * time.Millisecond
 
 // interruptDriver sends SIGINT to the interpreter and its foreground children.
 func (k *keeper) interruptDriver(grace time.Duration) {
-	if wait := nodeBegins - time.Since(k.run.started); wait > 0 && k.setup.language == languageNode {
-		k.run.againAt = time.Now().Add(wait)
+	r := k.run
+	if r.grace = grace; k.driver.lines {
+		r.grace = 2 * again
+	}
+	wait := nodeBegins - time.Since(r.started)
+	if r.postponed = wait > 0 && k.setup.language == languageNode; r.postponed {
+		r.againAt = time.Now().Add(wait)
 		return
 	}
-	k.driver.interrupt()
-	if k.driver.lines {
-		grace = 2 * again
-	}
-	k.run.againAt = time.Now().Add(grace / 2)
+	k.interruptNow()
 }
 
-// interruptAgain does it again.
+func (k *keeper) interruptNow() {
+	k.driver.interrupt()
+	k.run.againAt = time.Now().Add(k.run.grace / 2)
+}
+
+// interruptAgain does what is due: it for the first time, or again.
 func (k *keeper) interruptAgain() {
 	r := k.run
+	if r.postponed {
+		r.postponed = false
+		k.interruptNow()
+		return
+	}
 	if r.againAt = (time.Time{}); !k.driver.lines {
 		k.driver.interrupt()
 		return

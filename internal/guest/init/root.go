@@ -110,10 +110,9 @@ func setAttr(target string, attr uint64, flags uint) error {
 // Options of the file systems that every sandbox has of its own. The machine has some
 // thousand pseudo-terminals (kernel.pty.max) for all sandboxes together, and no cgroup
 // counts them: without a bound a script could leave none to anybody else.
-const (
-	ptsOptions  = "newinstance,ptmxmode=0666,mode=0620,max=32"
-	procOptions = "hidepid=2"
-)
+var ptsOptions = "newinstance,ptmxmode=0666,mode=0620,max=" + itoa(protocol.MaxPTYs)
+
+const procOptions = "hidepid=2"
 
 // terminals gives the sandbox pseudo-terminals of its own.
 func (r *rootBuilder) terminals() error {

@@ -293,6 +293,9 @@ func ParseFileData(p []byte) (req uint32, data []byte, err error) {
 	return binary.BigEndian.Uint32(p), p[4:], nil
 }
 
+// MaxPTYs is how many pseudo-terminals a sandbox has.
+const MaxPTYs = 32
+
 // Workspace is the directory of a sandbox where scripts start and which the
 // files operations see.
 const Workspace = "/workspace"
