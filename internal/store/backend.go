@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
+	"errors"
 	"fmt"
 
 	"github.com/pressly/goose/v3"
@@ -88,6 +90,17 @@ func (c *conn) command(ctx context.Context, query string) error {
 		return err
 	}
 	_, err = st.ExecContext(ctx)
+	return err
+}
+
+// discard ends the connection itself, and its statements with it. close only hands it back to the pool of
+// database/sql, which would give it to the next one who connects, with the
+// transaction that may still be open on it.
+func (c *conn) discard() error {
+	err := c.sql.Raw(func(any) error { return driver.ErrBadConn })
+	if errors.Is(err, driver.ErrBadConn) {
+		return nil
+	}
 	return err
 }
 

@@ -381,3 +381,25 @@ func TestQueriesUseIndexes(t *testing.T) {
 		}
 	}
 }
+
+// A reader's connection that is in an unknown state is given to nobody again.
+func TestLostReader(t *testing.T) {
+	t.Parallel()
+	s, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "r.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for range 20 { // more than there are readers
+		if err := s.LoseReader(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Read(t.Context(), func(*store.Tx) error { return nil }); err != nil {
+			t.Fatalf("after a lost connection: %v", err)
+		}
+	}
+}

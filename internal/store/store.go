@@ -133,13 +133,16 @@ func (s *Store) Read(ctx context.Context, fn func(*Tx) error) error {
 	}
 	healthy := false
 	defer func() { s.putReader(c, healthy) }()
-	if err := c.command(ctx, s.backend.beginRead()); err != nil {
+	// Not under ctx: one that ends in the middle would leave open whether a
+	// transaction has begun. The snapshot must be given up after that for the same
+	// reason, whatever ctx says.
+	whole := context.WithoutCancel(ctx)
+	if err := c.command(whole, s.backend.beginRead()); err != nil {
 		return s.explain("starting to read", err)
 	}
 	tx := &Tx{c: c, s: s}
 	err = fn(tx)
-	// The snapshot must be given up even when ctx has ended.
-	if end := c.command(context.WithoutCancel(ctx), "ROLLBACK"); end == nil {
+	if end := c.command(whole, "ROLLBACK"); end == nil {
 		healthy = true
 	}
 	return err
@@ -147,6 +150,9 @@ func (s *Store) Read(ctx context.Context, fn func(*Tx) error) error {
 
 // reader takes a reader connection, waiting for one if all are in use.
 func (s *Store) reader(ctx context.Context) (*conn, error) {
+	if ctx.Err() != nil {
+		return nil, contextError(ctx)
+	}
 	select {
 	case c, open := <-s.readers:
 		if !open {
@@ -169,7 +175,7 @@ func (s *Store) reader(ctx context.Context) (*conn, error) {
 // putReader gives a connection back; one in an unknown state is closed instead.
 func (s *Store) putReader(c *conn, healthy bool) {
 	if !healthy {
-		if err := c.close(); err != nil {
+		if err := c.discard(); err != nil {
 			s.logger.Warn("closing a reader connection failed", "error", err)
 		}
 		c = nil
