@@ -1,6 +1,7 @@
 package executions_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/remuda-run/remuda/internal/pool"
 	"github.com/remuda-run/remuda/internal/remuda"
 	"github.com/remuda-run/remuda/internal/runspaces"
 	"github.com/remuda-run/remuda/internal/store"
@@ -42,7 +44,7 @@ func newClient(w *world) *client {
 }
 
 func (c *client) create(ctx context.Context, req remuda.RunspaceRequest) (remuda.RunspaceID, error) {
-	req.Runtime = "r"
+	req.Runtime = cmp.Or(req.Runtime, "r")
 	rs, err := c.w.now.runspaces.CreateRunspace(ctx, deployer, req)
 	if err != nil {
 		return "", err
@@ -93,8 +95,36 @@ func (c *client) wait(ctx context.Context, id remuda.ExecutionID) error {
 	return nil
 }
 
+// newWarmWorld is a world with a runtime "w" of which an instance is warm.
+func newWarmWorld(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t, settings{})
+	_, err := w.now.runtimes.CreateRuntime(t.Context(), deployer, remuda.Definition{
+		Name: "w", Language: remuda.LanguagePython, Resources: remuda.Resources{DiskMB: 1}, Pool: remuda.PoolBounds{MinCached: 1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready := func(s pool.Status) bool { return s.Ready > 0 }
+	for give := time.Now().Add(20 * time.Second); !slices.ContainsFunc(w.now.pool.Status(), ready); time.Sleep(time.Millisecond) {
+		if time.Now().After(give) {
+			t.Fatal("no instance became warm")
+		}
+	}
+	return w
+}
+
 // story uses everything that a server has to remember. It ends at the first error.
 func (c *client) story(ctx context.Context) error {
+	// Ready at once: a warm instance is all that it takes.
+	warm, err := c.create(ctx, remuda.RunspaceRequest{Runtime: "w", Name: "warm"})
+	if err != nil {
+		return err
+	}
+	if _, err = c.run(ctx, warm, "set x warm", "", time.Minute); err != nil {
+		return err
+	}
+	c.spaces[warm].x = "warm"
 	a, err := c.create(ctx, remuda.RunspaceRequest{Name: "a"})
 	if err != nil {
 		return err
@@ -274,7 +304,7 @@ func (c *client) changes(t fataler, object string) (changes []string) {
 func TestKilledAtEveryPoint(t *testing.T) {
 	t.Parallel()
 	const many = 1 << 20
-	w := newWorld(t, settings{})
+	w := newWarmWorld(t)
 	w.now.fuse.left.Store(many)
 	c := newClient(w)
 	if err := c.story(t.Context()); err != nil {
@@ -299,7 +329,7 @@ func TestKilledAtEveryPoint(t *testing.T) {
 
 func killAt(t *testing.T, n int64) {
 	t.Helper()
-	w := newWorld(t, settings{})
+	w := newWarmWorld(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	s := w.now

@@ -120,8 +120,8 @@ func (s *Service) save(ctx context.Context, row remuda.Runspace, what string) er
 // said how long the sandbox waits for another server: a row that is ready names an
 // instance that may be found again.
 func (s *Service) ready(ctx context.Context, r *runspace, inst engine.Instance) error {
-	if err := inst.SetLinger(ctx, s.set.Linger); err != nil {
-		return fmt.Errorf("let a sandbox outlive its server: %w", err)
+	if err := s.linger(ctx, inst); err != nil {
+		return err
 	}
 	row := r.state()
 	if !row.State.CanBecome(remuda.RunspaceReady) {
@@ -133,11 +133,15 @@ func (s *Service) ready(ctx context.Context, r *runspace, inst engine.Instance) 
 	if err := s.save(bounded, row, "it could not be recorded as ready"); err != nil {
 		return err
 	}
-	r.mu.Lock()
-	r.row.State, r.row.Instance, r.row.LastUsedAt, r.noted = row.State, row.Instance, row.LastUsedAt, row.LastUsedAt
-	r.unblockLocked()
-	r.mu.Unlock()
+	r.opened(row)
 	s.log.Debug("runspace ready", "runspace", r.id, "instance", row.Instance)
+	return nil
+}
+
+func (s *Service) linger(ctx context.Context, inst engine.Instance) error {
+	if err := inst.SetLinger(ctx, s.set.Linger); err != nil {
+		return fmt.Errorf("let a sandbox outlive its server: %w", err)
+	}
 	return nil
 }
 

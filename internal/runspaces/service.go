@@ -45,8 +45,9 @@ func New(st Store, rt Runtimes, p Pool, log *slog.Logger, metrics *telemetry.Met
 	return s
 }
 
-// CreateRunspace records a runspace and returns it in state creating. Its keeper
-// prepares it in the background.
+// CreateRunspace records a runspace and returns it: ready where a warm instance is
+// all that it takes, else in state creating, and its keeper prepares it in the
+// background.
 func (s *Service) CreateRunspace(ctx context.Context, p remuda.Principal, req remuda.RunspaceRequest) (remuda.Runspace, error) {
 	if err := authz.Check(p, authz.RunspaceWrite, p.Organization); err != nil {
 		return remuda.Runspace{}, err
@@ -77,16 +78,20 @@ func (s *Service) CreateRunspace(ctx context.Context, p remuda.Principal, req re
 		s.keepers.Done()
 		return remuda.Runspace{}, err
 	}
-	created := r.leased(lease)
+	created, life := r.leased(lease), s.keepNew
+	if needsOnly(lease, created) {
+		created, life = s.takeWarm(r)
+	}
 	if err := s.insert(ctx, p, rt, created); err != nil {
 		s.drop(r)
 		lease.Release()
 		s.keepers.Done()
 		return remuda.Runspace{}, err
 	}
+	r.opened(created)
 	go func() {
 		defer s.keepers.Done()
-		s.keepNew(r)
+		life(r)
 	}()
 	s.log.Info("runspace created", "runspace", created.ID, "runtime", rt.ID, "generation", created.Generation, "warm", lease.Warm(), "request", p.RequestID)
 	return created, nil

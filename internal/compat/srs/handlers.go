@@ -41,7 +41,7 @@ type Sessions interface {
 
 // Runspaces are leases on instances.
 type Runspaces interface {
-	// CreateRunspace returns at once, in state creating.
+	// CreateRunspace returns at once, in state creating or ready.
 	CreateRunspace(ctx context.Context, p remuda.Principal, req remuda.RunspaceRequest) (remuda.Runspace, error)
 	// CurrentRunspaces lists the open ones, and those that ended in error lately and
 	// were not deleted since, newest first.

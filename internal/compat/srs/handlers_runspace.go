@@ -23,6 +23,7 @@ func (e *edge) createRunspace(c *call) error {
 		return err
 	}
 	v := runspaceToWire(rs)
+	v.State = string(remuda.RunspaceCreating) // as the vendor answers, though it may be ready (compat/srs.md, own example)
 	return c.accepted("/api/runspaces/"+v.ID, v)
 }
 

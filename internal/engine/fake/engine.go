@@ -26,6 +26,7 @@ type Engine struct {
 	gate      chan struct{} // when not nil, Create waits for it to be closed
 	delay     time.Duration
 	narrowing error // of every Narrow
+	noLinger  error // of every SetLinger
 	retired   []remuda.GenerationKey
 	closed    bool
 }
@@ -174,6 +175,19 @@ func (e *Engine) HoldCreate() (release func()) {
 		}
 		close(gate)
 	})
+}
+
+// FailLinger makes every following SetLinger fail, nil none.
+func (e *Engine) FailLinger(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.noLinger = err
+}
+
+func (e *Engine) lingerError() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.noLinger
 }
 
 // FailNarrow makes every following Narrow fail, nil none.

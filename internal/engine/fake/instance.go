@@ -189,8 +189,11 @@ func (i *Instance) Interrupt(_ context.Context, by remuda.KilledBy, grace time.D
 	return nil
 }
 
-// SetLinger implements engine.Instance.
+// SetLinger implements engine.Instance; the engine's FailLinger makes it fail.
 func (i *Instance) SetLinger(_ context.Context, d time.Duration) error {
+	if err := i.engine.lingerError(); err != nil {
+		return err
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.detached {
