@@ -43,6 +43,7 @@ var parts = []struct {
 	{"preload", "100 instances with modules preloaded", (*measurement).preloads},
 	{"runspace", "1+1 in a runspace, and in a Jupyter kernel", (*measurement).runspaces},
 	{"lasting", "runspaces through the SRS door, interrupted, and when the server is killed", (*measurement).runspacesThatLast},
+	{"neighbour", "warm executions beside a quiet and a loud organization", (*measurement).neighbours},
 	{"memory", "memory of warm instances", (*measurement).memory},
 }
 
@@ -77,6 +78,7 @@ type measurement struct {
 	warmStages               stageTable
 	preload                  preloadTimes
 	lasting                  lasting
+	neighbour                neighbour
 }
 
 // Run measures everything once and prints the report.
@@ -130,7 +132,7 @@ func orDefault(n, def int) int {
 }
 
 func newMeasurement(o Options, dir string) *measurement {
-	m := &measurement{options: o, dir: dir, lasting: newLasting()}
+	m := &measurement{options: o, dir: dir, lasting: newLasting(), neighbour: newNeighbour()}
 	m.ref = Series{Name: "python3 -c (ref)", Note: "fork to exit, no sandbox"}
 	m.coldUp = Series{Name: "remuda cold, template up", Note: "over HTTP, pool empty"}
 	m.coldNothing = Series{Name: "remuda cold, nothing up", Note: "over HTTP, first run of a new runtime, all fences and limits"}

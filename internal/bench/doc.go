@@ -10,7 +10,7 @@
 // else.
 //
 // bench.go has the order of a run; each part is a file (cold.go, warm.go,
-// rate.go, runspace.go, memory.go); peers*.go are the others, goals.go says what
+// rate.go, runspace.go, neighbour.go, memory.go); peers*.go are the others, goals.go says what
 // was promised, report.go prints. Code that the server needs does not belong
 // here. docs/performance.md explains how to read the tables.
 package bench

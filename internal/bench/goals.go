@@ -69,6 +69,9 @@ func (m *measurement) judge() []Goal {
 		l.atMost("interrupt of a C loop, p99", ms(m.lasting.interrupt.P99()), 300, "ms")
 		l.atMost(fmt.Sprintf("server killed, until %d runspaces have answered", survivors), ms(m.lasting.attached.Median()), 2000, "ms")
 	}
+	if m.wants("neighbour") {
+		l.atMost("warm beside a loud neighbour, p99", ratio(m.neighbour.loud.P99(), m.neighbour.quiet.P99()), 2, "times beside a quiet one")
+	}
 	mem := m.report.Memory
 	if m.wants("memory") {
 		l.atMost("private memory of a warm instance", mem.PrivateKB/1024, 2, "MB")
@@ -99,7 +102,7 @@ func (m *measurement) judgeCold(l *goalList, ref time.Duration) {
 // that failed would flatter.
 func (m *measurement) succeeded() float64 {
 	good, bad := 0, 0
-	for _, s := range []*Series{&m.coldUp, &m.coldNothing, &m.warm200, &m.warm50, &m.runspace, &m.stream, &m.preload.ours, &m.lasting.ready, &m.lasting.interrupt, &m.lasting.attached} {
+	for _, s := range []*Series{&m.coldUp, &m.coldNothing, &m.warm200, &m.warm50, &m.runspace, &m.stream, &m.preload.ours, &m.lasting.ready, &m.lasting.interrupt, &m.lasting.attached, &m.neighbour.quiet, &m.neighbour.loud} {
 		good, bad = good+len(s.Samples), bad+s.Errors
 	}
 	for _, r := range []*Rate{&m.loops.fresh, &m.loops.nothing, &m.loops.stream} {

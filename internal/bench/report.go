@@ -60,10 +60,13 @@ func (m *measurement) finish() {
 	if m.loops.warm.all > 0 {
 		m.loops.fresh.Note += fmt.Sprintf("; %d of %d met a warm one", m.loops.warm.some, m.loops.warm.all)
 	}
+	if m.neighbour.warm.all > 0 {
+		m.neighbour.loud.Note += fmt.Sprintf("; %d of %d met a warm one", m.neighbour.warm.some, m.neighbour.warm.all)
+	}
 	series := []*Series{
 		&m.ref, &m.coldUp, &m.coldNothing, &m.warm200, &m.warm50, &m.runspace, &m.stream, &m.floorFork,
 		&m.preload.ours, &m.preload.floor, &m.kernel, &m.kernelStart,
-		&m.lasting.ready, &m.lasting.interrupt, &m.lasting.attached,
+		&m.lasting.ready, &m.lasting.interrupt, &m.lasting.attached, &m.neighbour.quiet, &m.neighbour.loud,
 	}
 	for _, p := range m.peers {
 		series = append(series, p.series)
@@ -80,6 +83,7 @@ func (m *measurement) finish() {
 	}
 	for _, s := range []Stages{
 		m.warmStages.medians("warm one-shot"), m.upStages.medians("cold, template up"), m.nothingStages.medians("cold, nothing up"),
+		m.neighbour.stages.medians("warm one-shot, loud neighbour"),
 	} {
 		if len(s.MedianUS) > 0 {
 			rep.Stages = append(rep.Stages, s)
