@@ -202,11 +202,10 @@ func TestNames(t *testing.T) {
 	if z.heard("api.example.com.") {
 		t.Error("somebody asked already")
 	}
-	b.misses(to, port) // nobody has asked yet
+	b.misses(port, to) // nobody has asked yet
 	b.looks("api.example.com", dns.TypeA, a9)
 	b.reaches(to, port)
-	b.misses(f.addr4(10), port) // its neighbour has no name yet
-	b.misses(f.addr6(9), port)
+	b.misses(port, f.addr4(10), f.addr6(9)) // its neighbour has no name yet
 	b.looks("API.example.COM", dns.TypeAAAA, b9)
 	b.reaches(f.addr6(9), port)
 	b.looks("api.example.com", dns.TypeTXT, "")
@@ -245,12 +244,10 @@ func TestNames(t *testing.T) {
 		b.looks("mixed.example.com", dns.TypeA, a10)
 		b.looks("forbidden.example.com", dns.TypeA, "NXDOMAIN")
 		b.looks("host.example.com", dns.TypeA, "NXDOMAIN")
-		for _, a := range []netip.Addr{metadata, f.addr4(66)} {
-			b.misses(a, port)
-		}
+		b.misses(port, metadata, f.addr4(66))
 		z.set("api.example.com.", "0 IN A 169.254.169.254")
 		b.looks("api.example.com", dns.TypeA, "NXDOMAIN")
-		b.misses(metadata, port)
+		b.misses(port, metadata)
 		if !strings.Contains(log.String(), "leads to where sandboxes may not go") {
 			t.Errorf("nothing of it is in the log:\n%s", log)
 		}
@@ -304,8 +301,7 @@ func TestNamesTightened(t *testing.T) {
 	if err := say(stays, patience); err != nil {
 		t.Errorf("a connection to a name that stays was cut: %v", err)
 	}
-	b.misses(f.addr4(9), port)
-	b.misses(f.addr4(11), port)
+	b.misses(port, f.addr4(9), f.addr4(11))
 	b.reaches(f.addr4(10), port)
 	b.looks("gone.example.com", dns.TypeA, "NXDOMAIN")
 	// The time of an address runs out for new connections only.
@@ -317,7 +313,7 @@ func TestNamesTightened(t *testing.T) {
 		_ = c.Close()
 		t.Error("a new connection was opened when the time of its address had run out")
 	}
-	b.misses(f.addr6(10), port)
+	b.misses(port, f.addr6(10))
 	must(t, b.Set(egress.Compiled{}))
 	if err := say(stays, patience); err == nil {
 		t.Error("a connection outlives the last name")

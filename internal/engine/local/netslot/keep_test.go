@@ -209,12 +209,12 @@ func TestKeptOverAKill(t *testing.T) {
 	l.kill()
 	must(t, say(open, patience)) // nobody is there
 	stays.reaches(f.addr4(20), port)
-	stays.misses(f.addr4(200), port)
+	stays.misses(port, f.addr4(200))
 
 	s := l.second()
 	must(t, s.Recover(context.Background(), map[remuda.InstanceID]int{"ins_0": l.order.Sandboxes["ins_0"], "ins_1": l.order.Sandboxes["ins_1"]}))
 	must(t, say(open, patience))
-	stays.misses(f.addr4(200), port)
+	stays.misses(port, f.addr4(200))
 	if err := say(gone, brief); err == nil {
 		t.Error("a sandbox that nobody wants is still connected")
 	}
@@ -224,7 +224,7 @@ func TestKeptOverAKill(t *testing.T) {
 	if err := say(cut, brief); err == nil {
 		t.Error("a connection that is not listed any more was not cut")
 	}
-	b.misses(f.addr4(9), port)
+	b.misses(port, f.addr4(9))
 	must(t, say(open, patience))
 	must(t, say(kept, patience))
 
@@ -241,7 +241,7 @@ func TestKeptOverAKill(t *testing.T) {
 	must(t, b.Release(context.Background()))
 	again := newBox(t, s, list(f.addr4(20).String()+"/32"))
 	again.reaches(f.addr4(20), port)
-	again.misses(f.addr4(9), port)
+	again.misses(port, f.addr4(9))
 }
 
 // Where a name led stays reached as long as the name is listed; what cannot be
@@ -282,7 +282,7 @@ func TestKeptNames(t *testing.T) {
 		}
 	}
 	a.looks("one.example", dns.TypeA, f.addr4(30).String())
-	a.misses(f.addr4(31), port)
+	a.misses(port, f.addr4(31))
 	b.looks("one.example", dns.TypeA, f.addr4(30).String()) // and it is learned anew
 	b.reaches(f.addr4(30), port)
 	must(t, a.Set(slots.Compile(remuda.Egress{})))
@@ -323,7 +323,7 @@ func TestKeptInAnotherForm(t *testing.T) {
 	}
 	b := l.adopt(s, "ins_0", list(f.addr4(9).String()+"/32"))
 	b.reaches(f.addr4(9), port)
-	b.misses(f.addr4(20), port)
+	b.misses(port, f.addr4(20))
 }
 
 // A router that somebody has broken, a sandbox that has ended or that was never
@@ -358,7 +358,7 @@ func TestKeptInPieces(t *testing.T) {
 			must(t, s.Recover(context.Background(), map[remuda.InstanceID]int{"ins_0": l.order.Sandboxes["ins_0"], "ins_gone": 1 << 30}))
 			b := l.adopt(s, "ins_0", list(f.addr4(9).String()+"/32"))
 			b.reaches(f.addr4(9), port)
-			b.misses(f.addr4(20), port)
+			b.misses(port, f.addr4(20))
 			_ = say(open, brief) // it may live on or not
 			must(t, s.Abandon(context.Background(), "ins_gone"))
 			none, err := s.Adopt(context.Background(), "ins_other", l.order.Sandboxes["ins_0"], egress.Compiled{})
@@ -381,7 +381,7 @@ func TestDetached(t *testing.T) {
 			must(t, l.input.Close())
 			must(t, l.first.Wait())
 			must(t, say(open, patience))
-			l.boxes["ins_0"].misses(netip.MustParseAddr("192.0.2.1"), port)
+			l.boxes["ins_0"].misses(port, netip.MustParseAddr("192.0.2.1"))
 			s := l.second()
 			if found := s.Check(context.Background()); !found.OK { // it disturbs nothing
 				t.Fatalf("%+v", found)

@@ -59,7 +59,7 @@ func TestTighteningCuts(t *testing.T) {
 		if err := say(keeps, patience); err != nil {
 			t.Errorf("a connection that is still listed was cut: %v", err)
 		}
-		b.misses(to, port)
+		b.misses(port, to)
 		n, err := b.connections(func(a netip.Addr) bool { return a == to })
 		if err != nil || n > 0 {
 			t.Errorf("%d connections are still known (%v)", n, err)

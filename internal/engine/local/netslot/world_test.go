@@ -377,7 +377,7 @@ func say(c net.Conn, limit time.Duration) error {
 
 var both = []string{"tcp", "udp"}
 
-// reaches and misses try a destination over TCP and UDP.
+// reaches tries a destination over TCP and UDP.
 func (b *box) reaches(to netip.Addr, port int) {
 	b.t.Helper()
 	for _, network := range both {
@@ -387,13 +387,31 @@ func (b *box) reaches(to netip.Addr, port int) {
 	}
 }
 
-func (b *box) misses(to netip.Addr, port int) {
+// misses tries all destinations at once: each is waited for in vain.
+func (b *box) misses(port int, list ...netip.Addr) {
 	b.t.Helper()
-	for _, network := range both {
-		if err := talk(b.space, network, netip.AddrPortFrom(to, uint16(port)), brief); err == nil {
-			b.t.Errorf("%s is reached over %s", to, network)
+	if reached := reachedOf(b.space, port, list); len(reached) > 0 {
+		b.t.Errorf("reached: %v", reached)
+	}
+}
+
+// reachedOf is what is reached of destinations that must not be, each with its network.
+func reachedOf(space *namespace, port int, list []netip.Addr) (reached []string) {
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for _, to := range list {
+		for _, network := range both {
+			all.Go(func() {
+				if err := talk(space, network, netip.AddrPortFrom(to, uint16(port)), brief); err == nil {
+					mu.Lock()
+					defer mu.Unlock()
+					reached = append(reached, fmt.Sprintf("%s over %s", to, network))
+				}
+			})
 		}
 	}
+	all.Wait()
+	return reached
 }
 
 // there proves from the machine that a destination is up.
