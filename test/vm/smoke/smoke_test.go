@@ -58,23 +58,26 @@ func TestLimits(t *testing.T) {
 			warm = 2
 		}
 		runtime := s.Runtime(harness.JSON{
-			"name": pool, "language": "python", "exec_timeout_s": 20,
+			"name": pool, "language": "python", "exec_timeout_s": 12,
 			"resources": harness.JSON{"cpu": 1, "memory_mb": 128, "disk_mb": 32, "pids": 40},
 			"pool":      harness.JSON{"min_cached": warm, "max_cached": warm},
 		})
-		for _, c := range cases {
-			t.Run(pool+"/"+c.name, func(t *testing.T) {
-				s := s.For(t)
-				ex := s.Run(harness.JSON{"runtime": runtime, "script": c.script})
-				stdout, stderr := s.Output(ex.ID)
-				if ex.State != c.state || ex.KilledBy != c.killedBy || stdout != c.stdout {
-					t.Errorf("ended as %s; stdout %q, stderr %q; want %s, killed by %q, stdout %q", ex, stdout, stderr, c.state, c.killedBy, c.stdout)
-				}
-				if ex.KilledBy != "" && ex.Reason == "" {
-					t.Error("killed without a reason")
-				}
-			})
-		}
+		t.Run(pool, func(t *testing.T) {
+			t.Parallel()
+			for _, c := range cases {
+				t.Run(c.name, func(t *testing.T) {
+					s := s.For(t)
+					ex := s.Run(harness.JSON{"runtime": runtime, "script": c.script})
+					stdout, stderr := s.Output(ex.ID)
+					if ex.State != c.state || ex.KilledBy != c.killedBy || stdout != c.stdout {
+						t.Errorf("ended as %s; stdout %q, stderr %q; want %s, killed by %q, stdout %q", ex, stdout, stderr, c.state, c.killedBy, c.stdout)
+					}
+					if ex.KilledBy != "" && ex.Reason == "" {
+						t.Error("killed without a reason")
+					}
+				})
+			}
+		})
 	}
 }
 
