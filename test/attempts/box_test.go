@@ -56,6 +56,13 @@ func (h *house) runtime(t testing.TB, a *tenant, class, kind, language string, s
 	return name
 }
 
+// runtimeID is the id of the runtime in which the box runs.
+func (b *box) runtimeID() string {
+	b.house.mu.Lock()
+	defer b.house.mu.Unlock()
+	return b.house.runtimes[b.by.name+"/"+b.runtime]
+}
+
 // idle is how many warm instances of a runtime wait.
 func (h *house) idle(t testing.TB, runtimeID string) int {
 	t.Helper()
@@ -161,7 +168,7 @@ func (b *box) run(request harness.JSON) *outcome {
 	if b.place.kind != warm {
 		return finish(b.T, b.by, "/v1/executions", request)
 	}
-	id := b.house.runtimes[b.by.name+"/"+b.runtime]
+	id := b.runtimeID()
 	if b.place.class == gvisor {
 		// One at a time: rows that run at once would take each other's instances, which start slowly.
 		turn, _ := b.house.memo.LoadOrStore("turn of "+b.by.name+b.runtime, new(sync.Mutex))

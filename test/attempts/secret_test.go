@@ -1,10 +1,13 @@
 package attempts
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +30,7 @@ func secretLeft(c *cell) {
 			"files":  []harness.JSON{{"path": "file", "content": word + "said"}},
 		}).ok().says(word + "said")
 	}
-	eventually(c, "the next instance is warm", func() bool { return c.house.idle(c, c.house.runtimes[b.by.name+"/"+b.runtime]) > 0 })
+	eventually(c, "the next instance is warm", func() bool { return c.house.idle(c, b.runtimeID()) > 0 })
 	if strings.Contains(c.house.server.Log(), secret) {
 		c.escape("the server's log has it")
 	}
@@ -36,7 +39,9 @@ func secretLeft(c *cell) {
 	}
 	var looked int
 	var holders []int
-	// What has just ended goes in its own time; what stays must not have it.
+	others := func() bool { return slices.ContainsFunc(holders, func(pid int) bool { return !isKeeper(pid) }) }
+	// What has just ended goes in its own time; what stays must not have it. The known
+	// weak spot is given that time in the full form only.
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		looked, holders = 0, nil
 		for _, pid := range descendants(c.house.server.Pid()) {
@@ -48,15 +53,15 @@ func secretLeft(c *cell) {
 				holders = append(holders, pid)
 			}
 		}
-		if len(holders) == 0 || time.Now().After(deadline) {
+		if len(holders) == 0 || !*full && !others() || time.Now().After(deadline) {
 			break
 		}
 	}
 	for _, pid := range holders {
-		if who := describe(pid); strings.HasPrefix(who, "remuda-init") { // not its stack, nor what the collector has not reached
-			c.weak("a keeper that lives on had it 20 s later; no script can read that")
+		if isKeeper(pid) { // not its stack, nor what the collector has not reached
+			c.weak("a keeper that lives on had it %s; no script can read that", map[bool]string{true: "20 s later", false: "afterwards"}[*full])
 		} else {
-			c.escape("the memory of a process has it: %s", who)
+			c.escape("the memory of a process has it: %s", describe(pid))
 		}
 	}
 	if looked < 2 {
@@ -75,6 +80,9 @@ func secretLeft(c *cell) {
 	}
 }
 
+// isKeeper reports whether a process is the first one of a sandbox.
+func isKeeper(pid int) bool { return strings.HasPrefix(describe(pid), "remuda-init") }
+
 // describe tells what a process is.
 func describe(pid int) string {
 	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // it may have ended
@@ -88,28 +96,63 @@ func memoryHas(pid int, word string) (found, ok bool) {
 	if err != nil {
 		return false, false
 	}
-	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
-	if err != nil {
-		return false, false
+	var files [2]*os.File
+	for i, name := range []string{"mem", "pagemap"} {
+		if files[i], err = os.Open(fmt.Sprintf("/proc/%d/%s", pid, name)); err != nil {
+			return false, false
+		}
+		defer files[i].Close()
 	}
-	defer mem.Close()
+	mem, pagemap := files[0], files[1]
 	for line := range strings.Lines(string(maps)) {
-		var from, to int64
-		var mode string
-		if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode); err != nil || !strings.HasPrefix(mode, "rw") || to-from > 256<<20 {
+		var from, to, offset, inode int64
+		var mode, device string
+		if _, err := fmt.Sscanf(line, "%x-%x %s %x %s %d", &from, &to, &mode, &offset, &device, &inode); err != nil || !strings.HasPrefix(mode, "rw") {
 			continue
 		}
-		piece := make([]byte, to-from)
-		n, err := mem.ReadAt(piece, from)
-		if err != nil && n == 0 {
-			continue
+		var pieces [][2]int64
+		switch {
+		case mode == "rw-p" && inode == 0 && to-from <= 16<<30:
+			pieces = touched(pagemap, from, to)
+		case to-from <= 256<<20:
+			pieces = [][2]int64{{from, to}}
 		}
-		ok = true
-		if strings.Contains(string(piece[:n]), word) {
-			return true, true
+		for _, p := range pieces {
+			piece := make([]byte, p[1]-p[0])
+			n, err := mem.ReadAt(piece, p[0])
+			if err != nil && n == 0 {
+				continue
+			}
+			ok = true
+			if bytes.Contains(piece[:n], []byte(word)) {
+				return true, true
+			}
 		}
 	}
 	return false, ok
+}
+
+// touched are the parts of a private anonymous mapping that were ever written to or
+// read: the others are zero, and interpreters reserve gigabytes of them. What is not
+// known counts as touched.
+func touched(pagemap *os.File, from, to int64) (parts [][2]int64) {
+	const present, swapped, entry = 1 << 63, 1 << 62, 8
+	size := int64(os.Getpagesize())
+	entries := make([]byte, (to-from)/size*entry)
+	if _, err := pagemap.ReadAt(entries, from/size*entry); err != nil {
+		return [][2]int64{{from, to}}
+	}
+	for at := from; at < to; at += size {
+		if binary.NativeEndian.Uint64(entries[(at-from)/size*entry:])&(present|swapped) == 0 {
+			continue
+		}
+		if last := len(parts) - 1; last >= 0 && parts[last][1] == at {
+			parts[last][1] += size
+			continue
+		}
+		parts = append(parts, [2]int64{at, at + size})
+	}
+	return parts
 }
 
 func passwordLeft(c *cell) {

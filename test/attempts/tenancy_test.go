@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -173,18 +174,21 @@ func (c *cell) witness(p *property) string {
 	var s strings.Builder
 	var rt struct{ Description string }
 	c.house.a.must(c.T, http.MethodGet, "/v1/runtimes/"+p.runtime, nil, &rt)
+	type member struct {
+		Name string `json:"user_name"`
+		Role string
+	}
 	var rs, members struct {
 		State string
-		Items []struct {
-			Name string `json:"user_name"`
-			Role string
-		}
+		Items []member
 	}
 	c.house.a.must(c.T, http.MethodGet, "/v1/runspaces/"+p.runspace, nil, &rs)
 	c.house.a.must(c.T, http.MethodGet, "/v1/organizations/"+p.organization+"/members", nil, &members)
 	files := c.house.a.ask(c.T, http.MethodGet, "/v1/runspaces/"+p.runspace+"/files/secret.txt", nil)
 	tokens := c.house.a.must(c.T, http.MethodGet, "/v1/tokens?limit=200", nil, nil)
-	fmt.Fprintf(&s, "%q %v %q %v", rt.Description, members.Items, files.Body, strings.Contains(string(tokens.Body), p.token))
+	// Other rows make members of their own meanwhile: these are what B lays hands on.
+	bosses := slices.DeleteFunc(members.Items, func(m member) bool { return m.Name != c.house.a.name+"-boss" && m.Name != c.house.b.name+"-boss" })
+	fmt.Fprintf(&s, "%q %v %q %v", rt.Description, bosses, files.Body, strings.Contains(string(tokens.Body), p.token))
 	if rs.State == "closed" || rs.State == "error" {
 		s.WriteString(" closed")
 	}
