@@ -1,17 +1,13 @@
 package strategy_test
 
 import (
-	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/remuda-run/remuda/internal/compat/compattest"
+	"github.com/remuda-run/remuda/test/harness"
 )
-
-var block = regexp.MustCompile("(?s)```(sh|text)\n(.*?)```")
 
 // differs is what differs between the run that is shown and this one.
 var differs = []struct {
@@ -30,34 +26,13 @@ func alike(text string) string {
 	return strings.TrimSpace(text)
 }
 
-// TestWorkflowOfTheDocument runs the commands of docs/strategy.md in one shell against
-// a fresh server and wants what the document shows.
+// TestWorkflowOfTheDocument runs the commands of docs/strategy.md against a fresh
+// server.
 func TestWorkflowOfTheDocument(t *testing.T) {
 	t.Parallel()
-	var script strings.Builder
-	var shown []string
-	const marker = "=== end of block ==="
-	for _, match := range block.FindAllStringSubmatch(read(t, "../../../docs/strategy.md"), -1) {
-		switch match[1] {
-		case "sh":
-			script.WriteString(match[2] + "\nprintf '\\n%s\\n' '" + marker + "'\n")
-		case "text":
-			shown = append(shown, alike(match[2]))
-		}
-	}
 	r := startReal(t)
-	cmd := exec.CommandContext(t.Context(), "bash", "-eu", "-o", "pipefail", "-c", script.String())
-	cmd.Dir = t.TempDir()
-	cmd.Env = append(cmd.Environ(), "LIBRARY="+r.server.Base+prefix, "MSTR_USER=ada", "MSTR_PASSWORD="+compattest.Password, "no_proxy=*")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("the commands end with %v:\n%s", err, out)
-	}
-	var got []string
-	for part := range strings.SplitSeq(strings.TrimSuffix(string(out), marker+"\n"), marker+"\n") {
-		got = append(got, alike(part))
-	}
-	if len(shown) < 5 || !cmp.Equal(shown, got) {
-		t.Errorf("what is shown differs from what comes (-document +server):\n%s", cmp.Diff(shown, got))
-	}
+	harness.Document{
+		Path: "../../../docs/strategy.md", Least: 5, Alike: alike,
+		Env: []string{"LIBRARY=" + r.server.Base + prefix, "MSTR_USER=ada", "MSTR_PASSWORD=" + compattest.Password},
+	}.Run(t)
 }
