@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -44,19 +45,22 @@ func TestRegressionTestsInsideAndOutside(t *testing.T) {
 		"name": "cpython", "language": "python", "exec_timeout_s": 600,
 		"resources": harness.JSON{"cpu": 2, "memory_mb": 1024, "disk_mb": 256, "pids": 256},
 	})
-	total := 0
-	for _, module := range modules {
-		t.Run(module, func(t *testing.T) {
-			in := inside(t, s.For(t), runtime, string(suite), module)
-			out := outside(t, string(suite), module)
-			total += in.Run
-			t.Logf("inside:  %d run, %d failed, %d skipped", in.Run, len(in.Failed), len(in.Skipped))
-			t.Logf("outside: %d run, %d failed, %d skipped", out.Run, len(out.Failed), len(out.Skipped))
-			compare(t, module, in, out, explained)
-		})
-	}
-	if total < minimum && !t.Failed() {
-		t.Errorf("%d tests were run, want at least %d", total, minimum)
+	var total atomic.Int64
+	t.Run("modules", func(t *testing.T) {
+		for _, module := range modules {
+			t.Run(module, func(t *testing.T) {
+				t.Parallel() // they wait more than they compute
+				in := inside(t, s.For(t), runtime, string(suite), module)
+				out := outside(t, string(suite), module)
+				total.Add(int64(in.Run))
+				t.Logf("inside:  %d run, %d failed, %d skipped", in.Run, len(in.Failed), len(in.Skipped))
+				t.Logf("outside: %d run, %d failed, %d skipped", out.Run, len(out.Failed), len(out.Skipped))
+				compare(t, module, in, out, explained)
+			})
+		}
+	})
+	if total.Load() < minimum && !t.Failed() {
+		t.Errorf("%d tests were run, want at least %d", total.Load(), minimum)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 // TestDeleteRefusesOrDrains deletes runtimes on which something runs.
 func TestDeleteRefusesOrDrains(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t)
 	s.Runtime(harness.JSON{"name": "r", "language": "python", "pool": harness.JSON{"min_cached": 1, "max_cached": 1}})
 	var ex harness.Execution
@@ -67,6 +68,7 @@ func TestDeleteRefusesOrDrains(t *testing.T) {
 
 // TestPoolSizes changes the bounds of a pool and looks at what there is.
 func TestPoolSizes(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t)
 	s.Runtime(harness.JSON{"name": "r", "language": "bash", "pool": harness.JSON{"min_cached": 0, "max_cached": 0}})
 	if rt := get(s, "r"); rt.Instances.Ready != 0 || rt.Instances.Starting != 0 {
@@ -89,6 +91,7 @@ func TestPoolSizes(t *testing.T) {
 
 // TestInterpretersSideBySide has a second Python below a prefix of its own.
 func TestInterpretersSideBySide(t *testing.T) {
+	t.Parallel()
 	prefix, err := os.MkdirTemp("/opt", "remuda-test-")
 	if err != nil {
 		t.Fatal(err)

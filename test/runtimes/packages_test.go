@@ -97,6 +97,7 @@ func follow(t *testing.T, s *harness.Server, name string, number int) {
 
 // TestPackages installs from a real index with the real pip, in real sandboxes.
 func TestPackages(t *testing.T) {
+	t.Parallel()
 	index := indextest.NewPython(t)
 	index.Wheel(t, indextest.Project{Name: "herd", Version: "1.0", Files: map[string]string{"herd/__init__.py": "horses = 1\n"}})
 	index.Sdist(t, indextest.Project{Name: "broken", Version: "1.0", Setup: "raise SystemExit('broken on purpose')"})
@@ -150,6 +151,7 @@ func TestPackages(t *testing.T) {
 
 // TestBuildSurvivesKill kills the server in the middle of a build.
 func TestBuildSurvivesKill(t *testing.T) {
+	t.Parallel()
 	index := indextest.NewPython(t)
 	index.Wheel(t, indextest.Project{Name: "herd", Version: "1.0", Files: map[string]string{"herd/__init__.py": "horses = 1\n"}})
 	index.Sdist(t, indextest.Project{Name: "slow", Version: "1.0", Files: map[string]string{"slow.py": "pace = 'walk'\n"}, Setup: "import time, sys\nprint('grazing', file=sys.stderr, flush=True)\ntime.sleep(3)"})
