@@ -96,14 +96,16 @@ func memoryHas(pid int, word string) (found, ok bool) {
 	if err != nil {
 		return false, false
 	}
-	var files [2]*os.File
-	for i, name := range []string{"mem", "pagemap"} {
-		if files[i], err = os.Open(fmt.Sprintf("/proc/%d/%s", pid, name)); err != nil {
-			return false, false
-		}
-		defer files[i].Close()
+	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if err != nil {
+		return false, false
 	}
-	mem, pagemap := files[0], files[1]
+	defer mem.Close()
+	pagemap, err := os.Open(fmt.Sprintf("/proc/%d/pagemap", pid))
+	if err != nil {
+		return false, false
+	}
+	defer pagemap.Close()
 	for line := range strings.Lines(string(maps)) {
 		var from, to, offset, inode int64
 		var mode, device string

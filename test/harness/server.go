@@ -8,11 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -106,13 +106,21 @@ const (
 	leaveBriefly = "REMUDA_RUNSPACE_LINGER=2m"
 )
 
+// listening is where the process says that it can be reached. It takes whatever port
+// is free: one that was looked for beforehand may be another test's by then.
+var listening = regexp.MustCompile(`(?m)^listening on (http://\S+)\n`)
+
 // Up starts the process on the data directory and waits until it is ready.
 func (s *Server) Up(args ...string) {
 	s.t.Helper()
+	before := len(s.log.String())
 	s.launch(args...)
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
-		if _, err := s.call(http.MethodGet, "/readyz", nil, nil); err == nil {
-			return
+		if said := listening.FindStringSubmatch(s.log.String()[before:]); said != nil {
+			s.Base = said[1]
+			if _, err := s.call(http.MethodGet, "/readyz", nil, nil); err == nil {
+				return
+			}
 		}
 		select {
 		case <-s.ended:
@@ -161,14 +169,7 @@ func (s *Server) StopAfter(life time.Duration, args ...string) error {
 // launch starts the process.
 func (s *Server) launch(args ...string) {
 	s.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close()
-	s.Base = "http://" + addr
-	s.cmd = exec.Command(Program(s.t), append([]string{"serve", "--data", s.Data, "--listen", addr}, args...)...)
+	s.cmd = exec.Command(Program(s.t), append([]string{"serve", "--data", s.Data, "--listen", "127.0.0.1:0"}, args...)...)
 	s.cmd.Env = append(environment(), "REMUDA_ADMIN_PASSWORD="+s.password, leaveNothing, leaveBriefly)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	if err := s.cmd.Start(); err != nil {
