@@ -27,6 +27,7 @@ type result struct {
 // try makes one attempt in one place and notes what came of it.
 func (tb *table) try(t *testing.T, h *house, r row, p place) {
 	c := &cell{T: t, house: h, row: r, place: p}
+	begin := time.Now()
 	defer func() { // also after FailNow and SkipNow
 		if c.seen == "" && c.Failed() {
 			c.seen = "the attempt failed, see the log"
@@ -34,6 +35,9 @@ func (tb *table) try(t *testing.T, h *house, r row, p place) {
 		tb.mu.Lock()
 		defer tb.mu.Unlock()
 		tb.results = append(tb.results, result{id: r.id, attempt: r.attempt, place: p, seen: c.seen, verdict: c.verdict()})
+		if *full { // it takes long: whoever waits sees how far it is
+			fmt.Fprintf(os.Stderr, "%s %s, %s: %s (%d s)\n", r.id, r.attempt, p, c.verdict(), int(time.Since(begin).Seconds()))
+		}
 	}()
 	if why := h.refusal(p.class); why != "" {
 		c.cannot("%s", why)
