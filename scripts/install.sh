@@ -63,6 +63,7 @@ for group in "$@"; do
 		need procps /usr/bin/ps
 		need mount /usr/bin/mount
 		need "libpython$(python_version)-testsuite" "/usr/lib/python$(python_version)/test/test_json/__init__.py"
+		need python3-numpy /usr/lib/python3/dist-packages/numpy/__init__.py # its generator must differ between forks
 		need python3-requests /usr/lib/python3/dist-packages/requests/__init__.py
 		need chromium /usr/bin/chromium /usr/bin/chromium-browser /usr/bin/google-chrome
 		;;

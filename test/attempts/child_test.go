@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -84,6 +85,9 @@ func (c *cell) gather() *children {
 		definition := harness.JSON{
 			"name": name, "language": "python", "resources": sizes[roomy], "pool": harness.JSON{"min_cached": 8, "max_cached": 16},
 			"preload": []string{"json", "random", "secrets", "ssl", "tempfile", "uuid", "locale", "resource", "threading"},
+		}
+		if exec.CommandContext(c.Context(), "/usr/bin/python3", "-c", "import numpy").Run() == nil {
+			definition["preload"] = append(definition["preload"].([]string), "numpy")
 		}
 		if c.place.class != process {
 			definition["isolation"] = c.place.class
