@@ -36,8 +36,11 @@ def shown(a):
     if len(a) == 16 and int.from_bytes(a[:8], sys.byteorder) == 2:
         return ["f", ctypes.string_at(int.from_bytes(a[8:], sys.byteorder), 16).hex()]
     return ["b", a.hex()]
-parts = [[[what.decode(), [shown(a) for a in call]] for what, call in part] for part in scope["build"](fields)[0][:-1]]
-print(json.dumps({"Preload": lists[0], "Exec": lists[1], "Parts": parts}))
+lists.append(fields[0].hex())
+read = scope["parse"](fields[1:])
+parts = [[[what.decode(), [shown(a) for a in call]] for what, call in part] for part in scope["build"](read[:3])[0][:-1]]
+sharing = [[[what.decode(), [a.decode() for a in call]] for what, call in part] for part in read[3:]]
+print(json.dumps({"Preload": lists[0], "Exec": lists[1], "Code": lists[2], "Parts": parts, "Sharing": sharing}))
 `
 
 // TestTemplateFrame has the driver's own parser read what we write.
@@ -53,6 +56,8 @@ func TestTemplateFrame(t *testing.T) {
 				{What: "", Args: []channel.Arg{channel.Filter(bytes.Repeat([]byte{1, 2}, 8)), channel.Message()}},
 			},
 		},
+		Code:    []byte("\x00code\xff"),
+		Sharing: [][]channel.Call{{}, {{What: "three", Args: []channel.Arg{channel.Int(40), channel.Place("lock")}}}},
 	}
 	cmd := exec.CommandContext(t.Context(), "/usr/bin/python3", "-c", parses)
 	cmd.Stdin = bytes.NewReader(frame.Append(nil))
@@ -61,7 +66,7 @@ func TestTemplateFrame(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got, want any
-	const expected = `{"Preload": ["json", "a.b"], "Exec": ["/bin/bash", "-c", "x\ny"], "Parts": [
+	const expected = `{"Preload": ["json", "a.b"], "Exec": ["/bin/bash", "-c", "x\ny"], "Code": "00636f6465ff", "Sharing": [[], [["three", ["i40", "plock"]]]], "Parts": [
 		[["one", [["i", "39"]]]],
 		[],
 		[["two words", [["i", "-100"], ["b", "610062ff"], ["b", ""]]], ["", [["f", "01020102010201020102010201020102"], ["m", "56"]]]]

@@ -3,12 +3,15 @@ package local
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/remuda"
@@ -237,6 +240,27 @@ def read(fd, n, read=posix.read):
 posix.read = read
 `
 
+// byWords is the begin of a turn that has children made by the driver's own words
+// instead of its machine code.
+const byWords = `g["start"] = g["by_words"](g["parts"][:7]); `
+
+// endsAt is a turn that ends a list of the machine code's plan before a call, skips
+// one that leaves out all calls of a number.
+func endsAt(list int, number string) string { return changes(list, number, "-1") }
+
+func skips(list int, number string) string { return changes(list, number, "39") }
+
+func changes(list int, number, to string) string {
+	n := map[string]int{"SYS_SOCKET": unix.SYS_SOCKET, "SYS_MOVE_MOUNT": unix.SYS_MOVE_MOUNT, "SYS_SECCOMP": unix.SYS_SECCOMP, "SYS_SETRESGID": unix.SYS_SETRESGID, "SYS_PRLIMIT64": unix.SYS_PRLIMIT64}[number]
+	return fmt.Sprintf(`start = g["start"]
+    plan = start.__closure__[start.__code__.co_freevars.index("plan")].cell_contents
+    at = ctypes.c_long.from_address(plan + 8 * %d).value
+    while (call := ctypes.c_long.from_address(at)).value != -1:
+        if call.value == %d: call.value = got["changed"] = %s
+        at += 80
+    assert got["changed"] == %s`, list, n, to, to)
+}
+
 // TestTemplateTakenOver has a module run code in a template that serves. Only its
 // own generation may suffer, and instances are started without it then.
 func TestTemplateTakenOver(t *testing.T) {
@@ -260,9 +284,15 @@ func TestTemplateTakenOver(t *testing.T) {
 		"names a plain fork":   "p = posix.fork()\n    if p == 0:\n        import time; time.sleep(1000)\n    g['send'](7, (b'%d' % p,))",
 		"closes the channel":   `posix.close(1000)`,
 		"never answers":        "while True: import time; time.sleep(1000)",
-		"forks no instance":    "g['born'] = lambda *a: __import__('time').sleep(1000)",
-		"child never connects": "g['born'] = lambda *a: posix._exit(0)",
-		"child is not fenced":  "g['make'] = lambda *a: None",
+		"forks no instance":    byWords + "g['born'] = lambda *a: __import__('time').sleep(1000)",
+		"child never connects": byWords + "g['born'] = lambda *a: posix._exit(0)",
+		"child is not fenced":  byWords + "g['make'] = lambda *a: None",
+		"code does not begin":  endsAt(3, "SYS_SOCKET"),
+		"code does not fence":  endsAt(3, "SYS_MOVE_MOUNT"),
+		"code takes no filter": endsAt(3, "SYS_SECCOMP"),
+		"code stays user 0":    endsAt(4, "SYS_SETRESGID"),
+		"code keeps its power": endsAt(5, "SYS_SETRESGID"),
+		"code has no limits":   skips(5, "SYS_PRLIMIT64"),
 		"child stays silent":   "g['refresh'] = lambda: __import__('time').sleep(1000)",
 		"child takes memory":   "g['refresh'] = lambda: [bytearray(1 << 20) for _ in range(10000)]",
 	} {

@@ -3,6 +3,7 @@ package channel
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -14,6 +15,11 @@ type Template struct {
 	Exec []string
 	// Parts are lists of system calls that children make: see Call.
 	Parts [][]Call
+	// Code is machine code that makes these calls in children; without it the
+	// driver makes them.
+	Code []byte
+	// Sharing are more lists, of calls that only those make who use Code.
+	Sharing [][]Call
 }
 
 // Call is one system call, as a driver is to make it.
@@ -41,8 +47,13 @@ func Filter(program []byte) Arg { return Arg{'f', string(program)} }
 // descriptors.
 func Message() Arg { return Arg{'m', ""} }
 
+// Place is the address of something in the driver's process that the driver knows
+// by this name.
+func Place(name string) Arg { return Arg{'p', name} }
+
 // Append appends the whole Template frame to b: the number of modules and the
-// modules; the number of Exec and its strings; for each part the number of its calls; for each call what it is, the
+// modules; the number of Exec and its strings; Code; for each part, and each of
+// Sharing, the number of its calls; for each call what it is, the
 // number of its arguments, and for each of these its kind and itself as one field.
 func (t *Template) Append(b []byte) []byte {
 	return appendFrame(b, TypeTemplate, func(b []byte) []byte {
@@ -52,7 +63,8 @@ func (t *Template) Append(b []byte) []byte {
 				b = AppendField(b, text)
 			}
 		}
-		for _, part := range t.Parts {
+		b = AppendField(b, string(t.Code))
+		for _, part := range slices.Concat(t.Parts, t.Sharing) {
 			b = AppendField(b, strconv.Itoa(len(part)))
 			for _, c := range part {
 				b = AppendField(AppendField(b, c.What), strconv.Itoa(len(c.Args)))

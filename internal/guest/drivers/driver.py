@@ -260,10 +260,11 @@ def script_folder(first, known=[None]):
 def leave():
     """Lets go of the channel in a process that was forked. One that such a process
     forks in turn has none to let go of."""
-    try:
-        posix.close(CHANNEL)
-    except OSError:
-        pass
+    if CHANNEL >= 0:
+        try:
+            posix.close(CHANNEL)
+        except OSError:
+            pass
 
 
 def prepare():
@@ -315,7 +316,7 @@ def path_files(folder):
 def warm(main):
     """Does once what every run does, and while nobody asks for a run what many do,
     so that the first run finds its pages and its code ready."""
-    execute(main, b"", "", b"print(end='')", [], [], [])
+    touch(main)
     import atexit, select
     if not select.select([CHANNEL], [], [], 0.03)[0]:
         late("described")("")
@@ -323,16 +324,21 @@ def warm(main):
             records("Extras")
 
 
-def become_template(fields):
+def become_template(fields, main, kept={}):
     """Returns in every instance that is forked from this process."""
     global CHANNEL, ME
     if fields[int(fields[0]) + 1] == b"0":  # children run our driver, with what is compiled here
         late("described")("")
         records("Extras")
-    scope = dict(globals())
-    exec(compile(BECOME_TEMPLATE, __file__, "exec"), scope)
-    scope["template"](fields)
+    kept.update(globals())
+    exec(compile(BECOME_TEMPLATE, __file__, "exec"), kept)
+    kept["template"](fields, lambda: touch(main))
     CHANNEL, ME = 1000, posix.getpid()  # of its own
+
+
+def touch(main):
+    """Runs a script that does nothing, for the pages that a run touches."""
+    execute(main, b"", "", b"print(end='')", [], [], [])
 
 
 def serve():
@@ -343,8 +349,8 @@ def serve():
     while True:
         kind, fields = receive()
         if kind == TEMPLATE:
-            become_template(fields)
-            execute(main, b"", "", b"print(end='')", [], [], [])  # touches its pages
+            become_template(fields, main)
+            touch(main)
             send(READY, (sys.version.split()[0].encode(),))
             continue
         flags, name, source, n, *rest = fields

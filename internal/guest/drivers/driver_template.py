@@ -9,9 +9,32 @@ class Refused(Exception):
     """Why there can be no template."""
 
 
-def template(fields):
+def template(fields, rehearse):
     """Becomes a template. Returns in each instance that is forked from it, and
-    never in the template itself."""
+    never in the template itself. Every page that an instance writes to has to be
+    copied, so what it does is done here beforehand, as far as it is the same each
+    time, and what it would free has gone by then."""
+    program = prepared(fields, rehearse)
+    fields.clear()
+    gc.collect()
+    gc.freeze()  # a collection in a child shall not touch what it shares
+    send(PREPARED, (b"",))
+    while True:
+        if not posix.read(CHANNEL, 5):
+            posix._exit(0)
+        pid = start()
+        if pid == 0:
+            if program:
+                become(program)
+            refresh()
+            return
+        send(FORKED, (b"%d" % (pid if pid > 0 else 0),))
+
+
+def prepared(fields, rehearse):
+    """Imports what is to be imported, makes ready what forks need, and returns the
+    program that they execute."""
+    global gc, parts, start
     before = State()
     try:
         count = int(fields[0])
@@ -22,27 +45,21 @@ def template(fields):
         import gc
         count, fields = int(fields[count + 1]), fields[count + 2:]
         program = fields[:count]
-        parts, syscall, errno = build(fields[count:])
+        code, parts = fields[count], parse(fields[count + 1:])
+        start = by_code(code, parts, not program) or by_words(parts[:7])
+        if not program:
+            for _ in range(REHEARSALS):
+                refresh()
+                rehearse()
         for name in set(sys.modules) - imported:  # ours, not the runtime's
             del sys.modules[name]
-        gc.collect()
-        gc.freeze()  # a collection in a child shall not touch what it shares
     except Refused as e:
         send(PREPARED, (str(e).encode("utf-8", "replace")[:4096],))
         posix._exit(1)
-    send(PREPARED, (b"",))
-    clone = parts[0][0][1]
-    while True:
-        if not posix.read(CHANNEL, 5):
-            posix._exit(0)
-        pid = syscall(*clone)
-        if pid == 0:
-            born(parts, syscall, errno)
-            if program:
-                become(program)
-            refresh()
-            return
-        send(FORKED, (b"%d" % (pid if pid > 0 else 0),))
+    return program
+
+
+REHEARSALS = 20  # CPython rewrites code that runs often
 
 
 def preload(name, before):
@@ -117,14 +134,184 @@ class State:
             time.tzset()
 
 
-def build(fields):
+def parse(fields):
+    """The lists of system calls that children need: what each is, and its arguments."""
+    fields, parts = iter(fields), []
+    for count in fields:
+        part = []
+        for _ in range(int(count)):
+            what, n = next(fields), int(next(fields))
+            part.append((what, [next(fields) for _ in range(n)]))
+        parts.append(part)
+    return parts
+
+
+def word(n):
+    return n.to_bytes(8, sys.byteorder, signed=True)
+
+
+# --- children that begin as machine code (../init/child.go) ---
+
+MEMORY, PAGE = 64 << 10, 4096
+
+
+class Room:
+    """Memory of the template at a fixed place."""
+
+    def __init__(self, ctypes, at, size):
+        self.ctypes, self.at, self.end = ctypes, at, at + size
+
+    def put(self, data):
+        """Writes data and zeros after it, and returns its address."""
+        here, size = self.at, (len(data) + 16) & ~7
+        if here + size > self.end:
+            raise MemoryError
+        self.ctypes.memmove(here, data, len(data))
+        self.at += size
+        return here
+
+
+def by_code(code, parts, stays):
+    """The function that makes a child with machine code, whose interpreter shares
+    the memory of its first process. None if there is no code for this machine, or
+    if it is not known how the C library and all others get along with that."""
+    import ctypes
+    libc = ctypes.PyDLL(None)
+    if not code or forks_are_watched():
+        return None
+    libc.mmap.restype, libc.syscall.restype, libc.pthread_self.restype = ctypes.c_void_p, ctypes.c_long, ctypes.c_void_p
+    libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+    libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    base = libc.mmap(None, MEMORY, 3, 0x22, -1, 0)
+    if base in (None, ctypes.c_void_p(-1).value):
+        return None
+    hot, rest = Room(ctypes, base + PAGE, PAGE), Room(ctypes, base + 2 * PAGE, MEMORY - 2 * PAGE)  # hot is all that a first process writes to
+    try:
+        places = find_places(ctypes, libc, hot)
+        if places is None:
+            return None
+
+        def argument(field):
+            kind, value = field[:1], field[1:]
+            if kind == b"i":
+                return int(value)
+            if kind == b"b":
+                return rest.put(value)
+            if kind == b"f":
+                return rest.put(word(len(value) // 8) + word(rest.put(value)))
+            if kind == b"p":
+                return places[value]
+            vector = hot.put(word(hot.put(b"")) + word(1))  # one byte of data, and descriptors
+            return hot.put(b"".join(map(word, (0, 0, vector, 1, hot.put(bytes(64)), 48, 0))))
+
+        def table(calls):
+            words = []
+            for what, arguments in calls:
+                if b"prseq" in arguments and b"rseq" not in places:
+                    continue
+                text = b"e" + what + b": errno 0000"
+                arguments = [argument(a) for a in arguments] + [0] * 6
+                words += arguments[:7] + [1 if what.startswith(b"wait") else 0, rest.put(text), len(text)]
+            return rest.put(b"".join(map(word, words + [-1])))
+
+        for _, arguments in parts[7]:
+            if b"prseq" in arguments and b"rseq" not in places:
+                continue
+            if libc.syscall(*[ctypes.c_long(argument(a)) for a in arguments]) < 0:
+                return None
+        places[b"locks"] = ctypes.c_long.from_address(places[b"robust"]).value
+        clone, knock, (admitted, handed), ahead, fence, interpreter, first = parts[:7]
+        lists = (knock + [admitted] + ahead + [handed] + fence + parts[8], parts[9] + interpreter, first)
+        words = [int(clone[0][1][1][1:]), places[b"tid"], base + 2 * PAGE - 64] + [table(calls) for calls in lists]
+        plan = rest.put(b"".join(map(word, words)))
+        ctypes.memmove(base, code, len(code))
+    except MemoryError:
+        return None
+    if libc.mprotect(base, PAGE, 5):
+        return None
+    begin = ctypes.PYFUNCTYPE(ctypes.c_long, ctypes.c_void_p)(base)
+    return hooked(begin, plan) if stays else lambda: begin(plan)
+
+
+def find_places(ctypes, libc, hot):
+    """Where the C library keeps what a fork of its own would renew."""
+    import _thread
+    self = libc.pthread_self()
+    places = {name: hot.put(word(0)) for name in (b"mask", b"robust", b"size")}
+    try:
+        bits, count, offset = (ctypes.c_uint32 * 3).in_dll(libc, "_thread_db_pthread_tid")
+    except ValueError:
+        return None
+    places[b"tid"] = self + offset
+    if bits != 32 or count != 1 or ctypes.c_int32.from_address(self + offset).value != _thread.get_native_id():
+        return None
+    try:
+        if ctypes.c_uint.in_dll(libc, "__rseq_size").value:
+            places[b"rseq"] = self + ctypes.c_ssize_t.in_dll(libc, "__rseq_offset").value
+    except ValueError:
+        pass
+    return places
+
+
+def forks_are_watched():
+    """Whether a library wants to be told of forks, which only the C library's own
+    fork does. The C library itself is known, and Python's is told by us."""
+    with open("/proc/self/maps", "rb") as f:
+        files = {line.split(None, 5)[5].strip() for line in f if line.count(b"/")}
+    for path in files:
+        if path.rpartition(b"/")[2].startswith((b"libc.so", b"libc-2", b"libpthread", b"ld-linux")):
+            continue
+        try:
+            with open(path, "rb") as f:
+                if b"__register_atfork" in f.read():
+                    return True
+        except OSError:
+            return True
+    return False
+
+
+def hooked(begin, plan):
+    """A child that stays Python does before it goes on what posix.fork does around
+    the fork."""
+    import ctypes
+    before, after = ctypes.pythonapi.PyOS_BeforeFork, ctypes.pythonapi.PyOS_AfterFork_Child
+    before.restype = after.restype = None
+    names = leave.__globals__
+
+    def start():
+        pid = begin(plan)
+        if pid == 0:
+            names["CHANNEL"] = -1  # the template's has gone: there is nothing to let go of
+            before()
+            after()
+        return pid
+
+    return start
+
+
+# --- children that begin as words of ours ---
+
+def by_words(parts):
+    """The function that makes a child with calls of ours."""
+    parts, syscall, errno = build(parts)
+    clone = parts[0][0][1]
+
+    def start():
+        pid = syscall(*clone)
+        if pid == 0:
+            born(parts, syscall, errno)
+        return pid
+
+    return start
+
+
+def build(lists):
     """Makes the lists of system calls that children need, ready to be called."""
     import ctypes
     libc = ctypes.PyDLL(None, use_errno=True)
     syscall = libc.syscall
     syscall.restype = ctypes.c_long
-    fields = iter(fields)
-    parts, keep = [], []
+    keep = []
 
     def argument(field):
         kind, value = field[:1], field[1:]
@@ -134,22 +321,16 @@ def build(fields):
             return value
         if kind == b"f":
             program = ctypes.create_string_buffer(value, len(value))
-            head = (len(value) // 8).to_bytes(8, sys.byteorder) + ctypes.addressof(program).to_bytes(8, sys.byteorder)
             keep.append(program)
-            return head
+            return word(len(value) // 8) + word(ctypes.addressof(program))
         room = ctypes.create_string_buffer(64)  # one byte of data, and descriptors
         data = ctypes.create_string_buffer(1)
-        vector = ctypes.create_string_buffer(ctypes.addressof(data).to_bytes(8, sys.byteorder) + (1).to_bytes(8, sys.byteorder), 16)
+        vector = ctypes.create_string_buffer(word(ctypes.addressof(data)) + word(1), 16)
         keep.extend((room, data, vector))
         words = (0, 0, ctypes.addressof(vector), 1, ctypes.addressof(room), 48, 0)
-        return ctypes.create_string_buffer(b"".join(w.to_bytes(8, sys.byteorder) for w in words), 56)
+        return ctypes.create_string_buffer(b"".join(map(word, words)), 56)
 
-    for count in fields:
-        part = []
-        for _ in range(int(count)):
-            what, n = next(fields), int(next(fields))
-            part.append((what, tuple(argument(next(fields)) for _ in range(n))))
-        parts.append(part)
+    parts = [[(what, tuple(argument(a) for a in arguments)) for what, arguments in calls] for calls in lists]
     parts.append(keep)  # as long as the lists live
     return parts, syscall, ctypes.get_errno
 

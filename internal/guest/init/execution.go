@@ -263,6 +263,9 @@ func (k *keeper) channelClosed() {
 	if len(k.driver.in) > 0 {
 		k.driver.in = nil
 	}
+	if k.child != nil {
+		k.child.still = time.Now().Add(tellTime)
+	}
 }
 
 // driverDied is reached when the interpreter has been reaped.

@@ -26,6 +26,7 @@ type forked struct {
 	told  bool      // it knows that
 	asked bool      // Setup came before the process had connected
 	look  time.Time // when to look at the first process again
+	still time.Time // when to look whether the interpreter has ended, unless the first process tells
 }
 
 // acceptChild takes a connection that will be an instance's.
@@ -128,7 +129,7 @@ func (k *keeper) forked(child *keeper, pid int) {
 // writeMaps gives the child its own users: 0, 1000 and nobody, of the template's
 // range.
 func writeMaps(pid, user int) error {
-	content := []byte(fmt.Sprintf("0 %d 1\n%d %d 1\n65534 %d 1\n", user, sandboxUser, user+1, user+2))
+	content := []byte(fmt.Sprintf("0 %d 1\n%d %d 1\n%d %d 1\n", user, sandboxUser, user+1, nobody, user+2))
 	for _, name := range []string{"/uid_map", "/gid_map"} {
 		fd, err := unix.Open(fullProc+"/"+itoa(pid)+name, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
@@ -302,7 +303,11 @@ func (k *keeper) hearDoor() {
 	}
 	switch {
 	case n == 5 && b[0] == 's' && k.driver != nil:
-		k.driver.status = unix.WaitStatus(binary.LittleEndian.Uint32(b[1:]))
+		// Its memory is the interpreter's, so this may be the script's word: it says
+		// no more than a process could end with.
+		if status := unix.WaitStatus(binary.LittleEndian.Uint32(b[1:])); status.Exited() || status.Signaled() {
+			k.driver.status = status
+		}
 	case n > 1 && b[0] == 'e' && (k.setup == nil || !k.setup.ready):
 		k.fatal("fence", errors.New(strings.ToValidUTF8(string(b[1:n]), "?")))
 	default:
@@ -314,23 +319,35 @@ func (k *keeper) hearDoor() {
 // its privileges yet: it does so while its interpreter starts.
 const lookAgain = time.Millisecond
 
+// tellTime is how long a first process has to tell of an interpreter that has let go
+// of its channel, which most have because they have ended.
+const tellTime = time.Second
+
+// untold ends a sandbox whose interpreter has ended and whose first process, whose
+// memory a script can write to, does not say so.
+func (k *keeper) untold() {
+	k.child.still = time.Time{}
+	status, err := os.ReadFile(fullProc + "/" + itoa(k.driver.pid) + "/status")
+	if err != nil || strings.Contains(string(status), "\nState:\tZ") {
+		k.killAll()
+	}
+}
+
 // offer answers the Setup of a forked instance once both of its processes are
 // what they should be.
 func (k *keeper) offer() {
 	f := k.child
 	f.look = time.Time{}
 	status, err := os.ReadFile(fullProc + "/" + itoa(f.first) + "/status")
-	if err == nil && inspectStatus(string(status), inspection{uid: f.user}) != nil {
+	if err == nil && inspectStatus(string(status), inspection{uid: f.user + 2}) != nil {
 		f.look = time.Now().Add(lookAgain) // as long as the server waits
 		return
 	}
 	if err == nil {
 		err = onlyChild(f.first, k.driver.pid)
 	}
-	for _, pid := range []int{f.first, k.driver.pid} {
-		if err == nil {
-			err = inspectLimits(pid, k.parent.template.plan.limits)
-		}
+	if err == nil {
+		err = errors.Join(inspectLimits(f.first, firstLimits()), inspectLimits(k.driver.pid, k.parent.template.plan.limits))
 	}
 	if err == nil {
 		err = k.readyChild()

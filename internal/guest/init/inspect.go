@@ -140,6 +140,10 @@ func inspectStatus(status string, of inspection) error {
 // limitNames are the names in a process's limits file of what a template's
 // children set for themselves.
 var limitNames = map[int]string{
+	unix.RLIMIT_AS:         "Max address space",
+	unix.RLIMIT_FSIZE:      "Max file size",
+	unix.RLIMIT_NOFILE:     "Max open files",
+	unix.RLIMIT_NPROC:      "Max processes",
 	unix.RLIMIT_MEMLOCK:    "Max locked memory",
 	unix.RLIMIT_MSGQUEUE:   "Max msgqueue size",
 	unix.RLIMIT_SIGPENDING: "Max pending signals",

@@ -147,14 +147,14 @@ func (k *keeper) flush() {
 }
 
 // deadlines lists the moments at which tick has something to do.
-func (k *keeper) deadlines() [7]time.Time {
-	var d [7]time.Time
+func (k *keeper) deadlines() [8]time.Time {
+	var d [8]time.Time
 	d[0], d[1] = k.lingerAt, k.exitAt
 	if r := k.run; r != nil {
 		d[2], d[3], d[4], d[5] = r.timeoutAt, r.killAt, r.captureAt, r.againAt
 	}
 	if k.child != nil {
-		d[6] = k.child.look
+		d[6], d[7] = k.child.look, k.child.still
 	}
 	return d
 }
@@ -189,6 +189,9 @@ func (k *keeper) tick() {
 	due := func(at time.Time) bool { return !at.IsZero() && !now.Before(at) }
 	if k.child != nil && due(k.child.look) {
 		k.offer()
+	}
+	if k.child != nil && due(k.child.still) {
+		k.untold()
 	}
 	if due(k.lingerAt) || due(k.exitAt) {
 		if k.template != nil {

@@ -136,6 +136,10 @@ func (p *childPlan) fence() []channel.Call {
 // namespace.
 const sandboxUser = 1000
 
+// nobody is the user and group of a forked instance's first process. The script's
+// cannot signal it, and no file is its own.
+const nobody = 65534
+
 func (p *childPlan) interpreterProcess() []channel.Call {
 	calls := []channel.Call{
 		call("setsid", unix.SYS_SETSID),
@@ -170,11 +174,31 @@ func (p *childPlan) interpreterProcess() []channel.Call {
 func firstProcess() []channel.Call {
 	header := binary.NativeEndian.AppendUint32(nil, unix.LINUX_CAPABILITY_VERSION_3)
 	header = append(header, 0, 0, 0, 0)
-	return []channel.Call{
+	var calls []channel.Call
+	for _, l := range firstLimits() {
+		calls = append(calls, limitCall(l))
+	}
+	return append(calls,
+		call("become nobody's group", unix.SYS_SETRESGID, num(nobody), num(nobody), num(nobody)),
+		call("become nobody", unix.SYS_SETRESUID, num(nobody), num(nobody), num(nobody)),
 		call("drop privileges", unix.SYS_CAPSET, channel.Bytes(header), channel.Bytes(make([]byte, 24))),
 		call("close", unix.SYS_CLOSE_RANGE, num(0), num(2), num(0)),
 		call("close", unix.SYS_CLOSE_RANGE, num(fdDoor+1), num(math.MaxInt32), num(0)),
+	)
+}
+
+// firstLimits leave the first process nothing that the limits of a script could
+// be doubled with: its memory is the interpreter's, so what it does is, in the
+// end, the script's.
+func firstLimits() []protocol.Rlimit {
+	var limits []protocol.Rlimit
+	for _, r := range []int{
+		unix.RLIMIT_AS, unix.RLIMIT_FSIZE, unix.RLIMIT_NOFILE, unix.RLIMIT_NPROC,
+		unix.RLIMIT_MEMLOCK, unix.RLIMIT_MSGQUEUE, unix.RLIMIT_SIGPENDING,
+	} {
+		limits = append(limits, protocol.Rlimit{Resource: r})
 	}
+	return limits
 }
 
 // loopbackCalls bring up the only network interface.

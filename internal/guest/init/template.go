@@ -201,7 +201,7 @@ func (k *keeper) endTemplate() {
 // what it is to import.
 func (k *keeper) prepareTemplate() {
 	t := k.template
-	frame := channel.Template{Preload: t.setup.Preload, Exec: t.setup.Exec, Parts: t.plan.parts()}
+	frame := channel.Template{Preload: t.setup.Preload, Exec: t.setup.Exec, Parts: t.plan.parts(), Code: childCode(), Sharing: sharing()}
 	k.driver.out = frame.Append(k.driver.out)
 }
 
