@@ -134,20 +134,21 @@ func TestBusyIsNeverIdle(t *testing.T) {
 	never := time.Duration(0)
 	forever := h.ready(t, remuda.RunspaceRequest{IdleTimeout: &never})
 
-	running := h.ready(t, remuda.RunspaceRequest{})
-	hold, err := h.Acquire(t.Context(), deployer, running.ID, "ex_1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	reading := h.ready(t, remuda.RunspaceRequest{})
-	if _, err := h.WriteFile(t.Context(), deployer, reading.ID, "f", strings.NewReader("x")); err != nil {
-		t.Fatal(err)
-	}
-	_, content, err := h.ReadFile(t.Context(), deployer, reading.ID, "f")
-	if err != nil {
-		t.Fatal(err)
-	}
-	unused := h.ready(t, remuda.RunspaceRequest{})
+	var hold *runspaces.Hold
+	running := h.busy(t, func(id remuda.RunspaceID) (err error) {
+		hold, err = h.Acquire(t.Context(), deployer, id, "ex_1")
+		return err
+	})
+	var content io.ReadCloser
+	reading := h.busy(t, func(id remuda.RunspaceID) error {
+		if _, err := h.WriteFile(t.Context(), deployer, id, "f", strings.NewReader("x")); err != nil {
+			return err
+		}
+		var err error
+		_, content, err = h.ReadFile(t.Context(), deployer, id, "f")
+		return err
+	})
+	unused := h.create(t, remuda.RunspaceRequest{})
 	until(t, "the unused one is closed", func() bool { return h.state(t, unused.ID).State == remuda.RunspaceClosed })
 	if got := h.state(t, unused.ID); !strings.Contains(got.Error, "idle for 100ms") {
 		t.Errorf("closed for %q", got.Error)
@@ -166,6 +167,22 @@ func TestBusyIsNeverIdle(t *testing.T) {
 	})
 	if got := h.state(t, forever.ID); got.State != remuda.RunspaceReady {
 		t.Errorf("one without an idle timeout is %s: %s", got.State, got.Error)
+	}
+}
+
+// busy makes a runspace that is busy before it has been idle for too long, of which a
+// loaded machine may need more than one.
+func (h *house) busy(t *testing.T, begin func(remuda.RunspaceID) error) remuda.Runspace {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; {
+		rs := h.create(t, remuda.RunspaceRequest{})
+		err := begin(rs.ID)
+		if err == nil {
+			return rs
+		}
+		if !strings.Contains(err.Error(), "idle for") || time.Now().After(deadline) {
+			t.Fatal(err)
+		}
 	}
 }
 
