@@ -19,6 +19,7 @@ import (
 	"github.com/remuda-run/remuda/internal/runspaces"
 	"github.com/remuda-run/remuda/internal/runtimes"
 	"github.com/remuda-run/remuda/internal/store"
+	"github.com/remuda-run/remuda/internal/store/storetest"
 	"github.com/remuda-run/remuda/internal/telemetry"
 )
 
@@ -58,7 +59,7 @@ type settings struct {
 func build(t *testing.T, path string, set settings) *house {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	st, err := store.Open(t.Context(), store.Options{Path: path})
+	st, err := store.Open(t.Context(), store.Options{Path: storetest.Fresh(t, path)})
 	if err != nil {
 		t.Fatal(err)
 	}

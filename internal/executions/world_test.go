@@ -18,6 +18,7 @@ import (
 	"github.com/remuda-run/remuda/internal/runspaces"
 	"github.com/remuda-run/remuda/internal/runtimes"
 	"github.com/remuda-run/remuda/internal/store"
+	"github.com/remuda-run/remuda/internal/store/storetest"
 )
 
 // fuse kills a server at the n-th of the points that it passes.
@@ -129,7 +130,7 @@ func newWorld(t *testing.T, set settings) *world {
 
 func openWorld(t fataler, dir string, set settings) *world {
 	t.Helper()
-	st, err := store.Open(context.Background(), store.Options{Path: filepath.Join(dir, "remuda.db"), Durability: store.DurabilityProcess})
+	st, err := store.Open(context.Background(), store.Options{Path: storetest.Fresh(t, filepath.Join(dir, "remuda.db")), Durability: store.DurabilityProcess})
 	if err != nil {
 		t.Fatalf("%v", err)
 	}

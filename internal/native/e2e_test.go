@@ -27,6 +27,7 @@ import (
 	"github.com/remuda-run/remuda/internal/runtimes"
 	"github.com/remuda-run/remuda/internal/scripts"
 	"github.com/remuda-run/remuda/internal/store"
+	"github.com/remuda-run/remuda/internal/store/storetest"
 	"github.com/remuda-run/remuda/internal/telemetry"
 	"github.com/remuda-run/remuda/internal/terminals"
 )
@@ -58,7 +59,7 @@ func newHouseWith(t testing.TB, durability store.Durability) *house {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	ctx, stop := context.WithCancel(context.Background())
-	st, err := store.Open(ctx, store.Options{Path: filepath.Join(t.TempDir(), "remuda.db"), Durability: durability, Logger: log})
+	st, err := store.Open(ctx, store.Options{Path: storetest.Fresh(t, filepath.Join(t.TempDir(), "remuda.db")), Durability: durability, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}

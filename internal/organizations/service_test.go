@@ -12,6 +12,7 @@ import (
 	"github.com/remuda-run/remuda/internal/organizations"
 	"github.com/remuda-run/remuda/internal/remuda"
 	"github.com/remuda-run/remuda/internal/store"
+	"github.com/remuda-run/remuda/internal/store/storetest"
 )
 
 const adminPassword = "admin-password-canary"
@@ -49,7 +50,7 @@ func newService(s *store.Store, c *clock) *organizations.Service {
 
 func newStore(t *testing.T) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "remuda.db")})
+	s, err := store.Open(t.Context(), store.Options{Path: storetest.Fresh(t, filepath.Join(t.TempDir(), "remuda.db"))})
 	if err != nil {
 		t.Fatal(err)
 	}

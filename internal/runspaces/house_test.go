@@ -18,6 +18,7 @@ import (
 	"github.com/remuda-run/remuda/internal/runspaces"
 	"github.com/remuda-run/remuda/internal/runtimes"
 	"github.com/remuda-run/remuda/internal/store"
+	"github.com/remuda-run/remuda/internal/store/storetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -45,7 +46,7 @@ type house struct {
 func open(t *testing.T, set runspaces.Settings) *house {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	st, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "remuda.db")})
+	st, err := store.Open(t.Context(), store.Options{Path: storetest.Fresh(t, filepath.Join(t.TempDir(), "remuda.db"))})
 	if err != nil {
 		t.Fatal(err)
 	}

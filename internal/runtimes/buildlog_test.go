@@ -12,6 +12,7 @@ import (
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/remuda"
 	"github.com/remuda-run/remuda/internal/store"
+	"github.com/remuda-run/remuda/internal/store/storetest"
 )
 
 // A log is kept whole as far as it fits; of a longer one the beginning and the end,
@@ -19,7 +20,7 @@ import (
 // however it came and whenever it was stored.
 func TestLogIsBoundedAndInOrder(t *testing.T) {
 	t.Parallel()
-	st, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "remuda.db"), Durability: store.DurabilityProcess})
+	st, err := store.Open(t.Context(), store.Options{Path: storetest.Fresh(t, filepath.Join(t.TempDir(), "remuda.db")), Durability: store.DurabilityProcess})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/remuda-run/remuda/internal/remuda"
 	"github.com/remuda-run/remuda/internal/runtimes"
 	"github.com/remuda-run/remuda/internal/store"
+	"github.com/remuda-run/remuda/internal/store/storetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -77,7 +78,7 @@ func buildHouse(t tb, path string, set runtimes.Settings, running bool) *house {
 	t.Helper()
 	set.MaxCPU, set.MaxMemoryMB = 8, 8192
 	log := slog.New(slog.DiscardHandler)
-	st, err := store.Open(t.Context(), store.Options{Path: path, Durability: store.DurabilityProcess})
+	st, err := store.Open(t.Context(), store.Options{Path: storetest.Fresh(t, path), Durability: store.DurabilityProcess})
 	if err != nil {
 		t.Fatal(err)
 	}

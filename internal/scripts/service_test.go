@@ -21,6 +21,7 @@ import (
 	"github.com/remuda-run/remuda/internal/runtimes"
 	"github.com/remuda-run/remuda/internal/scripts"
 	"github.com/remuda-run/remuda/internal/store"
+	"github.com/remuda-run/remuda/internal/store/storetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -52,7 +53,7 @@ type house struct {
 func open(t *testing.T) *house {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	st, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "remuda.db")})
+	st, err := store.Open(t.Context(), store.Options{Path: storetest.Fresh(t, filepath.Join(t.TempDir(), "remuda.db"))})
 	if err != nil {
 		t.Fatal(err)
 	}

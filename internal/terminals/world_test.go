@@ -14,6 +14,7 @@ import (
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/remuda"
 	"github.com/remuda-run/remuda/internal/store"
+	"github.com/remuda-run/remuda/internal/store/storetest"
 	"github.com/remuda-run/remuda/internal/terminals"
 )
 
@@ -160,7 +161,7 @@ func newWorld(st terminals.Store, set terminals.Settings) *world {
 
 func open(t *testing.T, set terminals.Settings) *world {
 	t.Helper()
-	st, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "remuda.db")})
+	st, err := store.Open(t.Context(), store.Options{Path: storetest.Fresh(t, filepath.Join(t.TempDir(), "remuda.db"))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/remuda-run/remuda/internal/runtimes"
 	"github.com/remuda-run/remuda/internal/scripts"
 	"github.com/remuda-run/remuda/internal/store"
+	"github.com/remuda-run/remuda/internal/store/storetest"
 	"github.com/remuda-run/remuda/internal/telemetry"
 	"github.com/remuda-run/remuda/internal/terminals"
 )
@@ -88,7 +89,7 @@ func NewSite(t testing.TB, handler func(Services, httpapi.Options) (http.Handler
 			t.Fatal(err)
 		}
 	}
-	st, err := store.Open(ctx, store.Options{Path: filepath.Join(t.TempDir(), "remuda.db"), Logger: quiet})
+	st, err := store.Open(ctx, store.Options{Path: storetest.Fresh(t, filepath.Join(t.TempDir(), "remuda.db")), Logger: quiet})
 	must(err)
 	eng, metrics := fake.New(), telemetry.New()
 	p := pool.New(eng, quiet, metrics, pool.Settings{})
