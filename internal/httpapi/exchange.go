@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/remuda-run/remuda/internal/remuda"
@@ -70,6 +71,14 @@ func (x *exchange) Write(b []byte) (int, error) {
 
 // Unwrap serves http.ResponseController.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+// sendWhole sends an answer that is all there. One whose length is not known is left
+// to net/http, which finds that out when the handler has returned.
+func (x *exchange) sendWhole() {
+	if x.bytes > 0 && x.Header().Get("Content-Length") == strconv.FormatInt(x.bytes, 10) {
+		_ = x.rc.Flush() // a client that went away is not an error of ours
+	}
+}
 
 // extend gives the client time for the next write. Without a deadline a reader
 // that stands still would hold a goroutine, and what it has to say, forever.

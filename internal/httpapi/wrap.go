@@ -60,6 +60,9 @@ func finish(x *exchange, r *http.Request, o Options, log *slog.Logger, start tim
 			o.refuse(x, r, remuda.Internal("serving the request", fmt.Errorf("panic: %v", panicked)))
 		}
 	}
+	if panicked == nil {
+		x.sendWhole() // nobody waits for the log
+	}
 	level := slog.LevelInfo
 	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs,
