@@ -18,7 +18,7 @@ type birth struct {
 	write func(*store.Tx) error
 
 	mu      sync.Mutex
-	timer   *time.Timer
+	due     *dueThing // nil while it is not
 	pending *store.Pending
 	folded  bool // the end writes it
 	stored  bool // by an earlier server
@@ -31,31 +31,31 @@ const (
 	birthCompany  = 16
 )
 
-// after makes the birth due in d.
-func (b *birth) after(d time.Duration) { b.again(d, nil) }
+// after makes the birth due in the time of a list.
+func (b *birth) after(list *dueList) { b.again(list, nil) }
 
-// again makes the birth due in d, and when it is pending already the change of its
-// row, which the end would say again.
-func (b *birth) again(d time.Duration, change func(*store.Tx) error) {
+// again is after, and when the birth is pending already then the change of its row is
+// due, which the end would say again.
+func (b *birth) again(list *dueList, change func(*store.Tx) error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.stop()
 	if b.folded {
 		return
 	}
-	var timer *time.Timer
-	timer = time.AfterFunc(d, func() {
+	var due *dueThing
+	due = list.add(func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		switch {
-		case b.timer != timer: // stopped
+		case b.due != due: // taken back
 		case b.pending == nil:
 			b.pending = b.store.BeginPatiently(birthPatience, birthCompany, b.write)
 		case change != nil:
 			b.store.BeginPatiently(birthPatience, birthCompany, change)
 		}
 	})
-	b.timer = timer
+	b.due = due
 }
 
 // await has the birth written and returns once it is durable. It is not when the end
@@ -90,8 +90,8 @@ func (b *birth) fold() bool {
 }
 
 func (b *birth) stop() {
-	if b.timer != nil {
-		b.timer.Stop()
-		b.timer = nil
+	if b.due != nil {
+		b.due.takeBack()
+		b.due = nil
 	}
 }

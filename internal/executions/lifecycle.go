@@ -77,6 +77,7 @@ func (s *Service) Run(ctx context.Context) error {
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	beside.Go(func() { s.forgetting(ctx) })
+	s.lendHands(ctx)
 	orphans := time.NewTicker(s.set.OrphansEvery)
 	defer orphans.Stop()
 	for {

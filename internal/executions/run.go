@@ -95,9 +95,9 @@ func (s *Service) begin(r *run) {
 func (s *Service) due(r *run) {
 	s.metrics.ExecutionMoved("", r.row.State, r.def.Language)
 	if r.row.State == remuda.ExecutionRunning { // only this goroutine changes it
-		r.birth.after(s.set.RecordAfter)
+		r.birth.after(s.soon)
 	} else {
-		r.birth.after(s.set.RecordQueued)
+		r.birth.after(s.later)
 	}
 }
 
@@ -165,7 +165,7 @@ func (s *Service) start(r *run) error {
 	r.running(inst, timings)
 	s.metrics.ExecutionMoved(was, remuda.ExecutionRunning, r.def.Language)
 	row := r.snapshot()
-	r.birth.again(s.set.RecordAfter, func(tx *store.Tx) error { return tx.UpdateExecution(context.Background(), row) })
+	r.birth.again(s.soon, func(tx *store.Tx) error { return tx.UpdateExecution(context.Background(), row) })
 	return nil
 }
 

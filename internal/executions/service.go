@@ -65,6 +65,9 @@ type Service struct {
 	draining bool
 	runs     sync.WaitGroup
 	over     bool           // Run has ended
+	hands    chan func()    // see hand
+	soon     *dueList       // records of what runs
+	later    *dueList       // records of what waits for its instance
 	systems  sync.WaitGroup // runs of the server's own scripts; not added to once over
 
 	sweeping sync.Mutex    // held while the history is swept
@@ -73,9 +76,11 @@ type Service struct {
 
 // New returns the service. metrics may be nil.
 func New(st Store, rt Runtimes, rs Runspaces, p Pool, log *slog.Logger, metrics *telemetry.Metrics, set Settings) *Service {
+	set = set.withDefaults()
 	return &Service{
 		store: st, runtimes: rt, runspaces: rs, pool: p, log: log, metrics: metrics,
-		set: set.withDefaults(), live: map[remuda.ExecutionID]*run{}, keys: map[keyScope]*keyed{}, changed: make(chan struct{}, 1),
+		hands: make(chan func()), soon: &dueList{after: set.RecordAfter}, later: &dueList{after: set.RecordQueued},
+		set: set, live: map[remuda.ExecutionID]*run{}, keys: map[keyScope]*keyed{}, changed: make(chan struct{}, 1),
 	}
 }
 
@@ -101,7 +106,7 @@ func (s *Service) SubmitExecution(ctx context.Context, p remuda.Principal, req r
 	return s.answer(ctx, r, wait)
 }
 
-// launch starts a run on a goroutine of its own.
+// launch starts a run on another goroutine.
 func (s *Service) launch(ctx context.Context, r *run) error {
 	if err := s.place(ctx, r); err != nil {
 		return err
@@ -112,10 +117,10 @@ func (s *Service) launch(ctx context.Context, r *run) error {
 		return err
 	}
 	s.due(r)
-	go func() {
+	s.hand(func() {
 		defer s.runs.Done()
 		s.run(r)
-	}()
+	})
 	return nil
 }
 
