@@ -308,6 +308,7 @@ func (k *keeper) hearDoor() {
 		if status := unix.WaitStatus(binary.LittleEndian.Uint32(b[1:])); status.Exited() || status.Signaled() {
 			k.driver.status = status
 		}
+		k.unwatch(f.door) // once: who says it without end would keep us from others
 	case n > 1 && b[0] == 'e' && (k.setup == nil || !k.setup.ready):
 		k.fatal("fence", errors.New(strings.ToValidUTF8(string(b[1:n]), "?")))
 	default:
