@@ -16,7 +16,7 @@ import (
 var sqliteBackend = storetest.Backend{
 	New: func(t testing.TB) string {
 		t.Helper()
-		return filepath.Join(t.TempDir(), "remuda.db")
+		return storetest.Fresh(t, filepath.Join(t.TempDir(), "remuda.db"))
 	},
 	Open: func(ctx context.Context, location string) (*store.Store, error) {
 		return store.Open(ctx, store.Options{Path: location})

@@ -36,7 +36,7 @@ type fataler interface {
 }
 
 // Fresh puts an empty database at a path where there is none, and returns the path. It
-// is for tests of what stands on the store; the store's own begin with nothing.
+// is for tests to which the first start does not matter.
 func Fresh(t fataler, path string) string {
 	t.Helper()
 	if _, err := os.Stat(path); err == nil {
