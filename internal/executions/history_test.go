@@ -192,7 +192,10 @@ func TestHistoryIsSweptByItself(t *testing.T) {
 	limits.set(remuda.Limits{KeepExecutions: 1})
 	h := open(t, settings{executions: executions.Settings{Limits: limits, HistoryEvery: 5 * time.Millisecond}})
 	say := remuda.ExecutionRequest{Runtime: "r", Script: "print x"}
-	first, second := h.ranAs(t, deployer, say), h.ranAs(t, deployer, say)
+	first := h.ranAs(t, deployer, say)
+	// Which of two is the older is known to the millisecond.
+	until(t, "a millisecond has gone by", func() bool { return remuda.IDBefore(remuda.PrefixExecution, time.Now()) > string(first.ID) })
+	second := h.ranAs(t, deployer, say)
 	until(t, "the first one is gone", func() bool { return !h.there(t, deployer, first.ID) })
 	if !h.there(t, deployer, second.ID) {
 		t.Error("the second one is gone too")

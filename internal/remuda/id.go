@@ -9,8 +9,8 @@ import (
 )
 
 // Typed identifiers. Each is a prefix, an underscore and a time-ordered body of
-// 48 bits of milliseconds and 128 random bits, so that ids sort by creation and
-// cannot be guessed.
+// 48 bits of milliseconds and 128 random bits, so that ids sort by creation, to
+// the millisecond, and cannot be guessed.
 type (
 	// OrganizationID names a tenant ("org_...").
 	OrganizationID string
