@@ -3,6 +3,7 @@ package pool
 import (
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -92,6 +93,7 @@ func TestAdoptedBeforeItServes(t *testing.T) {
 			t.Errorf("it serves: %+v", s)
 		}
 		l.Release()
+		time.Sleep(breath)
 		synctest.Wait()
 		if s := status(t, p, 1); s.Active != 0 || s.Ready != 1 || p.Slots().InUse != 1 {
 			t.Errorf("it serves on: %+v", s)

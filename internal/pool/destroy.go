@@ -7,16 +7,18 @@ import (
 	"github.com/remuda-run/remuda/internal/engine"
 )
 
-// dispose ends a lease: it destroys the instance (nil is none) in the
-// background, gives the slot back once it is gone and then closes l.gone.
+// dispose ends a lease: when the moment is good it destroys the instance (nil is
+// none) in the background, gives the slot back once it is gone and then closes l.gone.
 func (p *Pool) dispose(l *Lease, inst engine.Instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	l.over = true
 	finish := func() {
 		if l.slot {
 			p.freeSlot()
 		} else {
 			p.promised--
+			p.wake()
 		}
 		p.drop(l)
 		close(l.gone)
@@ -25,7 +27,7 @@ func (p *Pool) dispose(l *Lease, inst engine.Instance) {
 		finish()
 		return
 	}
-	p.bury(inst, finish)
+	p.atEase(l.herd, func() { p.bury(inst, finish) })
 }
 
 // drop ends the books of a lease. Needs mu.

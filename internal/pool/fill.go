@@ -85,7 +85,7 @@ func (p *Pool) parallel() int {
 func (p *Pool) neediest(now time.Time) *herd {
 	var best *herd
 	for _, h := range p.current {
-		if len(h.ready)+h.filling >= h.target || now.Before(h.notBefore) {
+		if len(h.ready)+h.filling >= h.target || now.Before(h.notBefore) || p.rests(h) {
 			continue
 		}
 		if best == nil || h.filled < best.filled {

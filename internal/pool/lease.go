@@ -23,6 +23,7 @@ type Lease struct {
 	took    time.Duration
 	peers   int         // how many instances its organization held with it, if the node was shared; else 0
 	making  bool        // a cold start that has not ended; guarded by Pool.mu
+	over    bool        // released; guarded by Pool.mu
 	slot    bool        // has a slot, or waits for one; guarded by Pool.mu
 	refill  *time.Timer // has the instance replaced if it is held for long; may be nil
 	release sync.Once
@@ -89,6 +90,7 @@ func (p *Pool) take(claim Claim) (*Lease, error) {
 		h.ready = h.ready[:n-1]
 		l.slot = true
 	} else {
+		p.hurry()
 		if err := p.takeSlot(l); err != nil {
 			return nil, err
 		}
@@ -103,6 +105,7 @@ func (p *Pool) take(claim Claim) (*Lease, error) {
 	if l.warm && 2*len(h.ready) >= h.target {
 		l.refill = time.AfterFunc(p.set.RefillDelay, p.wake)
 	} else {
+		p.hurry()
 		p.wake()
 	}
 	return l, nil
@@ -359,6 +362,9 @@ func (l *Lease) Release() {
 // Destroy releases and waits until nothing is left of the instance.
 func (l *Lease) Destroy(ctx context.Context) error {
 	l.Release()
+	l.pool.mu.Lock()
+	l.pool.hurry()
+	l.pool.mu.Unlock()
 	select {
 	case <-l.gone:
 		return nil
@@ -372,7 +378,6 @@ func (l *Lease) end() {
 	if l.refill != nil {
 		l.refill.Stop()
 	}
-	l.pool.wake()
 	l.mu.Lock()
 	l.ended = true
 	inst, begun, failed := l.inst, l.begun, l.failed

@@ -43,6 +43,7 @@ type Pool struct {
 	starting int           // fills that go on
 	waiting  int           // cold starts that go on or wait in line
 	tasks    int           // background work that Close waits for
+	resting  []*rester     // what is put off until a better moment
 	drained  chan struct{}
 	closed   bool
 }
@@ -255,6 +256,7 @@ func (p *Pool) counts() ([]telemetry.InstanceCount, telemetry.Slots) {
 func (p *Pool) Close(ctx context.Context) error {
 	p.mu.Lock()
 	p.closed = true
+	p.hurry()
 	for _, h := range p.current {
 		p.retire(h)
 	}

@@ -116,8 +116,13 @@ func TestShortUseIsReplacedOnRelease(t *testing.T) {
 		first, _ := lease(t, p)
 		first.Release()
 		synctest.Wait()
+		if s := status(t, p, 1); s.Ready != 1 {
+			t.Errorf("right after a short use: %+v, want the cores left to its answer", s)
+		}
+		time.Sleep(breath)
+		synctest.Wait()
 		if s := status(t, p, 1); s.Ready != 2 {
-			t.Errorf("after a short use: %+v, want 2 ready without delay", s)
+			t.Errorf("after a short use: %+v, want 2 ready after a breath", s)
 		}
 		second, _ := lease(t, p)
 		third, _ := lease(t, p) // leaves the pool less than half full
@@ -143,6 +148,7 @@ func TestDryPoolStartsCold(t *testing.T) {
 			t.Errorf("cold lease: warm %v, timings %v", l.Warm(), timings)
 		}
 		l.Release()
+		time.Sleep(breath)
 		synctest.Wait()
 		if n := len(eng.Living()); n != 0 {
 			t.Errorf("%d instances live after the release; a pool of 0 to 0 keeps none", n)
@@ -355,6 +361,7 @@ func TestReleaseAtAnyTime(t *testing.T) {
 		if _, err := during.Start(t.Context()); remuda.CodeOf(err) != remuda.CodeCanceled {
 			t.Errorf("Release during Start: %v, want canceled", err)
 		}
+		time.Sleep(breath)
 		synctest.Wait()
 		if n, slots := len(eng.Living()), p.Slots().InUse; n != 0 || slots != 0 {
 			t.Errorf("%d instances live and %d slots are in use, want none", n, slots)
