@@ -18,9 +18,9 @@ make build
 make runsc || echo "no runsc: the rows of the isolation class gvisor will be told as not run" >&2
 
 section "attempts"
-# In its own directory the test says at once what it has to say.
+# In its own directory, and with no package named, the test says at once what it has to say.
 export PROGRAM_UNDER_TEST=$PWD/bin/remuda
-(cd test/attempts && go test -count=1 -timeout 120m -run '^TestAttempts$' . -full -update "$@")
+(cd test/attempts && go test -count=1 -timeout 120m -run '^TestAttempts$' -args -full -update "$@")
 go test -count=1 -run '^TestDocument$' ./test/attempts
 section_end
 
