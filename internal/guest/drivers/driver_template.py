@@ -150,9 +150,9 @@ def word(n):
     return n.to_bytes(8, sys.byteorder, signed=True)
 
 
-# --- children that begin as machine code (../init/child.go) ---
+# --- children that begin as machine code (../init/child_amd64.go has the words) ---
 
-MEMORY, PAGE = 64 << 10, 4096
+MEMORY, PAGE, STACK = 64 << 10, 4096, 256  # STACK is of the first process
 
 
 class Room:
@@ -185,7 +185,10 @@ def by_code(code, parts, stays):
     base = libc.mmap(None, MEMORY, 3, 0x22, -1, 0)
     if base in (None, ctypes.c_void_p(-1).value):
         return None
-    hot, rest = Room(ctypes, base + PAGE, PAGE), Room(ctypes, base + 2 * PAGE, MEMORY - 2 * PAGE)  # hot is all that a first process writes to
+    # The code, which is not written to again; what a first process writes to, with its
+    # stack at the end; and what it reads.
+    stack = base + 2 * PAGE - 64
+    hot, rest = Room(ctypes, base + PAGE, PAGE - STACK), Room(ctypes, base + 2 * PAGE, MEMORY - 2 * PAGE)
     try:
         places = find_places(ctypes, libc, hot)
         if places is None:
@@ -222,7 +225,7 @@ def by_code(code, parts, stays):
         places[b"locks"] = ctypes.c_long.from_address(places[b"robust"]).value
         clone, knock, (admitted, handed), ahead, fence, interpreter, first = parts[:7]
         lists = (knock + [admitted] + ahead + [handed] + fence + parts[8], parts[9] + interpreter, first)
-        words = [int(clone[0][1][1][1:]), places[b"tid"], base + 2 * PAGE - 64] + [table(calls) for calls in lists]
+        words = [int(clone[0][1][1][1:]), places[b"tid"], stack] + [table(calls) for calls in lists]
         plan = rest.put(b"".join(map(word, words)))
         ctypes.memmove(base, code, len(code))
     except MemoryError:

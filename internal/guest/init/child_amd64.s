@@ -1,12 +1,15 @@
 #include "textflag.h"
 
-// The machine code that a template's child runs, as described in child.go. It is
-// not called here: the template's driver has a copy of it and calls that as a C
-// function, with the address of a plan in DI (child.go has its words). It returns
-// the clone's number, or an error, in the template, and 0 in the interpreter.
+// The machine code that a template's child runs. It is not called here: the
+// template's driver has a copy of it and calls that as a C function, with the address
+// of a plan in DI. It returns the clone's number, or an error, in the template, and 0
+// in the interpreter. child_amd64.go has the words of a plan and of a call, the steps,
+// and what else has to change with them.
 //
-// It keeps to registers that system calls leave alone: BX the plan, R12 the list
-// that it runs, R13 the interpreter's number, R15 which list it is.
+// It keeps to registers that system calls leave alone (they change AX, CX and R11): BX
+// the plan, R12 the call that it makes, R13 the interpreter's number, R15 which list
+// it is (0 the first process's, 1 the interpreter's, 2 the first process's last). N(SP)
+// is the real stack pointer's: there is no frame.
 TEXT ·childMachine(SB), NOSPLIT|NOFRAME, $0-0
 	PUSHQ	BX
 	PUSHQ	BP
@@ -30,6 +33,7 @@ TEXT ·childMachine(SB), NOSPLIT|NOFRAME, $0-0
 	XORL	R15, R15
 	JMP	run
 
+// second is where the first list ends.
 second:
 	MOVL	$56, AX // clone: the interpreter goes on with this memory and on this stack
 	MOVL	$0x01000111, DI // CLONE_VM, CLONE_CHILD_SETTID, SIGCHLD
@@ -41,7 +45,7 @@ second:
 	TESTQ	AX, AX
 	JZ	interpreter
 	MOVQ	16(BX), SP // the first process never touches that stack again
-	JS	leave
+	JS	leave // of the test: MOVQ leaves the flags alone
 	MOVQ	AX, R13
 	MOVQ	40(BX), R12
 	MOVL	$2, R15
@@ -52,6 +56,8 @@ interpreter:
 	MOVL	$1, R15
 	JMP	run
 
+// wait reaps whatever ends, orphans too. The status is below the stack pointer: no
+// signal comes that would write there.
 wait:
 	MOVL	$61, AX // wait4
 	MOVQ	$-1, DI
@@ -78,6 +84,7 @@ ended:
 	XORL	DI, DI
 	SYSCALL
 
+// back returns to the driver, in the template and in the interpreter.
 back:
 	POPQ	R15
 	POPQ	R14
@@ -139,7 +146,7 @@ leave:
 	MOVL	$1, DI
 	SYSCALL
 
-	// Eight instructions that no one reaches mark the end (child.go).
+	// childCodeEnd.
 	BYTE	$0xF4
 	BYTE	$0xF4
 	BYTE	$0xF4
