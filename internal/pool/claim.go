@@ -37,11 +37,8 @@ func (l *Lease) Another() (*Lease, error) {
 // withinShare refuses an organization that holds as many instances as it may.
 // Needs mu.
 func (p *Pool) withinShare(org remuda.OrganizationID) error {
-	if p.set.Share == nil {
-		return nil
-	}
-	share := p.set.Share(org)
-	if share <= 0 || p.held[org] < share {
+	share, spent := p.spent(org)
+	if !spent {
 		return nil
 	}
 	return &remuda.Error{
@@ -50,4 +47,13 @@ func (p *Pool) withinShare(org remuda.OrganizationID) error {
 		Remedy:            "try again shortly, close runspaces that are not needed, or ask a site administrator for a larger share (max_instances)",
 		RetryAfterSeconds: 1,
 	}
+}
+
+// spent says what an organization's share is, and whether it holds all of it. Needs mu.
+func (p *Pool) spent(org remuda.OrganizationID) (share int, all bool) {
+	if p.set.Share == nil {
+		return 0, false
+	}
+	share = p.set.Share(org)
+	return share, share > 0 && p.held[org] >= share
 }

@@ -27,7 +27,7 @@ func (p *Pool) dispose(l *Lease, inst engine.Instance) {
 		finish()
 		return
 	}
-	p.atEase(l.herd, func() { p.bury(inst, finish) })
+	p.atEase(l, func() { p.bury(inst, finish) })
 }
 
 // drop ends the books of a lease. Needs mu.

@@ -102,6 +102,9 @@ func (p *Pool) take(claim Claim) (*Lease, error) {
 		l.peers = p.held[claim.Organization]
 	}
 	p.demanded(h, l.began)
+	if _, spent := p.spent(claim.Organization); spent {
+		p.hurry() // what rests may be its next one's
+	}
 	if l.warm && 2*len(h.ready) >= h.target {
 		l.refill = time.AfterFunc(p.set.RefillDelay, p.wake)
 	} else {

@@ -25,7 +25,7 @@ const (
 type ease struct {
 	stock, target int           // of the generation
 	waiting       int           // cold starts that go on or wait in line
-	full          bool          // every slot is in use or promised
+	full          bool          // every slot is in use or promised, or the organization's share of them
 	over          bool          // the generation is retired, or the pool closed: nothing is put off
 	resting       int           // others that do
 	young         int           // leases that have just begun
@@ -48,15 +48,16 @@ func (e ease) rest() time.Duration {
 
 // rester is what rests.
 type rester struct {
-	herd  *herd
+	lease *Lease
 	since time.Time
 	timer *time.Timer
 	begin func() // is called with Pool.mu
 }
 
-// atEase calls begin after a rest, and then has the filler look. Needs mu.
-func (p *Pool) atEase(h *herd, begin func()) {
-	r := &rester{herd: h, since: time.Now(), begin: begin}
+// atEase calls begin, which is the end of a lease, after a rest, and then has the filler
+// look. Needs mu.
+func (p *Pool) atEase(l *Lease, begin func()) {
+	r := &rester{lease: l, since: time.Now(), begin: begin}
 	left := p.easeOf(r, r.since).rest()
 	if left == 0 {
 		begin()
@@ -101,9 +102,11 @@ func (p *Pool) hurry() {
 
 // easeOf looks around for r. Needs mu.
 func (p *Pool) easeOf(r *rester, now time.Time) ease {
+	h := r.lease.herd
+	_, spent := p.spent(r.lease.claim.Organization)
 	e := ease{
-		stock: len(r.herd.ready), target: r.herd.target, waiting: p.waiting, full: p.slots+p.promised >= p.set.Capacity,
-		over: p.closed || r.herd.retired, resting: len(p.resting), rested: now.Sub(r.since),
+		stock: len(h.ready), target: h.target, waiting: p.waiting, full: spent || p.slots+p.promised >= p.set.Capacity,
+		over: p.closed || h.retired, resting: len(p.resting), rested: now.Sub(r.since),
 	}
 	if slices.Contains(p.resting, r) {
 		e.resting--

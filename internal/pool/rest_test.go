@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/remuda-run/remuda/internal/engine/fake"
+	"github.com/remuda-run/remuda/internal/remuda"
 )
 
 func TestEase(t *testing.T) {
@@ -125,5 +126,34 @@ func TestRest(t *testing.T) {
 			t.Fatal(err)
 		}
 		living("after the end", 0)
+	})
+}
+
+// TestNoRestAtTheShare: an organization that holds all it may is not refused longer
+// because the end of one of its leases is put off, whether it held all of it then or
+// does so since.
+func TestNoRestAtTheShare(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, fake.New(), Settings{Capacity: 10, Share: func(remuda.OrganizationID) int { return 2 }})
+		p.SetGeneration(generation(1), definition(4, 4))
+		synctest.Wait()
+		reserve := func() *Lease {
+			t.Helper()
+			l, err := p.Reserve(Claim{Runtime: "rt_a", Organization: "org_a"})
+			if err != nil || !l.Warm() {
+				t.Fatalf("%+v, %v", l, err)
+			}
+			return l
+		}
+		first := reserve()
+		first.Release() // it rests: there is one more to be had
+		second := reserve()
+		synctest.Wait()
+		third := reserve()
+		third.Release()
+		synctest.Wait()
+		reserve().Release()
+		second.Release()
 	})
 }
