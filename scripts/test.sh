@@ -30,7 +30,9 @@ fi
 lint_log=$(mktemp)
 setsid nice -n 19 make lint >"$lint_log" 2>&1 &
 lint=$!
-trap 'kill -- "-$lint" 2>/dev/null || true; rm -f "$lint_log"' EXIT
+trap '[ -z "$lint" ] || kill -- "-$lint" 2>/dev/null || true; rm -f "$lint_log"' EXIT
+trap 'exit 130' INT # go test ends by itself, and as if tests had failed
+trap 'exit 143' TERM
 
 race=()
 if [ "$(go env CGO_ENABLED)" = 1 ] && command -v "$(go env CC)" >/dev/null; then
@@ -41,7 +43,9 @@ section "tests: unit, integration with real sandboxes, end to end, attempts${rac
 # last one alone. What go vet says is lint's matter.
 packages=(./internal/engine/local ./test/attempts ./internal/layer ./test/survive ./test/cpython ./internal/engine/oci
 	./internal/engine/local/netslot ./internal/runtimes ./test/runtimes ./internal/executions ./test/script ./internal/compat/...)
-mapfile -t others < <(go list ./... | grep -vxFf <(go list "${packages[@]}"))
+long=$(go list "${packages[@]}") # not in the middle of a pipe, where nobody sees that it fails
+all=$(go list ./...)
+mapfile -t others < <(grep -vxF "$long" <<<"$all")
 tests=0
 PROGRAM_UNDER_TEST=$PWD/bin/remuda go test "${race[@]}" -vet=off -count=1 -timeout 25m -p $(($(nproc) * 3 / 2)) -parallel $(($(nproc) * 2)) "${packages[@]}" "${others[@]}" || tests=$?
 section_end
@@ -49,9 +53,14 @@ section_end
 section "lint (while the tests ran)"
 linted=0
 wait "$lint" || linted=$?
+lint=
 cat "$lint_log"
 section_end
-[ "$tests" = 0 ] && [ "$linted" = 0 ] || exit 1
+if [ "$tests" != 0 ] || [ "$linted" != 0 ]; then
+	[ "$tests" = 0 ] || echo "make test: tests failed (look for \"FAIL\" above lint)" >&2
+	[ "$linted" = 0 ] || echo "make test: lint failed" >&2
+	exit 1
+fi
 
 scripts/leftovers.sh
 [ -z "$not_run" ] || printf '\n%s\n' "$not_run"
