@@ -312,7 +312,9 @@ func (k *keeper) ack(a protocol.Ack) bool {
 	r.release(a.Seq)
 	switch r.phase {
 	case running:
-		k.resumeCapture()
+		if r.captureAt.IsZero() { // else its time comes, and small pieces shall become one record until then
+			k.resumeCapture()
+		}
 	case draining:
 		k.drain()
 	case ended:
