@@ -32,9 +32,12 @@ func NewTable(doc *openapi.Document, refuse func(w http.ResponseWriter, r *http.
 // operation asks for no credentials.
 func (t *Table) Handle(pattern, operation string, open bool, handle func(*Call) error) {
 	t.count++
-	op := t.doc.Operation(operation)
-	if op == nil || op.Pattern() != pattern || open != (len(op.Security) == 0) {
-		t.errs = append(t.errs, fmt.Errorf("route %q (%s) is not what the OpenAPI document says", pattern, operation))
+	op, err := t.doc.At(pattern, operation)
+	if err == nil && open != (len(op.Security) == 0) {
+		err = fmt.Errorf("route %q (%s) asks for other credentials than the OpenAPI document says", pattern, operation)
+	}
+	if err != nil {
+		t.errs = append(t.errs, err)
 		return
 	}
 	t.mux.Handle(pattern, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -49,11 +52,8 @@ func (t *Table) Handle(pattern, operation string, open bool, handle func(*Call) 
 // it does not have, as for NotThere. It fails when the routes and the document do not
 // fit together, which a test of the edge rules out.
 func (t *Table) Handler(nothing func(w http.ResponseWriter, r *http.Request, allowed []string)) (http.Handler, error) {
-	if t.count != len(t.doc.Operations) {
-		t.errs = append(t.errs, fmt.Errorf("the OpenAPI document has %d operations and the table of routes %d", len(t.doc.Operations), t.count))
-	}
 	t.mux.Handle("/", NotThere(t.mux, nothing))
-	return t.mux, errors.Join(t.errs...)
+	return t.mux, errors.Join(append(t.errs, t.doc.Has(t.count))...)
 }
 
 // clientAddress is the client's network address, without its port.

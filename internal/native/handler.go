@@ -2,7 +2,6 @@ package native
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -55,17 +54,17 @@ func Handler(s Services, o httpapi.Options) (http.Handler, error) {
 	// have with a redirect to the files below.
 	mux.Handle("/v1/runspaces/{runspace}/files", httpapi.NotFound(mux))
 	for _, rt := range routes {
-		op := doc.Operation(rt.operation)
-		if op == nil || op.Pattern() != rt.pattern {
-			return nil, fmt.Errorf("route %q (%s) is not what the OpenAPI document says", rt.pattern, rt.operation)
+		op, err := doc.At(rt.pattern, rt.operation)
+		if err != nil {
+			return nil, err
 		}
 		if rt.operation == "metrics" && o.Metrics == nil {
 			continue
 		}
 		mux.Handle(rt.pattern, e.serve(op, rt.handle))
 	}
-	if len(routes) != len(doc.Operations) {
-		return nil, fmt.Errorf("the OpenAPI document has %d operations and the table of routes %d", len(doc.Operations), len(routes))
+	if err := doc.Has(len(routes)); err != nil {
+		return nil, err
 	}
 	return httpapi.Wrap(mux, o)
 }

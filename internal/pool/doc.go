@@ -17,10 +17,12 @@
 // Cold starts take turns among organizations (line.go), and an organization holds
 // at most its Share of the slots: who asks for much waits for itself.
 //
-// A replacement is started when the leased instance is released, or after 20 ms:
-// starting it at once would compete with the script that the user waits for, which
-// on two cores made a short one-shot three to five times slower. A pool that is
-// less than half full is filled without that delay.
+// A replacement is started when the leased instance has been released, or after
+// 20 ms: starting it at once would compete with the script that the user waits for,
+// which on two cores made a short one-shot three to five times slower. For the same
+// reason it rests for 2 to 10 ms after a release, and so does the end of the released
+// instance (rest.go). A pool that is less than half full is filled without delay, and
+// nothing rests that somebody needs: a slot, a share, the end of the pool.
 //
 // Slots bound the instances of the whole node. A cold start may take the slot
 // of an idle warm instance of another generation; only when every slot is in

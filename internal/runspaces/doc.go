@@ -5,7 +5,8 @@
 // creating to closed or error (keeper.go): it prepares the instance, watches
 // it, ends what runs there, destroys it and records the end. Everybody else only
 // asks the keeper to end. That is why a runspace ends exactly once, whoever
-// wants it: a DELETE, idleness, a dead sandbox, a shutdown.
+// wants it: a DELETE, idleness, a dead sandbox, a shutdown. One for which a warm
+// instance is all that it takes is ready before its keeper begins (warm.go).
 //
 // Executions borrow the instance for one run at a time through Acquire and
 // Hold.Release; this package does not import them. That a runspace is active is

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 )
@@ -61,7 +62,14 @@ func TestLog(t *testing.T) {
 	if r := s.Send(c, http.MethodDelete, "/api/runspaces/"+missingSpace, h, ""); r.Status != http.StatusInternalServerError {
 		t.Fatalf("it answers %d", r.Status)
 	}
-	if log := s.Log.String(); !strings.Contains(log, "status=500") || strings.Contains(log, "level=ERROR") {
+	log := s.Log.String()
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(log, "status=500"); log = s.Log.String() { // it comes after the answer
+		if time.Now().After(deadline) {
+			t.Fatalf("the log says nothing of it:\n%s", log)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if strings.Contains(log, "level=ERROR") {
 		t.Errorf("the log says\n%s", log)
 	}
 }

@@ -16,7 +16,7 @@
 // fence.go (building), driver.go (the interpreter's side), execution.go with
 // output.go and end.go (running), files.go; then template.go (the template and
 // what is expected of it), fork.go (a forked instance), program.go (what its
-// first process does), attach.go (another server comes for it), budget.go (what they
+// first process does) and child_amd64.go (in machine code), attach.go (another server comes for it), budget.go (what they
 // hold together); contained.go (in a container); prepare.go with base.go
 // (the root that the launcher makes once).
 //

@@ -123,6 +123,25 @@ func JSON(source []byte) ([]byte, error) {
 // Operation returns the operation with an operationId, or nil.
 func (d *Document) Operation(id string) *Operation { return d.byID[id] }
 
+// At returns the operation with an operationId, which has to be at the place that
+// a pattern of http.ServeMux says.
+func (d *Document) At(pattern, id string) (*Operation, error) {
+	op := d.byID[id]
+	if op == nil || op.Pattern() != pattern {
+		return nil, fmt.Errorf("route %q (%s) is not what the OpenAPI document says", pattern, id)
+	}
+	return op, nil
+}
+
+// Has says what is wrong if an edge's table has not as many routes as there are
+// operations.
+func (d *Document) Has(routes int) error {
+	if routes == len(d.Operations) {
+		return nil
+	}
+	return fmt.Errorf("the OpenAPI document has %d operations and the table of routes %d", len(d.Operations), routes)
+}
+
 // Schema returns the named schema, or nil.
 func (d *Document) Schema(name string) *Schema {
 	for _, s := range d.Schemas {
