@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -209,7 +210,12 @@ func logInjection(c *cell) {
 	for _, path := range []string{"/v1/runtimes/x%0alevel=ERROR%20msg=" + word, "/" + word + "%0d%0alevel=ERROR"} {
 		c.house.a.ask(c.T, http.MethodGet, path, nil)
 	}
-	for line := range strings.Lines(c.house.server.Log()) {
+	var log string
+	eventually(c, "both requests are in the log", func() bool {
+		log = c.house.server.Log()
+		return len(regexp.MustCompile("msg=request .*"+word).FindAllString(log, -1)) >= 2
+	})
+	for line := range strings.Lines(log) {
 		if strings.HasPrefix(line, "level=ERROR") || strings.HasPrefix(line, "time=2026 level=ERROR msg="+word) {
 			c.escape("the log has the line %q", line)
 		}
@@ -340,8 +346,13 @@ func hangUps(c *cell) {
 func secretsInLog(c *cell) {
 	who := c.house.user(c.T, "acme", fmt.Sprintf("teller-%d", c.house.next()), "operator")
 	who.with("").ask(c.T, http.MethodPost, "/v1/tokens", harness.JSON{"name": "x"}, func(r *http.Request) { r.SetBasicAuth(who.user, who.password+"wrong") })
-	who.ask(c.T, http.MethodGet, "/v1/runtimes?token="+who.token, nil)
-	log := c.house.server.Log()
+	name := fmt.Sprintf("asked-%d", c.house.next())
+	who.ask(c.T, http.MethodGet, "/v1/runtimes?token="+who.token, nil, func(r *http.Request) { r.Header.Set("X-Request-Id", name) })
+	var log string
+	eventually(c, "the request is in the log", func() bool {
+		log = c.house.server.Log()
+		return strings.Contains(log, "request_id="+name)
+	})
 	for _, secret := range []string{who.password, who.token, c.house.a.token, c.house.admin.token} {
 		if strings.Contains(log, secret) {
 			c.escape("the log has a secret")
