@@ -5,8 +5,8 @@
 // A run belongs to the server, not to the request that started it: a caller that
 // hangs up changes nothing. The path that a waiting caller sees is short. The row
 // and its audit entry are made durable while the instance is started and the
-// script runs (birth.go, due.go); the end, the remaining output and the second audit entry
-// are one transaction. A run whose script ends within 2 ms, and of which nobody was
+// script runs (birth.go, due.go); the end, the remaining output and the second audit
+// entry are one transaction. A run whose script ends within 2 ms, and of which nobody was
 // told before, is one transaction in all; so is one that has waited for its
 // instance for up to 250 ms before. In a crowd ends share commits, for which the
 // first of them waits at most 5 ms. Only after its commit anybody is told.

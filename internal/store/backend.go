@@ -93,9 +93,9 @@ func (c *conn) command(ctx context.Context, query string) error {
 	return err
 }
 
-// discard ends the connection itself, and its statements with it. close only hands it back to the pool of
-// database/sql, which would give it to the next one who connects, with the
-// transaction that may still be open on it.
+// discard ends the connection itself, and its statements with it. close only hands it
+// back to the pool of database/sql, which would give it to the next one who connects,
+// with the transaction that may still be open on it.
 func (c *conn) discard() error {
 	err := c.sql.Raw(func(any) error { return driver.ErrBadConn })
 	if errors.Is(err, driver.ErrBadConn) {
