@@ -251,7 +251,7 @@ func endsAt(list int, number string) string { return changes(list, number, "-1")
 func skips(list int, number string) string { return changes(list, number, "39") }
 
 func changes(list int, number, to string) string {
-	n := map[string]int{"SYS_SOCKET": unix.SYS_SOCKET, "SYS_MOVE_MOUNT": unix.SYS_MOVE_MOUNT, "SYS_SECCOMP": unix.SYS_SECCOMP, "SYS_SETRESGID": unix.SYS_SETRESGID, "SYS_PRLIMIT64": unix.SYS_PRLIMIT64}[number]
+	n := map[string]int{"SYS_SOCKET": unix.SYS_SOCKET, "SYS_MOVE_MOUNT": unix.SYS_MOVE_MOUNT, "SYS_SECCOMP": unix.SYS_SECCOMP, "SYS_SETRESGID": unix.SYS_SETRESGID, "SYS_PRLIMIT64": unix.SYS_PRLIMIT64, "SYS_CLOSE_RANGE": unix.SYS_CLOSE_RANGE}[number]
 	return fmt.Sprintf(`start = g["start"]
     plan = start.__closure__[start.__code__.co_freevars.index("plan")].cell_contents
     at = ctypes.c_long.from_address(plan + 8 * %d).value
@@ -259,6 +259,23 @@ func changes(list int, number, to string) string {
         if call.value == %d: call.value = got["changed"] = %s
         at += 80
     assert got["changed"] == %s`, list, n, to, to)
+}
+
+// swaps is a turn that has the last call of a number, in a list of the plan, put a
+// socket that the template holds the other end of in the place of a descriptor. One
+// of dup3 is that which makes this descriptor.
+func swaps(list, number, fd int) string {
+	return fmt.Sprintf(`import socket
+    for fd, end in enumerate(socket.socketpair(), 900):
+        posix.dup2(end.fileno(), fd)
+        end.close()
+    start = g["start"]
+    plan = start.__closure__[start.__code__.co_freevars.index("plan")].cell_contents
+    at, last = ctypes.c_long.from_address(plan + 8 * %[1]d).value, None
+    while (call := (ctypes.c_long * 10).from_address(at))[0] != -1:
+        if call[0] == %[2]d and (%[2]d != %[4]d or call[2] == %[3]d): last = call
+        at += 80
+    last[:5] = [%[4]d, 900, %[3]d, 0, 0]`, list, number, fd, unix.SYS_DUP3)
 }
 
 // TestTemplateTakenOver has a module run code in a template that serves. Only its
@@ -271,30 +288,37 @@ func TestTemplateTakenOver(t *testing.T) {
 	execute(t, bystander, "x = 20")
 	var all sync.WaitGroup
 	for name, turn := range map[string]string{
-		"names process 1":      `g["send"](7, (b"1",))`,
-		"names itself":         `g["send"](7, (b"%d" % posix.getpid(),))`,
-		"names no process":     `g["send"](7, (b"99999",))`,
-		"names no number":      `g["send"](7, (b"x",))`,
-		"speaks out of turn":   `g["send"](5, (b"",))`,
-		"says what none says":  `g["send"](77, (b"",))`,
-		"sends garbage":        `posix.write(1000, b"\xff" * 4096)`,
-		"sends without end":    "while True: posix.write(1000, b'\\x01\\xff\\xff\\xff\\x07' + b'x' * 65536)",
-		"exits":                `posix._exit(0)`,
-		"kills itself":         `posix.kill(posix.getpid(), 9)`,
-		"names a plain fork":   "p = posix.fork()\n    if p == 0:\n        import time; time.sleep(1000)\n    g['send'](7, (b'%d' % p,))",
-		"closes the channel":   `posix.close(1000)`,
-		"never answers":        "while True: import time; time.sleep(1000)",
-		"forks no instance":    byWords + "g['born'] = lambda *a: __import__('time').sleep(1000)",
-		"child never connects": byWords + "g['born'] = lambda *a: posix._exit(0)",
-		"child is not fenced":  byWords + "g['make'] = lambda *a: None",
-		"code does not begin":  endsAt(3, "SYS_SOCKET"),
-		"code does not fence":  endsAt(3, "SYS_MOVE_MOUNT"),
-		"code takes no filter": endsAt(3, "SYS_SECCOMP"),
-		"code stays user 0":    endsAt(4, "SYS_SETRESGID"),
-		"code keeps its power": endsAt(5, "SYS_SETRESGID"),
-		"code has no limits":   skips(5, "SYS_PRLIMIT64"),
-		"child stays silent":   "g['refresh'] = lambda: __import__('time').sleep(1000)",
-		"child takes memory":   "g['refresh'] = lambda: [bytearray(1 << 20) for _ in range(10000)]",
+		"names process 1":         `g["send"](7, (b"1",))`,
+		"names itself":            `g["send"](7, (b"%d" % posix.getpid(),))`,
+		"names no process":        `g["send"](7, (b"99999",))`,
+		"names no number":         `g["send"](7, (b"x",))`,
+		"speaks out of turn":      `g["send"](5, (b"",))`,
+		"says what none says":     `g["send"](77, (b"",))`,
+		"sends garbage":           `posix.write(1000, b"\xff" * 4096)`,
+		"sends without end":       "while True: posix.write(1000, b'\\x01\\xff\\xff\\xff\\x07' + b'x' * 65536)",
+		"exits":                   `posix._exit(0)`,
+		"kills itself":            `posix.kill(posix.getpid(), 9)`,
+		"names a plain fork":      "p = posix.fork()\n    if p == 0:\n        import time; time.sleep(1000)\n    g['send'](7, (b'%d' % p,))",
+		"closes the channel":      `posix.close(1000)`,
+		"never answers":           "while True: import time; time.sleep(1000)",
+		"forks no instance":       byWords + "g['born'] = lambda *a: __import__('time').sleep(1000)",
+		"child never connects":    byWords + "g['born'] = lambda *a: posix._exit(0)",
+		"child is not fenced":     byWords + "g['make'] = lambda *a: None",
+		"code does not begin":     endsAt(3, "SYS_SOCKET"),
+		"code does not fence":     endsAt(3, "SYS_MOVE_MOUNT"),
+		"code takes no filter":    endsAt(3, "SYS_SECCOMP"),
+		"code stays user 0":       endsAt(4, "SYS_SETRESGID"),
+		"code keeps its power":    endsAt(5, "SYS_SETRESGID"),
+		"code has no limits":      skips(5, "SYS_PRLIMIT64"),
+		"code keeps what is open": skips(5, "SYS_CLOSE_RANGE"),
+		"code swaps stdin":        swaps(4, unix.SYS_DUP3, 0),
+		"code swaps stderr":       swaps(4, unix.SYS_DUP3, 2),
+		"code swaps the door":     swaps(3, unix.SYS_UMASK, 3),
+		"first shares memory": byWords + `import mmap
+    g["shared"] = mmap.mmap(-1, 4096)
+    g["refresh"] = g["shared"].close`,
+		"child stays silent": "g['refresh'] = lambda: __import__('time').sleep(1000)",
+		"child takes memory": "g['refresh'] = lambda: [bytearray(1 << 20) for _ in range(10000)]",
 	} {
 		module := placeModule(t, e, taken+"def turn(n, g):\n    if n < 2: return\n    "+turn+"\n")
 		spec := upTemplate(t, e, templateSpec(module))

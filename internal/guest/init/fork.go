@@ -17,16 +17,17 @@ import (
 // forked is what the keeper of a forked instance has beside an ordinary
 // keeper's.
 type forked struct {
-	first int       // number of its first process; 0 until the template has told
-	pidfd int       // of that
-	door  int       // its connection; -1 while there is none
-	user  int       // what its user 0 is in the template's user namespace
-	disk  int       // descriptor of its writable file system
-	begin bool      // it may build what needs nothing of Setup
-	told  bool      // it knows that
-	asked bool      // Setup came before the process had connected
-	look  time.Time // when to look at the first process again
-	still time.Time // when to look whether the interpreter has ended, unless the first process tells
+	first int            // number of its first process; 0 until the template has told
+	pidfd int            // of that
+	door  int            // its connection; -1 while there is none
+	user  int            // what its user 0 is in the template's user namespace
+	disk  int            // descriptor of its writable file system
+	made  map[int]fileID // what its interpreter's descriptors are
+	begin bool           // it may build what needs nothing of Setup
+	told  bool           // it knows that
+	asked bool           // Setup came before the process had connected
+	look  time.Time      // when to look at the first process again
+	still time.Time      // when to look whether the interpreter has ended, unless the first process tells
 }
 
 // acceptChild takes a connection that will be an instance's.
@@ -268,7 +269,14 @@ func (k *keeper) handOver() error {
 	if _, err := d.plumb(k.setup.uid, k.setup.gid, &theirs); err != nil {
 		return err
 	}
-	k.driver = d
+	k.driver, f.made = d, map[int]fileID{}
+	for i, fd := range []int{0, 1, 2, fdKept} {
+		id, err := identify(theirs[i])
+		if err != nil {
+			return err
+		}
+		f.made[fd] = id
+	}
 	k.setup.forked = time.Now()
 	err := unix.SetsockoptInt(d.channel, unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
 	if err == nil {
@@ -348,6 +356,9 @@ func (k *keeper) offer() {
 		err = onlyChild(f.first, k.driver.pid)
 	}
 	if err == nil {
+		err = f.inspectFirst(k.driver.pid, len(k.parent.template.plan.exec) > 0)
+	}
+	if err == nil {
 		err = errors.Join(inspectLimits(f.first, firstLimits()), inspectLimits(k.driver.pid, k.parent.template.plan.limits))
 	}
 	if err == nil {
@@ -360,26 +371,11 @@ func (k *keeper) offer() {
 	k.ready()
 }
 
-// onlyChild checks that an instance has two processes. Whatever a hostile first
-// process starts beside the interpreter becomes its child sooner or later.
-func onlyChild(first, interpreter int) error {
-	for pid, want := range map[int]string{first: itoa(interpreter), interpreter: ""} {
-		children, err := os.ReadFile(fullProc + "/" + itoa(pid) + "/task/" + itoa(pid) + "/children")
-		if err != nil {
-			return err
-		}
-		if got := strings.TrimSpace(string(children)); got != want {
-			return fmt.Errorf("process %d has the children %q instead of %q", pid, got, want)
-		}
-	}
-	return nil
-}
-
 // readyChild looks at the interpreter and opens its workspace.
 func (k *keeper) readyChild() error {
 	f := k.child
 	exec := len(k.parent.template.plan.exec) > 0
-	if err := inspect(k.driver.pid, inspection{fds: []int{0, 1, 2, fdKept}, uid: k.setup.uid, exec: exec}); err != nil {
+	if err := inspect(k.driver.pid, inspection{fds: []int{0, 1, 2, fdKept}, made: f.made, uid: k.setup.uid, exec: exec}); err != nil {
 		return err
 	}
 	fd, err := unix.Openat(f.disk, writable[0].name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)

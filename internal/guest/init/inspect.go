@@ -17,9 +17,19 @@ import (
 
 // inspection is what is expected of a process before it is offered.
 type inspection struct {
-	fds  []int // all of its descriptors
-	uid  int   // 0: not looked at
-	exec bool  // it is another program by now, which runs nothing foreign yet
+	fds  []int          // all of its descriptors
+	made map[int]fileID // what those are that the keeper made itself
+	uid  int            // 0: not looked at
+	exec bool           // it is another program by now, which runs nothing foreign yet
+}
+
+// fileID is what a descriptor is of, whoever has it.
+type fileID struct{ dev, ino uint64 }
+
+func identify(fd int) (fileID, error) {
+	var st unix.Stat_t
+	err := unix.Fstat(fd, &st)
+	return fileID{st.Dev, st.Ino}, os.NewSyscallError("fstat", err)
 }
 
 // inspect asks the kernel whether a process is what it should be. A template, or
@@ -33,17 +43,41 @@ func inspect(pid int, want inspection) error {
 	if err := inspectStatus(string(status), want); err != nil || want.exec {
 		return err
 	}
-	entries, err := os.ReadDir(dir + "/fd")
+	if err := inspectDescriptors(dir+"/fd/", want); err != nil {
+		return err
+	}
+	return inspectMemory(pid)
+}
+
+// inspectDescriptors looks at what a process has open: which descriptors, and that
+// those that were made for it are what was made, not a way to somebody else.
+func inspectDescriptors(dir string, want inspection) error {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		if !contains(want.fds, e.Name()) {
-			target, _ := os.Readlink(dir + "/fd/" + e.Name())
+			target, _ := os.Readlink(dir + e.Name())
 			return fmt.Errorf("descriptor %s is open (%s): a package has left it behind", e.Name(), target)
 		}
 	}
-	maps, err := os.ReadFile(dir + "/maps")
+	for fd, made := range want.made {
+		var st unix.Stat_t
+		if err := unix.Stat(dir+itoa(fd), &st); err != nil {
+			return wrap(err, "look at descriptor", itoa(fd))
+		}
+		if (fileID{st.Dev, st.Ino}) != made {
+			target, _ := os.Readlink(dir + itoa(fd))
+			return fmt.Errorf("descriptor %d is %s, and not what it was given: a package has put it there", fd, target)
+		}
+	}
+	return nil
+}
+
+// inspectMemory looks for memory that a process shares with another by a mapping.
+func inspectMemory(pid int) error {
+	maps, err := os.ReadFile(fullProc + "/" + itoa(pid) + "/maps")
 	if err != nil {
 		return err
 	}

@@ -170,7 +170,8 @@ func (p *childPlan) interpreterProcess() []channel.Call {
 }
 
 // firstProcess gives up what the first process has no more use for: it only
-// waits for children.
+// waits for children. It is looked at once it is nobody and has no capability,
+// which is why these come last.
 func firstProcess() []channel.Call {
 	header := binary.NativeEndian.AppendUint32(nil, unix.LINUX_CAPABILITY_VERSION_3)
 	header = append(header, 0, 0, 0, 0)
@@ -179,11 +180,11 @@ func firstProcess() []channel.Call {
 		calls = append(calls, limitCall(l))
 	}
 	return append(calls,
+		call("close", unix.SYS_CLOSE_RANGE, num(0), num(2), num(0)),
+		call("close", unix.SYS_CLOSE_RANGE, num(fdDoor+1), num(math.MaxInt32), num(0)),
 		call("become nobody's group", unix.SYS_SETRESGID, num(nobody), num(nobody), num(nobody)),
 		call("become nobody", unix.SYS_SETRESUID, num(nobody), num(nobody), num(nobody)),
 		call("drop privileges", unix.SYS_CAPSET, channel.Bytes(header), channel.Bytes(make([]byte, 24))),
-		call("close", unix.SYS_CLOSE_RANGE, num(0), num(2), num(0)),
-		call("close", unix.SYS_CLOSE_RANGE, num(fdDoor+1), num(math.MaxInt32), num(0)),
 	)
 }
 
