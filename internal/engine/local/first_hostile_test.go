@@ -151,7 +151,8 @@ func TestFirstProcessSilent(t *testing.T) {
 }
 
 // whole is a script that uses what a C library renews when it forks: signals to a
-// thread by its handle, threads, forks, programs, and which processor it is on.
+// thread by its handle, threads, forks, programs, which processor it is on, and
+// waiting for the main thread's end.
 const whole = `
 import ctypes, os, signal, subprocess, threading
 got = []
@@ -167,7 +168,13 @@ libc = ctypes.CDLL(None)
 for processor in os.sched_getaffinity(0) if hasattr(libc, "sched_getcpu") else ():
     os.sched_setaffinity(0, {processor})
     assert libc.sched_getcpu() == processor
-print("whole")
+def join():
+    libc.pthread_join(main.ident, None)
+    os.write(1, b"whole\n")
+    os._exit(0)
+libc.pthread_join.argtypes = ctypes.c_void_p, ctypes.c_void_p
+threading.Thread(target=join).start()
+libc.syscall(60 if os.uname().machine == "x86_64" else 93, 0)
 `
 
 // TestForkIsWhole has a fork do that, whether it shares the memory of its first

@@ -96,6 +96,7 @@ func sharing() [][]channel.Call {
 		{
 			call("enter the restartable sequences", unix.SYS_RSEQ, channel.Place("rseq"), num(rseqSize), num(0), num(rseqSignature)),
 			call("tell of robust locks", unix.SYS_SET_ROBUST_LIST, channel.Place("locks"), num(24)),
+			call("tell of the thread's number", unix.SYS_SET_TID_ADDRESS, channel.Place("tid")), // whoever joins the thread waits there
 			call("unblock signals", unix.SYS_RT_SIGPROCMASK, num(unix.SIG_SETMASK), channel.Place("mask"), num(0), num(8)),
 		},
 	}
