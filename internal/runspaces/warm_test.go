@@ -127,3 +127,34 @@ func TestWarmButLost(t *testing.T) {
 		t.Errorf("it became %s: %q, %v", rs.State, rs.Error, err)
 	}
 }
+
+// TestWarmButSlow: a sandbox that does not answer at once holds up nobody's creation.
+// The runspace is ready when it has answered.
+func TestWarmButSlow(t *testing.T) {
+	t.Parallel()
+	h := openWarm(t, runspaces.Settings{Linger: time.Hour})
+	answers := make(chan struct{})
+	h.eng.HoldLinger(answers)
+	rs, err := h.CreateRunspace(t.Context(), deployer, remuda.RunspaceRequest{Runtime: "w"})
+	if err != nil || rs.State != remuda.RunspaceCreating {
+		t.Fatalf("created %+v, %v", rs, err)
+	}
+	if row := h.stored(t, rs.ID); row.State != remuda.RunspaceCreating || row.Instance != "" {
+		t.Errorf("it is stored as %+v", row)
+	}
+	close(answers)
+	rs, err = h.WaitRunspace(t.Context(), deployer, rs.ID, time.Minute)
+	if row := h.stored(t, rs.ID); err != nil || rs.State != remuda.RunspaceReady || row.State != rs.State || row.Instance != rs.Instance || rs.Instance == "" {
+		t.Errorf("it became %+v (stored %+v): %q, %v", rs, row, rs.Error, err)
+	}
+
+	h.eng.HoldLinger(make(chan struct{})) // one that never answers
+	h.warm(t)
+	rs, err = h.CreateRunspace(t.Context(), deployer, remuda.RunspaceRequest{Runtime: "w"})
+	if err != nil || rs.State != remuda.RunspaceCreating {
+		t.Fatalf("created %+v, %v", rs, err)
+	}
+	if err := h.DeleteRunspace(t.Context(), deployer, rs.ID); err != nil {
+		t.Errorf("it cannot be deleted: %v", err)
+	}
+}

@@ -25,8 +25,9 @@ type Engine struct {
 	findings  []engine.Finding
 	gate      chan struct{} // when not nil, Create waits for it to be closed
 	delay     time.Duration
-	narrowing error // of every Narrow
-	noLinger  error // of every SetLinger
+	narrowing error           // of every Narrow
+	noLinger  error           // of every SetLinger
+	holding   <-chan struct{} // of every SetLinger, until it is closed
 	retired   []remuda.GenerationKey
 	closed    bool
 }
@@ -184,10 +185,26 @@ func (e *Engine) FailLinger(err error) {
 	e.noLinger = err
 }
 
-func (e *Engine) lingerError() error {
+// HoldLinger makes every following SetLinger wait until the channel is closed.
+func (e *Engine) HoldLinger(until <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.noLinger
+	e.holding = until
+}
+
+func (e *Engine) lingerError(ctx context.Context) error {
+	e.mu.Lock()
+	err, holding := e.noLinger, e.holding
+	e.mu.Unlock()
+	if holding == nil {
+		return err
+	}
+	select {
+	case <-holding:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // FailNarrow makes every following Narrow fail, nil none.

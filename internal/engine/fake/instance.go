@@ -189,9 +189,10 @@ func (i *Instance) Interrupt(_ context.Context, by remuda.KilledBy, grace time.D
 	return nil
 }
 
-// SetLinger implements engine.Instance; the engine's FailLinger makes it fail.
-func (i *Instance) SetLinger(_ context.Context, d time.Duration) error {
-	if err := i.engine.lingerError(); err != nil {
+// SetLinger implements engine.Instance; the engine's FailLinger makes it fail, and
+// HoldLinger wait.
+func (i *Instance) SetLinger(ctx context.Context, d time.Duration) error {
+	if err := i.engine.lingerError(ctx); err != nil {
 		return err
 	}
 	i.mu.Lock()
