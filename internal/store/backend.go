@@ -97,6 +97,7 @@ func (c *conn) command(ctx context.Context, query string) error {
 // back to the pool of database/sql, which would give it to the next one who connects,
 // with the transaction that may still be open on it.
 func (c *conn) discard() error {
+	c.forget() // with one left, SQLite would keep its files open
 	err := c.sql.Raw(func(any) error { return driver.ErrBadConn })
 	if errors.Is(err, driver.ErrBadConn) {
 		return nil
@@ -105,8 +106,13 @@ func (c *conn) discard() error {
 }
 
 func (c *conn) close() error {
+	c.forget()
+	return c.sql.Close()
+}
+
+// forget closes the statements.
+func (c *conn) forget() {
 	for _, st := range c.statements {
 		_ = st.Close() // the connection's own close reports what matters
 	}
-	return c.sql.Close()
 }
