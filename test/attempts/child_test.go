@@ -19,11 +19,14 @@ import (
 // template has seeded would show.
 const childScript = `
 import json, locale, os, random, resource, secrets, signal, ssl, sys, tempfile, threading, time, uuid
-modules = sorted(sys.modules)
 try:
     import numpy
-    numbers = {"numpy": repr(numpy.random.random()), "numpy generator": repr(numpy.random.default_rng().random())}
 except ImportError:
+    numpy = None
+modules = sorted(sys.modules) # all that were preloaded are imported by now, also where nothing was
+if numpy:
+    numbers = {"numpy": repr(numpy.random.random()), "numpy generator": repr(numpy.random.default_rng().random())}
+else:
     numbers = {}
 def mask():
     m = os.umask(0); os.umask(m); return oct(m)
