@@ -2,6 +2,7 @@ package runtimes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -38,6 +39,15 @@ func (s *Service) DeleteRuntime(ctx context.Context, p remuda.Principal, ref str
 		}
 	}
 	rec, retired, err := s.remove(ctx, p, ref, how)
+	// The end of a runspace is recorded a moment after its instance is gone.
+	for late := time.Now().Add(endTimeout); how.Drain > 0 && errors.Is(err, errInUse) && time.Now().Before(late); {
+		select {
+		case <-time.After(recordedAgain):
+		case <-ctx.Done():
+			return err
+		}
+		rec, retired, err = s.remove(ctx, p, ref, how)
+	}
 	if err != nil {
 		return err
 	}
@@ -86,6 +96,9 @@ func (s *Service) drain(ctx context.Context, p remuda.Principal, rec *record, d 
 	}
 	return nil
 }
+
+// recordedAgain is how often a deletion looks whether ends are recorded.
+const recordedAgain = 10 * time.Millisecond
 
 // endTimeout bounds how long the end of what was asked to end is waited for.
 const endTimeout = 30 * time.Second
@@ -174,6 +187,9 @@ func refuseWhileUsed(ctx context.Context, tx *store.Tx, rec *record) error {
 	}
 }
 
+// errInUse is behind the refusal to delete what is in use.
+var errInUse = errors.New("the runtime is in use")
+
 func errUsed(rec *record, cause, remedy string) error {
-	return &remuda.Error{Code: remuda.CodeConflict, Message: fmt.Sprintf("runtime %q cannot be deleted", rec.Name), Cause: cause, Remedy: remedy}
+	return &remuda.Error{Code: remuda.CodeConflict, Message: fmt.Sprintf("runtime %q cannot be deleted", rec.Name), Cause: cause, Remedy: remedy, Err: errInUse}
 }

@@ -396,6 +396,37 @@ func TestAcknowledgedChangeTakesEffect(t *testing.T) {
 	}
 }
 
+// TestDrainWaitsForTheRecord: a runspace whose instance is gone and whose end is not
+// recorded yet does not make a deletion that waits fail.
+func TestDrainWaitsForTheRecord(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	rt := h.create(t, remuda.Definition{Name: "r", Language: remuda.LanguagePython})
+	row := remuda.Runspace{
+		ID: remuda.NewRunspaceID(), Organization: ours, Owner: "usr_a", Runtime: rt.ID, RuntimeName: "r", Generation: 1,
+		State: remuda.RunspaceReady, CreatedAt: time.Now(), LastUsedAt: time.Now(),
+	}
+	write := func(fn func(tx *store.Tx) error) {
+		t.Helper()
+		if err := h.store.Write(t.Context(), fn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(func(tx *store.Tx) error { return tx.InsertRunspace(t.Context(), row) })
+	deleted := make(chan error, 1)
+	go func() { deleted <- h.DeleteRuntime(t.Context(), deployer, "r", remuda.Deletion{Drain: time.Second}) }()
+	select {
+	case err := <-deleted:
+		t.Fatalf("it ended before the end of the runspace was recorded: %v", err)
+	case <-time.After(50 * time.Millisecond): // longer than it looks again
+	}
+	row.State = remuda.RunspaceClosed
+	write(func(tx *store.Tx) error { return tx.UpdateRunspace(t.Context(), row) })
+	if err := <-deleted; err != nil {
+		t.Errorf("after that: %v", err)
+	}
+}
+
 func TestDeleteIsRefusedWhileUsed(t *testing.T) {
 	t.Parallel()
 	h := open(t)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +20,9 @@ const (
 	lockName = "engine.lock" // held while an engine uses the directory
 	herdName = "herd"        // name of the herd: what the engine's cgroup is called
 )
+
+// lockPatience is how long the directory's lock is tried for.
+const lockPatience = time.Second
 
 // herdBytes is how much chance a herd's name holds.
 const herdBytes = 6
@@ -71,12 +75,20 @@ func (d *Dir) Sub(name string) string { return filepath.Join(d.Path, name) }
 // Close lets another engine have the directory.
 func (d *Dir) Close() { _ = d.lock.Close() } // releases the lock
 
+// takeLock waits a moment for a lock that is held: a process that another one of the
+// same server begins has a copy of its locks until it executes its program, so that
+// the lock of one that has just ended may still be held.
 func takeLock(path string) (*os.File, error) {
 	lock, err := os.OpenFile(filepath.Join(path, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock data directory: %w", err)
 	}
-	err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for end := time.Now().Add(lockPatience); ; time.Sleep(lockPatience / 100) {
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
+			break
+		}
+	}
 	if err == nil {
 		return lock, nil
 	}

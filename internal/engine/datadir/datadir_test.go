@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/remuda-run/remuda/internal/remuda"
 )
@@ -77,4 +78,20 @@ func TestOpenRefuses(t *testing.T) {
 		}
 		d.Close()
 	}
+}
+
+// TestOpenWaits: one who has just let go of it is waited for.
+func TestOpenWaits(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir()
+	first, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(lockPatience/20, first.Close)
+	second, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.Close()
 }
