@@ -151,7 +151,7 @@ func makePayload(t *testing.T, dir string) []Step {
 		}
 		steps = append(steps, Step{
 			Name: name,
-			Argv: []string{"/payload/" + name + ".test", "-test.v", "-test.count=1", "-test.parallel=4", "-test.short", "-test.run=" + *only, "-test.skip=" + skipped, fmt.Sprintf("-test.timeout=%dm", s.minutes)},
+			Argv: []string{"/payload/" + name + ".test", "-test.v", "-test.count=1", "-test.parallel=2", "-test.short", "-test.run=" + *only, "-test.skip=" + skipped, fmt.Sprintf("-test.timeout=%dm", s.minutes)},
 			Dir:  filepath.Join("/payload/src", s.pkg),
 			Env:  []string{"PROGRAM_UNDER_TEST=/payload/bin/remuda"},
 			// The test binary's own limit comes first and says more.

@@ -85,7 +85,9 @@ func (j *joining) start(target *process) error {
 	err = raw.Control(func(pidfd uintptr) {
 		j.joiner, forkErr = syscall.ForkExec(j.engine.launcher.Path(), []string{protocol.KeeperArg0, join.Arg}, &syscall.ProcAttr{
 			Dir: "/", Env: []string{"GOMAXPROCS=1", "GOGC=off"},
-			Files: []uintptr{null.Fd(), null.Fd(), uintptr(j.engine.words.fd()), theirs.Fd(), pidfd, plan.Fd()},
+			// The program itself is the last: its number must be the highest, since a child
+			// moves a pipe of its own to the number after that, whatever was there.
+			Files: []uintptr{null.Fd(), null.Fd(), uintptr(j.engine.words.fd()), theirs.Fd(), pidfd, plan.Fd(), j.engine.launcher.Binary()},
 			Sys:   &syscall.SysProcAttr{Setsid: true},
 		})
 	})

@@ -98,6 +98,9 @@ func (c *Client) Pid() int {
 // Path names the program for an exec of this process.
 func (c *Client) Path() string { return fmt.Sprintf("/proc/self/fd/%d", c.binary) }
 
+// Binary is the descriptor that Path names.
+func (c *Client) Binary() uintptr { return uintptr(c.binary) }
+
 // Place has a small file in the root of every sandbox cloned from now on. What
 // is prepared is never changed, so a new file takes a new launcher, which begins
 // a new era.
