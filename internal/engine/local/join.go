@@ -247,10 +247,6 @@ func (j *joining) end(failed bool) error {
 	if j.conn != nil {
 		errs = append(errs, j.conn.Close()) // those who wait for a word end
 	}
-	if j.joiner > 0 {
-		_ = syscall.Kill(j.joiner, syscall.SIGKILL) // not reaped, so it is still its number
-		errs = append(errs, reap(j.joiner))
-	}
 	over := []*process{j.guest}
 	if failed {
 		over = append(over, j.program)
@@ -264,14 +260,31 @@ func (j *joining) end(failed bool) error {
 			p.close()
 		}
 	}
+	if j.joiner > 0 {
+		whom := j.joiner // not reaped, so it is still its number
+		if failed {
+			// What they have cloned and not told of is our child as well, and in the
+			// joiner's process group.
+			whom = -j.joiner
+		}
+		_ = syscall.Kill(whom, syscall.SIGKILL)
+		errs = append(errs, reap(whom))
+	}
 	return errors.Join(errs...)
 }
 
-// reap waits for a child of ours that has ended or is about to.
-func reap(pid int) error {
-	for {
-		_, err := syscall.Wait4(pid, nil, 0, nil)
-		if !errors.Is(err, syscall.EINTR) {
+// reap waits for a child of ours that has ended or is about to, or for all of those
+// in a process group, whose number is negative.
+func reap(whom int) error {
+	for reaped := 0; ; {
+		_, err := syscall.Wait4(whom, nil, unix.WALL, nil)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case err == nil && whom < 0:
+			reaped++
+		case errors.Is(err, syscall.ECHILD) && reaped > 0:
+			return nil
+		default:
 			return os.NewSyscallError("wait4", err)
 		}
 	}
