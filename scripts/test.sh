@@ -39,7 +39,7 @@ if [ "$(go env CGO_ENABLED)" = 1 ] && command -v "$(go env CC)" >/dev/null; then
 	race=(-race)
 fi
 section "tests: unit, integration with real sandboxes, end to end, attempts${race:+ (race detector on)}"
-# Three packages at once on two cores, and in each four tests, because they wait. The longest first, so that none of them is the
+# Three packages at once on two cores, because their tests wait. The longest first, so that none of them is the
 # last one alone. What go vet says is lint's matter.
 packages=(./internal/engine/local ./test/attempts ./internal/layer ./test/survive ./test/cpython ./internal/engine/oci
 	./internal/engine/local/netslot ./internal/runtimes ./test/runtimes ./internal/executions ./test/script ./internal/compat/...)
@@ -47,7 +47,7 @@ long=$(go list "${packages[@]}") # not in the middle of a pipe, where nobody see
 all=$(go list ./...)
 mapfile -t others < <(grep -vxF "$long" <<<"$all")
 tests=0
-PROGRAM_UNDER_TEST=$PWD/bin/remuda go test "${race[@]}" -vet=off -count=1 -timeout 25m -p $(($(nproc) * 3 / 2)) -parallel $(($(nproc) * 2)) "${packages[@]}" "${others[@]}" || tests=$?
+PROGRAM_UNDER_TEST=$PWD/bin/remuda go test "${race[@]}" -vet=off -count=1 -timeout 25m -p $(($(nproc) * 3 / 2)) "${packages[@]}" "${others[@]}" || tests=$?
 section_end
 
 section "lint (while the tests ran)"
