@@ -38,16 +38,7 @@ func (s *Service) DeleteRuntime(ctx context.Context, p remuda.Principal, ref str
 			return err
 		}
 	}
-	rec, retired, err := s.remove(ctx, p, ref, how)
-	// The end of a runspace is recorded a moment after its instance is gone.
-	for late := time.Now().Add(endTimeout); how.Drain > 0 && errors.Is(err, errInUse) && time.Now().Before(late); {
-		select {
-		case <-time.After(recordedAgain):
-		case <-ctx.Done():
-			return err
-		}
-		rec, retired, err = s.remove(ctx, p, ref, how)
-	}
+	rec, retired, err := s.removeUnused(ctx, p, ref, how)
 	if err != nil {
 		return err
 	}
@@ -125,6 +116,22 @@ func (s *Service) unmark(id remuda.RuntimeID) {
 		rec := *old
 		rec.deleting = false
 		s.catalog.put(&rec)
+	}
+}
+
+// removeUnused removes a runtime. After a drain it waits for the ends of runspaces to
+// be recorded, which is a moment after their instances are gone.
+func (s *Service) removeUnused(ctx context.Context, p remuda.Principal, ref string, how remuda.Deletion) (*record, *pool.Retirement, error) {
+	for late := time.Now().Add(endTimeout); ; {
+		rec, retired, err := s.remove(ctx, p, ref, how)
+		if how.Drain == 0 || !errors.Is(err, errInUse) || time.Now().After(late) {
+			return rec, retired, err
+		}
+		select {
+		case <-time.After(recordedAgain):
+		case <-ctx.Done():
+			return nil, nil, err
+		}
 	}
 }
 

@@ -85,9 +85,7 @@ func (j *joining) start(target *process) error {
 	err = raw.Control(func(pidfd uintptr) {
 		j.joiner, forkErr = syscall.ForkExec(j.engine.launcher.Path(), []string{protocol.KeeperArg0, join.Arg}, &syscall.ProcAttr{
 			Dir: "/", Env: []string{"GOMAXPROCS=1", "GOGC=off"},
-			// The program itself is the last: its number must be the highest, since a child
-			// moves a pipe of its own to the number after that, whatever was there.
-			Files: []uintptr{null.Fd(), null.Fd(), uintptr(j.engine.words.fd()), theirs.Fd(), pidfd, plan.Fd(), j.engine.launcher.Binary()},
+			Files: []uintptr{null.Fd(), null.Fd(), uintptr(j.engine.words.fd()), theirs.Fd(), pidfd, plan.Fd()},
 			Sys:   &syscall.SysProcAttr{Setsid: true},
 		})
 	})
@@ -260,31 +258,24 @@ func (j *joining) end(failed bool) error {
 			p.close()
 		}
 	}
-	if j.joiner > 0 {
-		whom := j.joiner // not reaped, so it is still its number
-		if failed {
-			// What they have cloned and not told of is our child as well, and in the
-			// joiner's process group.
-			whom = -j.joiner
-		}
-		_ = syscall.Kill(whom, syscall.SIGKILL)
-		errs = append(errs, reap(whom))
+	if j.joiner > 0 { // not reaped, so it is still its number
+		// With it goes what was cloned and not told of: that is our child as well, and in
+		// its process group. A program that was let go has a session of its own by now.
+		_ = syscall.Kill(-j.joiner, syscall.SIGKILL)
+		errs = append(errs, reapGroup(j.joiner))
 	}
 	return errors.Join(errs...)
 }
 
-// reap waits for a child of ours that has ended or is about to, or for all of those
-// in a process group, whose number is negative.
-func reap(whom int) error {
-	for reaped := 0; ; {
-		_, err := syscall.Wait4(whom, nil, unix.WALL, nil)
+// reapGroup waits for all children of ours in a process group, which have ended or
+// are about to.
+func reapGroup(number int) error {
+	for {
+		_, err := syscall.Wait4(-number, nil, unix.WALL, nil)
 		switch {
-		case errors.Is(err, syscall.EINTR):
-		case err == nil && whom < 0:
-			reaped++
-		case errors.Is(err, syscall.ECHILD) && reaped > 0:
+		case errors.Is(err, syscall.ECHILD):
 			return nil
-		default:
+		case err != nil && !errors.Is(err, syscall.EINTR):
 			return os.NewSyscallError("wait4", err)
 		}
 	}

@@ -196,6 +196,13 @@ func TestTerminalRefuses(t *testing.T) {
 	if _, err := inst.OpenTerminal(ctx, engine.TerminalSpec{}); remuda.CodeOf(err) != remuda.CodeCanceled {
 		t.Errorf("canceled: %v", err)
 	}
+	for n := range 60 { // at any moment: nothing may stay, not even a number to be waited for
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n)*200*time.Microsecond)
+		if opened, err := inst.OpenTerminal(ctx, engine.TerminalSpec{}); err == nil {
+			_ = opened.Close()
+		}
+		cancel()
+	}
 	if err := inst.Destroy(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 // needed and again when it has died. Its methods may be called at any time.
 type Client struct {
 	binary int                  // descriptor of the sealed memfd
+	below  int                  // the number before that, which nobody else is to have
 	root   func() protocol.Root // what to prepare, without the placed files
 	answer time.Duration        // how long the launcher may take for one keeper
 
@@ -47,42 +48,63 @@ type Keeper struct {
 // memory. root says, each time that a launcher is started, what the root of its
 // sandboxes holds.
 func NewClient(binary []byte, root func() protocol.Root) (*Client, error) {
-	fd, err := sealed(binary)
+	fd, below, err := sealed(binary)
 	if err != nil {
 		return nil, err
 	}
-	return &Client{binary: fd, root: root, answer: answerTime, placed: map[string]string{}, socket: -1}, nil
+	return &Client{binary: fd, below: below, root: root, answer: answerTime, placed: map[string]string{}, socket: -1}, nil
 }
 
 // sealed returns a memfd that holds content and can never be changed, so that a
-// sandbox which gets hold of /proc/1/exe cannot write to the next one's.
-func sealed(content []byte) (int, error) {
+// sandbox which gets hold of /proc/1/exe cannot write to the next one's. The number
+// below its own is taken too, by the same memfd.
+func sealed(content []byte) (fd, below int, err error) {
 	const name = "remuda-init"
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
+	fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
 	if errors.Is(err, unix.EINVAL) { // before Linux 6.3 there was no MFD_EXEC
 		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	}
 	if err != nil {
-		return -1, fmt.Errorf("make a memfd for remuda-init: %w", err)
+		return -1, -1, fmt.Errorf("make a memfd for remuda-init: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), name)
 	defer func() { _ = f.Close() }() // the duplicate below is the one that stays
 	if _, err := f.Write(content); err != nil {
-		return -1, fmt.Errorf("fill the memfd of remuda-init: %w", err)
+		return -1, -1, fmt.Errorf("fill the memfd of remuda-init: %w", err)
 	}
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE); err != nil {
-		return -1, fmt.Errorf("seal the memfd of remuda-init: %w", err)
+		return -1, -1, fmt.Errorf("seal the memfd of remuda-init: %w", err)
 	}
 	if err := f.Chmod(0o755); err != nil {
-		return -1, fmt.Errorf("make the memfd of remuda-init executable: %w", err)
+		return -1, -1, fmt.Errorf("make the memfd of remuda-init executable: %w", err)
 	}
-	// A high number, so that a child which puts its descriptors in order does
-	// not overwrite it before the exec.
-	dup, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 100)
+	// A high number, so that a child which puts its descriptors in order does not
+	// overwrite it before the exec. Nor may it stand right above one that the child is
+	// given: a child of Go's moves a pipe of its own to the number after the highest
+	// of these, whatever is there.
+	if below, err = duplicate(f, 100); err != nil {
+		return -1, -1, err
+	}
+	for {
+		if fd, err = duplicate(f, below+1); err != nil {
+			_ = unix.Close(below)
+			return -1, -1, err
+		}
+		if fd == below+1 {
+			return fd, below, nil
+		}
+		_ = unix.Close(below)
+		below = fd
+	}
+}
+
+// duplicate gives f another descriptor, of the least number from least on.
+func duplicate(f *os.File, least int) (int, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, least)
 	if err != nil {
-		return -1, fmt.Errorf("duplicate the memfd of remuda-init: %w", err)
+		return -1, fmt.Errorf("duplicate the memfd of %s: %w", f.Name(), err)
 	}
-	return dup, nil
+	return fd, nil
 }
 
 // Pid is the launcher's process, 0 while there is none.
@@ -97,9 +119,6 @@ func (c *Client) Pid() int {
 
 // Path names the program for an exec of this process.
 func (c *Client) Path() string { return fmt.Sprintf("/proc/self/fd/%d", c.binary) }
-
-// Binary is the descriptor that Path names.
-func (c *Client) Binary() uintptr { return uintptr(c.binary) }
 
 // Place has a small file in the root of every sandbox cloned from now on. What
 // is prepared is never changed, so a new file takes a new launcher, which begins
@@ -235,4 +254,5 @@ func (c *Client) Close() {
 	c.closed = true
 	c.reap()
 	_ = unix.Close(c.binary)
+	_ = unix.Close(c.below)
 }

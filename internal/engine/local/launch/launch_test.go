@@ -3,6 +3,7 @@ package launch
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,42 @@ func TestStartRefuses(t *testing.T) {
 	c.Close()
 	if _, _, err := c.Start(Keeper{CgroupFD: -1}); err == nil {
 		t.Error("a closed client starts keepers")
+	}
+}
+
+// TestPathIsNotOverwritten starts the program with the descriptor whose number is
+// the highest below the program's: see sealed.
+func TestPathIsNotOverwritten(t *testing.T) {
+	t.Parallel()
+	program, err := os.ReadFile("/usr/bin/true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := NewClient(program, func() protocol.Root { return protocol.Root{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var opened []*os.File
+	for len(opened) == 0 || int(opened[len(opened)-1].Fd()) < c.binary {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.Close() })
+		opened = append(opened, f)
+	}
+	if len(opened) < 2 {
+		t.Fatalf("no descriptor below %d could be had", c.binary)
+	}
+	highest := opened[len(opened)-2]
+	for _, f := range opened[:len(opened)-2] { // whose numbers the child's pipe gets
+		_ = f.Close()
+	}
+	cmd := exec.CommandContext(t.Context(), c.Path())
+	cmd.ExtraFiles = []*os.File{highest}
+	if err := cmd.Run(); err != nil {
+		t.Errorf("with descriptor %d, the program being %d: %v", highest.Fd(), c.binary, err)
 	}
 }
 
