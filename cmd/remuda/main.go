@@ -4,9 +4,12 @@ package main
 
 import (
 	"context"
+	"math"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/remuda-run/remuda/internal/cli"
 )
@@ -15,6 +18,9 @@ import (
 var version = "dev"
 
 func main() {
+	// What the caller left open, such as a supervisor's socket, is for no process
+	// that is started from here: a launcher would take descriptor 3 for its own.
+	_ = unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
 	// Two, because the second one means something: hurry.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
