@@ -10,6 +10,10 @@ if [ "$(id -u)" != 0 ]; then
 	exit 1
 fi
 
+before=$(mktemp)
+trap 'rm -f "$before"' EXIT
+what_was_here "$before"
+
 section "install what is missing"
 scripts/install.sh run test
 
@@ -24,5 +28,5 @@ export PROGRAM_UNDER_TEST=$PWD/bin/remuda
 go test -count=1 -run '^TestDocument$' ./test/attempts
 section_end
 
-scripts/leftovers.sh
+scripts/leftovers.sh "$before"
 printf '\nmake attempts: nothing escaped, %d s\n' "$SECONDS"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Prints and fails on what a run has left on this machine: mounts, cgroups, network namespaces, loop devices and processes
-# that carry the product's name. Run it when no server of this machine is meant to be up.
+# leftovers.sh [BEFORE]: prints and fails on what a run has left on this machine: mounts, cgroups, network namespaces, loop
+# devices and processes that carry the product's name. Run it when no server of the run is meant to be up. What the file BEFORE
+# lists was there before the run, so it is somebody else's. leftovers.sh --now prints what there is, for such a file.
 set -euo pipefail
 
 look() {
@@ -22,9 +23,15 @@ look() {
 	done
 }
 
+if [ "${1:-}" = --now ]; then
+	look
+	exit 0
+fi
+before=${1:-/dev/null}
+
 # What was just killed goes in its own time; give it a few seconds.
 for _ in $(seq 50); do
-	found=$(look)
+	found=$(look | grep -vxFf "$before" || true)
 	[ -n "$found" ] || exit 0
 	sleep 0.1
 done

@@ -11,6 +11,10 @@ if [ "$(id -u)" != 0 ]; then
 	exit 1
 fi
 
+before=$(mktemp)
+trap 'rm -f "$before"' EXIT
+what_was_here "$before"
+
 section "install what is missing"
 scripts/install.sh run test
 
@@ -30,7 +34,7 @@ fi
 lint_log=$(mktemp)
 setsid nice -n 19 make lint >"$lint_log" 2>&1 &
 lint=$!
-trap '[ -z "$lint" ] || kill -- "-$lint" 2>/dev/null || true; rm -f "$lint_log"' EXIT
+trap '[ -z "$lint" ] || kill -- "-$lint" 2>/dev/null || true; rm -f "$lint_log" "$before"' EXIT
 trap 'exit 130' INT # go test ends by itself, and as if tests had failed
 trap 'exit 143' TERM
 
@@ -62,6 +66,6 @@ if [ "$tests" != 0 ] || [ "$linted" != 0 ]; then
 	exit 1
 fi
 
-scripts/leftovers.sh
+scripts/leftovers.sh "$before"
 [ -z "$not_run" ] || printf '\n%s\n' "$not_run"
 printf '\nmake test: all passed in %d s\n' "$SECONDS"

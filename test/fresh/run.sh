@@ -15,6 +15,7 @@ trust=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
 dir=$(mktemp -d "${TMPDIR:-/var/tmp}/fresh.XXXXXX")
 [ -n "${KEEP:-}" ] || trap 'rm -rf --one-file-system "$dir"' EXIT
 
+scripts/leftovers.sh --now >"$dir/before"
 echo "== a fresh root in $dir"
 TMPDIR=$dir mmdebstrap --quiet --mode=root --variant=minbase --include=make bookworm "$dir/root"
 mkdir -p "$dir/root/usr/local/go" "$dir/root/src"
@@ -56,5 +57,5 @@ for process in $(grep -ls -- "$dir/root" /proc/[0-9]*/mountinfo || true); do
 	echo "left behind: process ${process#/proc/}: $(tr '\0' ' ' <"$process/cmdline")" >&2
 	left=1
 done
-scripts/leftovers.sh || left=1
+scripts/leftovers.sh "$dir/before" || left=1
 [ "$status" = 0 ] && [ "$left" = 0 ]
