@@ -89,6 +89,13 @@ func (b *birth) fold() bool {
 	return b.folded
 }
 
+// durable says that the birth is, without waiting for it.
+func (b *birth) durable() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.stored || b.pending != nil && b.pending.Durable()
+}
+
 func (b *birth) stop() {
 	if b.due != nil {
 		b.due.takeBack()

@@ -120,8 +120,7 @@ func (s *Service) conclude(r *run, res engine.Result) *end {
 // finish records the one end of a run and tells everybody.
 func (s *Service) finish(r *run, res engine.Result) {
 	e := s.conclude(r, res)
-	folded := r.birth.fold()
-	err := s.commit(func(tx *store.Tx) error { return r.recordEnd(tx, &e.row, e.rest, e.at, folded) })
+	err := s.record(r, e)
 	if e.row.Runspace != "" {
 		r.place.release(e.outcome) // first, so that whoever is told of the end can run the next one
 	}
@@ -131,27 +130,19 @@ func (s *Service) finish(r *run, res engine.Result) {
 	}
 }
 
-// endPatience is how long an end waits for others when there is a crowd.
-const endPatience = 5 * time.Millisecond
-
-// commit writes an end. Where many executions share the machine their ends share
-// commits: the processor is what they all wait for, and most of what an end needs
-// of it is the commit.
-func (s *Service) commit(write func(*store.Tx) error) error {
-	if company := s.crowd(); company > 1 {
-		if s.store.BeginPatiently(endPatience, company, write).Wait(context.Background()) == nil {
-			return nil
-		}
+// record makes an end durable, and with it a birth that is not.
+func (s *Service) record(r *run, e *end) error {
+	folded := r.birth.fold()
+	if r.certain(folded) && s.store.RecordEnd(context.Background(), r.stored(&e.row, e.rest, e.at, folded)) == nil {
+		return nil
 	}
-	return store.Insist(s.store, write)
+	return store.Insist(s.store, func(tx *store.Tx) error { return r.recordEnd(tx, &e.row, e.rest, e.at, folded) })
 }
 
-// crowd is how many ends are to share a commit: a quarter of what has not ended,
-// so that the rest has something to do meanwhile.
-func (s *Service) crowd() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.live) / 4
+// certain says whether the store has nothing to refuse in the end of r: neither a key
+// that may be used already nor the end of what may not have been born.
+func (r *run) certain(folded bool) bool {
+	return folded && r.fingerprint == "" || r.birth.durable()
 }
 
 // settle tells everybody of an end that is recorded, or could not be.
@@ -168,32 +159,29 @@ func (s *Service) settle(r *run, e *end, err error) {
 	r.out.end(e.rest)
 }
 
-// recordEnd writes the end, and with folded also the birth. The row comes first:
-// output refers to it.
+// recordEnd writes the end, and with folded also the birth.
 func (r *run) recordEnd(tx *store.Tx, row *remuda.Execution, rest []remuda.OutputRecord, at time.Time, folded bool) error {
 	ctx := context.Background()
+	if err := tx.RecordEnd(ctx, r.stored(row, rest, at, folded)); err != nil || !folded {
+		return err
+	}
+	return r.insertKey(ctx, tx, *row)
+}
+
+// stored is the end as the store takes it, and with folded also the birth.
+func (r *run) stored(row *remuda.Execution, rest []remuda.OutputRecord, at time.Time, folded bool) *store.End {
 	row.Timings["record"] = time.Since(at)
 	row.Timings["total"] = time.Since(r.accepted)
 	micros(row.Timings)
-	if folded {
-		if err := r.insert(ctx, tx, *row); err != nil {
-			return err
-		}
-	} else if err := tx.UpdateExecution(ctx, *row); err != nil {
-		return err
-	}
-	if err := tx.AppendOutput(ctx, row.Organization, row.ID, rest); err != nil {
-		return err
-	}
 	details := map[string]string{"change": "end", "state": string(row.State)}
 	if row.KilledBy != remuda.KilledByNothing {
 		details["killed_by"] = string(row.KilledBy)
 	}
-	ended := entry(r.p, row.ID, details)
+	e := &store.End{Execution: *row, Born: !folded, Output: rest, Audit: []remuda.AuditEntry{entry(r.p, row.ID, details)}}
 	if folded {
-		return tx.AppendAudit(ctx, r.submitted, ended)
+		e.Audit = append([]remuda.AuditEntry{r.submitted}, e.Audit...)
 	}
-	return tx.AppendAudit(ctx, ended)
+	return e
 }
 
 // final is the row of the end, with times as the store keeps them.

@@ -32,6 +32,10 @@ func (f fullDisk) Write(ctx context.Context, fn func(*store.Tx) error) error {
 	return f.Store.Write(ctx, f.refuse(fn))
 }
 
+func (f fullDisk) RecordEnd(ctx context.Context, e *store.End) error {
+	return f.Write(ctx, func(tx *store.Tx) error { return tx.RecordEnd(ctx, e) })
+}
+
 func (f fullDisk) refuse(fn func(*store.Tx) error) func(*store.Tx) error {
 	return func(tx *store.Tx) error {
 		if err := fn(tx); err != nil {

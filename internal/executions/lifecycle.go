@@ -17,6 +17,10 @@ const drainGrace = 10 * time.Second
 // abandon marks every unfinished row that nobody owns as lost, in one
 // transaction.
 func (s *Service) abandon(ctx context.Context, ran, waited string) (n int, err error) {
+	unowned, err := s.unowned(ctx)
+	if err != nil || len(unowned) == 0 {
+		return 0, err
+	}
 	err = s.store.Write(ctx, func(tx *store.Tx) error {
 		n = 0
 		rows, err := tx.UnfinishedExecutions(ctx)
@@ -24,22 +28,16 @@ func (s *Service) abandon(ctx context.Context, ran, waited string) (n int, err e
 			return err
 		}
 		for _, row := range rows {
-			if s.owns(row.ID) {
+			if !unowned[row.ID] {
 				continue
 			}
-			now := remuda.Now()
 			reason := ran
 			if row.State == remuda.ExecutionQueued {
 				reason = waited
 			} else if row.Runspace != "" {
 				reason += whyGone(ctx, tx, row)
 			}
-			row.State, row.Reason, row.EndedAt = remuda.ExecutionLost, reason, &now
-			if err := tx.UpdateExecution(ctx, row); err != nil {
-				return err
-			}
-			details := map[string]string{"change": "end", "state": string(row.State), "reason": reason}
-			if err := tx.AppendAudit(ctx, entry(remuda.Principal{Organization: row.Organization}, row.ID, details)); err != nil {
+			if err := lose(ctx, tx, row, reason); err != nil {
 				return err
 			}
 			n++
@@ -47,6 +45,34 @@ func (s *Service) abandon(ctx context.Context, ran, waited string) (n int, err e
 		return nil
 	})
 	return n, err
+}
+
+// unowned are the executions without an end that nobody here cares for. One whose end
+// was recorded while we looked is among them, and has an end in the next transaction.
+func (s *Service) unowned(ctx context.Context) (map[remuda.ExecutionID]bool, error) {
+	var rows []remuda.Execution
+	err := s.store.Read(ctx, func(tx *store.Tx) (err error) {
+		rows, err = tx.UnfinishedExecutions(ctx)
+		return err
+	})
+	found := map[remuda.ExecutionID]bool{}
+	for _, row := range rows {
+		if !s.owns(row.ID) {
+			found[row.ID] = true
+		}
+	}
+	return found, err
+}
+
+// lose ends an execution whose end nobody saw.
+func lose(ctx context.Context, tx *store.Tx, row remuda.Execution, reason string) error {
+	now := remuda.Now()
+	row.State, row.Reason, row.EndedAt = remuda.ExecutionLost, reason, &now
+	if err := tx.UpdateExecution(ctx, row); err != nil {
+		return err
+	}
+	details := map[string]string{"change": "end", "state": string(row.State), "reason": reason}
+	return tx.AppendAudit(ctx, entry(remuda.Principal{Organization: row.Organization}, row.ID, details))
 }
 
 // whyGone is what is known of the end of the runspace that an execution ran in.

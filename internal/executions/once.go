@@ -151,8 +151,16 @@ func (s *Service) dropKey(r *run) {
 
 // insert writes the row of the run, and its idempotency key with it.
 func (r *run) insert(ctx context.Context, tx *store.Tx, row remuda.Execution) error {
-	if err := tx.InsertExecution(ctx, row); err != nil || r.fingerprint == "" {
+	if err := tx.InsertExecution(ctx, row); err != nil {
 		return err
+	}
+	return r.insertKey(ctx, tx, row)
+}
+
+// insertKey adds the idempotency key of the request, if it has one.
+func (r *run) insertKey(ctx context.Context, tx *store.Tx, row remuda.Execution) error {
+	if r.fingerprint == "" {
+		return nil
 	}
 	return tx.InsertIdempotencyKey(ctx, store.IdempotencyKey{
 		Organization: row.Organization, User: r.p.User, Key: r.req.IdempotencyKey, Execution: row.ID, Fingerprint: r.fingerprint, CreatedAt: row.CreatedAt,

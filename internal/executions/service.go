@@ -20,6 +20,7 @@ type Store interface {
 	BeginPatiently(patience time.Duration, company int, fn func(*store.Tx) error) *store.Pending
 	Write(ctx context.Context, fn func(*store.Tx) error) error
 	Read(ctx context.Context, fn func(*store.Tx) error) error
+	RecordEnd(ctx context.Context, e *store.End) error
 }
 
 // Runtimes finds runtimes by id or name, for their use.

@@ -51,7 +51,7 @@ func (s *Service) RunExecution(ctx context.Context, p remuda.Principal, req remu
 			return r.result()
 		}, nil
 	}
-	return s.record(r, s.conclude(r, res), more), nil
+	return s.recordAside(r, s.conclude(r, res), more), nil
 }
 
 // inTurn runs the script when its turn has come, which it has unless the request
@@ -72,30 +72,40 @@ const (
 	streamCompany  = 32
 )
 
-// record queues the end of a run, gives its place back, and returns what waits
-// for the commit. Of a run that somebody was told of, or whose output is stored, the
-// end is durable before its place is given back: the instance holds it until the next
-// script begins, for a server that finds a row without an end.
-func (s *Service) record(r *run, e *end, more func() bool) func() (remuda.Execution, error) {
-	folded := r.birth.fold()
-	write := func(tx *store.Tx) error { return r.recordEnd(tx, &e.row, e.rest, e.at, folded) }
-	var pending *store.Pending
-	if folded && more() {
-		pending = s.store.BeginPatiently(streamPatience, streamCompany, write)
-	} else {
-		pending = s.store.Begin(write)
-	}
-	if !folded {
-		_ = pending.Wait(context.Background()) // its outcome is looked at below
-	}
+// recordAside has the end of a run recorded, gives its place back, and returns what
+// waits for the record. Of a run that somebody was told of, or whose output is stored,
+// the end is durable before its place is given back: the instance holds it until the
+// next script begins, for a server that finds a row without an end.
+func (s *Service) recordAside(r *run, e *end, more func() bool) func() (remuda.Execution, error) {
+	recorded := s.beginRecord(r, e, more)
 	r.place.release(e.outcome)
 	return func() (remuda.Execution, error) {
 		defer s.runs.Done()
-		err := pending.Wait(context.Background())
-		if err != nil { // a store that cannot write now is asked again
-			err = store.Insist(s.store, write)
-		}
-		s.settle(r, e, err)
+		s.settle(r, e, recorded())
 		return r.result()
+	}
+}
+
+// beginRecord is record, begun.
+func (s *Service) beginRecord(r *run, e *end, more func() bool) (recorded func() error) {
+	folded := r.birth.fold()
+	if !folded {
+		err := s.record(r, e)
+		return func() error { return err }
+	}
+	if !more() {
+		done := make(chan error, 1)
+		s.hand(func() { done <- s.record(r, e) })
+		return func() error { return <-done }
+	}
+	// A commit that many share costs less than a write to the journal for each of them.
+	pending := s.store.BeginPatiently(streamPatience, streamCompany, func(tx *store.Tx) error {
+		return r.recordEnd(tx, &e.row, e.rest, e.at, folded)
+	})
+	return func() error {
+		if pending.Wait(context.Background()) == nil {
+			return nil
+		}
+		return s.record(r, e) // a store that cannot write now is asked again
 	}
 }

@@ -81,6 +81,21 @@ func (m killable) Write(ctx context.Context, fn func(*store.Tx) error) error {
 	return m.Store.Write(ctx, m.wrap(fn))
 }
 
+func (m killable) RecordEnd(ctx context.Context, e *store.End) error {
+	m.fuse.pass()
+	if m.fuse.blown.Load() {
+		return errDead
+	}
+	if err := m.Store.RecordEnd(ctx, e); err != nil {
+		return err
+	}
+	m.fuse.pass() // durable, and nobody was told
+	if m.fuse.blown.Load() {
+		return errDead
+	}
+	return nil
+}
+
 func (m killable) Read(ctx context.Context, fn func(*store.Tx) error) error {
 	if m.fuse.blown.Load() {
 		return errDead

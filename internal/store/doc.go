@@ -6,6 +6,10 @@
 // (Write, Begin); reads run on a pool of connections, each in one snapshot
 // (Read). A write that returned nil survives kill -9 and power loss.
 //
+// The ends of executions, which somebody waits for and nothing can refuse any more,
+// take a shorter way (RecordEnd): into a journal, and from there many at once into the
+// tables, before anybody reads or writes them. See ends.go and package journal.
+//
 // The SQL of the queries is the same for every database: $1 parameters,
 // RETURNING, ON CONFLICT, keyset paging, times as integer microseconds of UTC,
 // JSON as TEXT. What differs between databases is behind the backend interface

@@ -51,6 +51,9 @@ func diskChild(dir string) int {
 		err = fillDisk(dir)
 	}
 	if err == nil {
+		err = smallDisk(dir)
+	}
+	if err == nil {
 		err = readOnlyDisk(dir)
 	}
 	if err != nil {
@@ -80,7 +83,13 @@ func fillDisk(dir string) error {
 	}
 	var stored []remuda.ExecutionID
 	var failed error
+	var ends []*store.End
 	for range 1000 {
+		// The journal has its space: the last one waits in it for better times.
+		ends = append(ends, smallEnd(org.ID))
+		if err := s.RecordEnd(ctx, ends[len(ends)-1]); err != nil {
+			return fmt.Errorf("an end before the disk is full: %w", err)
+		}
 		id := remuda.NewExecutionID()
 		if failed = writeBig(ctx, s, org.ID, id); failed != nil {
 			if err := expectDisk(ctx, s, org.ID, stored, id); err != nil {
@@ -96,11 +105,23 @@ func fillDisk(dir string) error {
 	if err := failPing(ctx, s, org.ID); err != nil {
 		return err
 	}
+	refused := smallEnd(org.ID)
+	if err := s.RecordEnd(ctx, refused); remuda.CodeOf(err) != remuda.CodeUnavailable || !strings.Contains(err.Error(), "the disk of the database is full") {
+		return fmt.Errorf("an end while nothing can be written: %w", err)
+	}
+	if err := expectDisk(ctx, s, org.ID, stored, refused.Execution.ID); err != nil {
+		return fmt.Errorf("reading on a full disk: %w", err)
+	}
 	if err := os.Remove(ballast); err != nil {
 		return err
 	}
 	if err := s.Ping(ctx); err != nil {
 		return fmt.Errorf("not ready after space was freed: %w", err)
+	}
+	for _, e := range ends {
+		if err := expectEnd(ctx, s, e); err != nil {
+			return err
+		}
 	}
 	id := remuda.NewExecutionID()
 	if err := writeBig(ctx, s, org.ID, id); err != nil {
@@ -110,6 +131,26 @@ func fillDisk(dir string) error {
 		return err
 	}
 	return errors.Join(s.VerifyAudit(ctx), s.Check(ctx))
+}
+
+func smallEnd(org remuda.OrganizationID) *store.End {
+	at := time.Now().UTC().Truncate(time.Microsecond)
+	return &store.End{
+		Execution: remuda.Execution{ID: remuda.NewExecutionID(), Organization: org, State: remuda.ExecutionSuccess, CreatedAt: at, EndedAt: &at},
+		Output:    []remuda.OutputRecord{{Seq: 1, Data: make([]byte, 10_000)}},
+		Audit:     []remuda.AuditEntry{{Organization: org, Object: "end", At: at}},
+	}
+}
+
+// expectEnd checks that an end that was acknowledged is there.
+func expectEnd(ctx context.Context, s *store.Store, e *store.End) error {
+	return s.Read(ctx, func(tx *store.Tx) error {
+		got, err := tx.Execution(ctx, e.Execution.Organization, e.Execution.ID)
+		if err != nil || got.State != remuda.ExecutionSuccess {
+			return fmt.Errorf("an end that was acknowledged on a full disk: %q, %w", got.State, err)
+		}
+		return nil
+	})
 }
 
 // failPing uses up the last pages until the store says that it is not ready.
@@ -165,6 +206,38 @@ func expectDisk(ctx context.Context, s *store.Store, org remuda.OrganizationID, 
 		}
 		return nil
 	})
+}
+
+// smallDisk expects a precise error where there is no space for the journal, and
+// that the next start makes up for it.
+func smallDisk(dir string) error {
+	const space = 1 << 20
+	full, err := filepath.Glob(filepath.Join(dir, "remuda.db*"))
+	for _, path := range full {
+		err = errors.Join(err, os.Remove(path))
+	}
+	var free syscall.Statfs_t
+	if err := errors.Join(err, syscall.Statfs(dir, &free)); err != nil {
+		return err
+	}
+	ballast := filepath.Join(dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, int(free.Bavail)*int(free.Bsize)-space), 0o600); err != nil {
+		return err
+	}
+	open := func() error {
+		s, err := store.Open(context.Background(), store.Options{Path: filepath.Join(dir, "small.db")})
+		if err != nil {
+			return err
+		}
+		return s.Close()
+	}
+	if err := open(); remuda.CodeOf(err) != remuda.CodeUnavailable || !strings.Contains(err.Error(), "small.db-ends cannot be opened: no space left on device") {
+		return fmt.Errorf("without space for the journal: %w", err)
+	}
+	if err := errors.Join(os.Remove(ballast), open()); err != nil {
+		return fmt.Errorf("with space again: %w", err)
+	}
+	return nil
 }
 
 // readOnlyDisk expects a precise error when the database cannot be written.

@@ -48,6 +48,7 @@ type Store struct {
 	heads   map[remuda.OrganizationID]head // ends of the audit chains
 
 	checkpoints checkpoints
+	ends        *ends // nil where nothing is written
 
 	// failing is the error of the last commit if that failed, so that Ping
 	// tries a real write instead of trusting an empty one.
@@ -68,13 +69,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, b, o.Logger)
-}
-
-func open(ctx context.Context, b backend, logger *slog.Logger) (*Store, error) {
 	s := &Store{
 		backend: b,
-		logger:  logger,
+		logger:  o.Logger,
 		queue:   make(chan *Pending, queueLength),
 		drained: make(chan struct{}),
 		readers: make(chan *conn, maxReaders),
@@ -83,19 +80,38 @@ func open(ctx context.Context, b backend, logger *slog.Logger) (*Store, error) {
 	for range maxReaders {
 		s.readers <- nil
 	}
-	if err := migrate(ctx, b, logger); err != nil {
-		return nil, errors.Join(s.explain("preparing the schema of the database", err), b.close())
+	if err := s.start(ctx, o); err != nil {
+		return nil, errors.Join(err, b.close())
 	}
-	w, err := b.connect(ctx, true)
+	return s, nil
+}
+
+// start brings the database up to date, with what an earlier process has left in the
+// journal, and starts the goroutines.
+func (s *Store) start(ctx context.Context, o Options) error {
+	if err := migrate(ctx, s.backend, s.logger); err != nil {
+		return s.explain("preparing the schema of the database", err)
+	}
+	w, err := s.backend.connect(ctx, true)
 	if err != nil {
-		return nil, errors.Join(s.explain("opening the database for writing", err), b.close())
+		return s.explain("opening the database for writing", err)
 	}
 	s.writer = w
+	if err := s.openEnds(ctx, o.Path+"-ends", o.Durability != DurabilityProcess); err != nil {
+		return errors.Join(err, w.close())
+	}
 	if err := s.startCheckpoints(ctx); err != nil {
-		return nil, errors.Join(s.explain("opening the database for checkpoints", err), w.close(), b.close())
+		return errors.Join(s.explain("opening the database for checkpoints", err), s.ends.journal.Close(), w.close())
 	}
 	go s.runWriter()
-	return s, nil
+	go s.runEnds()
+	if s.ends.journal.Len() == 0 {
+		return nil
+	}
+	if err := s.applyNow(ctx); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	return nil
 }
 
 // Close lets every write that was queued before finish and be answered, refuses
@@ -112,7 +128,7 @@ func (s *Store) Close() error {
 	close(s.queue)
 	s.mu.Unlock()
 	<-s.drained
-	errs := []error{s.checkpoints.stop(), s.writer.close()}
+	errs := []error{s.closeEnds(), s.checkpoints.stop(), s.writer.close()}
 	for range maxReaders {
 		if c := <-s.readers; c != nil {
 			errs = append(errs, c.close())
@@ -127,6 +143,9 @@ func (s *Store) Close() error {
 // acknowledged before the call is in it. fn must not write, and must not keep
 // tx.
 func (s *Store) Read(ctx context.Context, fn func(*Tx) error) error {
+	if err := s.settleEnds(ctx); err != nil {
+		return err
+	}
 	c, err := s.reader(ctx)
 	if err != nil {
 		return err

@@ -20,7 +20,8 @@ type Tx struct {
 	// unknown after it, so nothing more is done in this savepoint; in
 	// PostgreSQL nothing more could be.
 	failed  error
-	changes int64 // of the whole group, for the checkpoints
+	changes int64  // of the whole group, for the checkpoints
+	applied uint64 // the last record of the journal that the group has written
 }
 
 // statement prepares query and picks the context to run it with. A write does

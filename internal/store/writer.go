@@ -102,6 +102,16 @@ func (p *Pending) Wait(ctx context.Context) error {
 	}
 }
 
+// Durable says whether the write has succeeded already.
+func (p *Pending) Durable() bool {
+	select {
+	case <-p.done:
+		return p.err == nil
+	default:
+		return false
+	}
+}
+
 func newPending(fn func(*Tx) error) *Pending {
 	return &Pending{fn: fn, done: make(chan struct{})}
 }
@@ -120,11 +130,16 @@ func (s *Store) writeNow(ctx context.Context, p *Pending) (done bool, err error)
 	if s.waiting.Load() > 0 {
 		return false, nil
 	}
-	s.waiting.Add(1)
-	// Alone: the writer may hold a write that it took from the queue and waits for
-	// us with. One that was queued after that must not run before it.
-	s.runGroup(p, nil, func(int) (*Pending, bool) { return nil, false })
+	// The writer may hold a write that it took from the queue and waits for us with. One
+	// that was queued after that must not run before it.
+	s.runAlone(p)
 	return true, p.err
+}
+
+// runAlone runs p in a transaction that it shares with nobody. The caller holds writing.
+func (s *Store) runAlone(p *Pending) {
+	s.waiting.Add(1)
+	s.runGroup(p, nil, func(int) (*Pending, bool) { return nil, false })
 }
 
 // enqueue holds mu while it sends, so that Close cannot close the queue under
@@ -221,6 +236,12 @@ func (s *Store) runGroup(first *Pending, group []*Pending, next func(have int) (
 		if !p.state.CompareAndSwap(pendingQueued, pendingStarted) {
 			continue // given up by its caller, who has the answer already
 		}
+		switch applied, err := tx.applyEnds(context.Background()); {
+		case err != nil:
+			return s.failGroup(group, "writing", err)
+		case applied:
+			run = s.runOne
+		}
 		if err := run(tx, p); err != nil {
 			return s.failGroup(group, "writing", err)
 		}
@@ -230,6 +251,7 @@ func (s *Store) runGroup(first *Pending, group []*Pending, next func(have int) (
 		return s.failGroup(group, "making changes durable", err)
 	}
 	s.failing.Store(nil)
+	s.ends.journal.Forget(tx.applied)
 	s.answer(group)
 	s.committed(tx.changes)
 	return group

@@ -34,11 +34,11 @@ func crashChild(location string, b Backend) int {
 	}
 	var out sync.Mutex
 	var wg sync.WaitGroup
-	for range crashWriters {
+	for n := range crashWriters {
 		wg.Go(func() {
 			for {
 				e := newExecution(crashOrganization)
-				if err := s.Write(ctx, func(tx *store.Tx) error { return crashWrite(ctx, tx, e) }); err != nil {
+				if err := crashWrite(ctx, s, n, e); err != nil {
 					fmt.Fprintln(os.Stderr, err)
 					os.Exit(1)
 				}
@@ -52,14 +52,20 @@ func crashChild(location string, b Backend) int {
 	return 0
 }
 
-// crashWrite makes changes that must be there together or not at all.
-func crashWrite(ctx context.Context, tx *store.Tx, e remuda.Execution) error {
-	return firstError(
-		tx.InsertExecution(ctx, e),
-		tx.UpdateExecution(ctx, ended(e)),
-		tx.AppendOutput(ctx, e.Organization, e.ID, []remuda.OutputRecord{{Seq: 1, Data: []byte("one")}, {Seq: 2, Data: []byte("two")}}),
-		tx.AppendAudit(ctx, remuda.AuditEntry{Organization: e.Organization, Object: string(e.ID), At: now()}),
-	)
+// crashWrite makes changes that must be there together or not at all: every second
+// writer in a transaction, the others by the journal.
+func crashWrite(ctx context.Context, s *store.Store, writer int, e remuda.Execution) error {
+	end := &store.End{
+		Execution: ended(e), Output: []remuda.OutputRecord{{Seq: 1, Data: []byte("one")}, {Seq: 2, Data: []byte("two")}},
+		Audit: []remuda.AuditEntry{{Organization: e.Organization, Object: string(e.ID), At: now()}},
+	}
+	if writer%2 == 0 {
+		return s.RecordEnd(ctx, end)
+	}
+	return s.Write(ctx, func(tx *store.Tx) error {
+		end.Born = true
+		return firstError(tx.InsertExecution(ctx, e), tx.RecordEnd(ctx, end))
+	})
 }
 
 // A process that is killed at any moment has lost nothing that it acknowledged
