@@ -1,16 +1,14 @@
 package remuda
 
 import (
-	"crypto/rand"
 	"encoding/base32"
-	"encoding/binary"
 	"strings"
 	"time"
 )
 
 // Typed identifiers. Each is a prefix, an underscore and a time-ordered body of
-// 48 bits of milliseconds and 128 random bits, so that ids sort by creation, to
-// the millisecond, and cannot be guessed.
+// 48 bits of milliseconds and 128 random bits, so that ids sort by creation and
+// cannot be guessed. Those of one process sort by creation within a millisecond too.
 type (
 	// OrganizationID names a tenant ("org_...").
 	OrganizationID string
@@ -49,25 +47,22 @@ const GlobalOrganization OrganizationID = "org_global"
 // idEncoding sorts like the bytes it encodes and needs no escaping in a URL.
 var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
-const idBodyBytes = 6 + 16
+const idBodyBytes = idTimeBytes + 16
+
+// bodies are those of this process.
+var bodies idBodies
 
 // NewID returns a fresh identifier body with the given prefix.
 func NewID(prefix string) string {
-	var raw [idBodyBytes]byte
-	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(time.Now().UnixMilli()))
-	copy(raw[:6], ms[2:])
-	_, _ = rand.Read(raw[6:]) // crypto/rand.Read never fails (it ends the program instead)
+	raw := bodies.next(time.Now())
 	return prefix + "_" + idEncoding.EncodeToString(raw[:])
 }
 
 // IDBefore is below every identifier with the prefix that is made at t or later, and
-// above every one that was made a millisecond earlier or before.
+// above every one that was made a millisecond earlier or before. (Ids may be ahead of
+// a clock that was set back, by a second at most.)
 func IDBefore(prefix string, t time.Time) string {
-	var raw [idBodyBytes]byte
-	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(max(0, t.UnixMilli())))
-	copy(raw[:6], ms[2:])
+	raw := idBody(uint64(max(0, t.UnixMilli())), 0, 0)
 	return prefix + "_" + idEncoding.EncodeToString(raw[:])
 }
 

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 	"testing/quick"
-	"time"
 )
 
 func TestIDsAreUniqueOrderedAndRecognized(t *testing.T) {
@@ -25,7 +24,6 @@ func TestIDsAreUniqueOrderedAndRecognized(t *testing.T) {
 		}
 	}
 	first := NewID(PrefixRuntime)
-	time.Sleep(2 * time.Millisecond) // the clock is the order
 	if second := NewID(PrefixRuntime); second <= first {
 		t.Errorf("%s does not sort after %s", second, first)
 	}
