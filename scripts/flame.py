@@ -12,8 +12,9 @@ import html
 import re
 import sys
 
-FRAME = re.compile(r"^\s+[0-9a-f]+\s+(.*?)\s+\(([^)]*)\)$")
-WIDTH, ROW, LEFT, NARROW = 1200, 17, 10, 0.3
+FRAME = re.compile(r"^\s+[0-9a-f]+\s+(.*?)\s+\((.*)\)$")  # of a file that may be "x (deleted)"
+WIDTH, ROW, LEFT, NARROW = 1200, 17, 10, 1
+OURS = re.compile(r"^github\.com/remuda-run/remuda/(internal/)?")
 IDLE = re.compile(r"^(swapper|.*;(default_idle|native_safe_halt|pv_native_safe_halt|acpi_safe_halt|mwait_idle\w*);?.*)")
 
 
@@ -35,7 +36,7 @@ def fold(lines):
             symbol = "[" + where.rsplit("/", 1)[-1].strip("[]") + "]"
             if frames and frames[-1] == symbol:
                 continue  # a row of frames without names says no more than one
-        frames.append(symbol.replace(";", ":"))
+        frames.append(OURS.sub("", symbol).replace(";", ":"))
     return collections.Counter({s: n for s, n in stacks.items() if not IDLE.match(s + ";")})
 
 
