@@ -14,7 +14,10 @@ type dueList struct {
 
 	mu      sync.Mutex
 	waiting []*dueThing // in the order in which they are due
+	timer   *time.Timer // nil until there is a first thing
 	armed   bool        // the timer runs
+	over    bool
+	busy    sync.WaitGroup // one while the timer runs, one for each sweep
 }
 
 // dueThing is one of them.
@@ -24,17 +27,43 @@ type dueThing struct {
 	do   func() // nil once it was taken back; guarded by list.mu
 }
 
-// add has do called once, on another goroutine, unless it is taken back before.
+// add has do called once, on another goroutine, unless it is taken back or the list
+// ends before.
 func (l *dueList) add(do func()) *dueThing {
 	t := &dueThing{list: l, at: time.Now().Add(l.after), do: do}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.over {
+		return t
+	}
 	l.waiting = append(l.waiting, t)
 	if !l.armed {
-		l.armed = true
-		time.AfterFunc(l.after, l.sweep)
+		l.arm(l.after)
 	}
 	return t
+}
+
+// arm has the list swept after some time. It holds mu.
+func (l *dueList) arm(after time.Duration) {
+	l.armed = true
+	l.busy.Add(1)
+	if l.timer == nil {
+		l.timer = time.AfterFunc(after, l.sweep)
+		return
+	}
+	l.timer.Reset(after)
+}
+
+// end has nothing more done, and returns when nothing is under way.
+func (l *dueList) end() {
+	l.mu.Lock()
+	l.over, l.waiting = true, nil
+	if l.armed && l.timer.Stop() {
+		l.busy.Done()
+	}
+	l.armed = false
+	l.mu.Unlock()
+	l.busy.Wait()
 }
 
 // takeBack is for what need not be done any more. It may be under way.
@@ -46,6 +75,7 @@ func (t *dueThing) takeBack() {
 
 // sweep does what is due, and comes again for what is left.
 func (l *dueList) sweep() {
+	defer l.busy.Done()
 	now := time.Now()
 	var do []func()
 	l.mu.Lock()
@@ -57,7 +87,7 @@ func (l *dueList) sweep() {
 		l.waiting[n] = nil
 	}
 	if l.waiting = l.waiting[n:]; len(l.waiting) > 0 {
-		time.AfterFunc(l.waiting[0].at.Sub(now), l.sweep)
+		l.arm(l.waiting[0].at.Sub(now))
 	} else {
 		l.waiting, l.armed = nil, false
 	}

@@ -89,3 +89,39 @@ func TestDueListInACrowd(t *testing.T) {
 		}
 	})
 }
+
+// TestDueListEnds: the end waits for what is under way; nothing is done after it, and
+// nothing is left that could.
+func TestDueListEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &dueList{after: time.Millisecond}
+		l.end() // of a list that was never used
+		l = &dueList{after: time.Millisecond}
+		goOn := make(chan struct{})
+		var done, ended atomic.Bool
+		l.add(func() {
+			<-goOn
+			done.Store(true)
+		})
+		time.Sleep(2 * time.Millisecond)
+		l.add(func() { t.Error("what was not due when the list ended was done") })
+		synctest.Wait()
+		go func() {
+			l.end()
+			ended.Store(true)
+		}()
+		synctest.Wait()
+		if done.Load() || ended.Load() {
+			t.Fatalf("done %t, ended %t before the one that is under way goes on", done.Load(), ended.Load())
+		}
+		close(goOn)
+		synctest.Wait()
+		if !done.Load() || !ended.Load() {
+			t.Errorf("done %t, ended %t after it went on", done.Load(), ended.Load())
+		}
+		l.add(func() { t.Error("what came after the end was done") }).takeBack()
+		l.add(func() { t.Error("what came after the end was done") })
+		time.Sleep(time.Hour)
+	})
+}

@@ -97,13 +97,15 @@ func (s *Service) owns(id remuda.ExecutionID) bool {
 // Run repairs what could not be recorded and deletes what is not kept, until ctx ends.
 // Executions need no other care: each has its own goroutine and its own time limit.
 // The last scripts of the server's own end with it: those of runspaces that end, for
-// which Drain does not wait.
+// which Drain does not wait. When it returns no goroutine of the service is left, but
+// for those of executions that would not end in Drain's time.
 func (s *Service) Run(ctx context.Context) error {
+	idle := s.hands.lend(ctx)
+	defer s.rest(idle)
 	defer s.endSystems()
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	beside.Go(func() { s.forgetting(ctx) })
-	s.lendHands(ctx)
 	orphans := time.NewTicker(s.set.OrphansEvery)
 	defer orphans.Stop()
 	for {
@@ -158,6 +160,22 @@ func (s *Service) Drain(ctx context.Context) error {
 	}
 	s.runs.Wait() // what is left to do after an end waits for nobody but the store
 	return nil
+}
+
+// rest waits for what goes on after the last end: clean-up of what an execution ran
+// in, and, by idle, goroutines that wait for work.
+func (s *Service) rest(idle func()) {
+	s.refuse()
+	s.soon.end()
+	s.later.end()
+	now, over := context.WithCancel(context.Background())
+	over()
+	if !ended(now, s.all()) {
+		s.log.Error("executions that did not end are left to their sandboxes' end")
+		return
+	}
+	s.runs.Wait()
+	idle()
 }
 
 func (s *Service) refuse() {

@@ -66,7 +66,7 @@ type Service struct {
 	draining bool
 	runs     sync.WaitGroup
 	over     bool           // Run has ended
-	hands    chan func()    // see hand
+	hands    hands          // that run executions
 	soon     *dueList       // records of what runs
 	later    *dueList       // records of what waits for its instance
 	systems  sync.WaitGroup // runs of the server's own scripts; not added to once over
@@ -80,7 +80,7 @@ func New(st Store, rt Runtimes, rs Runspaces, p Pool, log *slog.Logger, metrics 
 	set = set.withDefaults()
 	return &Service{
 		store: st, runtimes: rt, runspaces: rs, pool: p, log: log, metrics: metrics,
-		hands: make(chan func()), soon: &dueList{after: set.RecordAfter}, later: &dueList{after: set.RecordQueued},
+		hands: make(hands), soon: &dueList{after: set.RecordAfter}, later: &dueList{after: set.RecordQueued},
 		set: set, live: map[remuda.ExecutionID]*run{}, keys: map[keyScope]*keyed{}, changed: make(chan struct{}, 1),
 	}
 }
@@ -118,7 +118,7 @@ func (s *Service) launch(ctx context.Context, r *run) error {
 		return err
 	}
 	s.due(r)
-	s.hand(func() {
+	s.hands.do(func() {
 		defer s.runs.Done()
 		s.run(r)
 	})

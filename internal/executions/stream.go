@@ -95,7 +95,7 @@ func (s *Service) beginRecord(r *run, e *end, more func() bool) (recorded func()
 	}
 	if !more() {
 		done := make(chan error, 1)
-		s.hand(func() { done <- s.record(r, e) })
+		s.hands.do(func() { done <- s.record(r, e) })
 		return func() error { return <-done }
 	}
 	// A commit that many share costs less than a write to the journal for each of them.
