@@ -20,16 +20,39 @@ func (p Process) Lives() bool { return startOf(p.Pid) == p.start }
 
 // startOf returns the start time of a process, "" when there is none.
 func startOf(pid int) string {
+	if fields := stat(pid); fields != nil {
+		return fields[19]
+	}
+	return ""
+}
+
+// stat is what the kernel says of a process after its name, nil when there is none.
+func stat(pid int) []string {
 	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return ""
+		return nil
 	}
 	text := string(raw)
 	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
 	if len(fields) < 20 || fields[0] == "Z" {
-		return ""
+		return nil
 	}
-	return fields[19]
+	return fields
+}
+
+// Ticks is how much of the processors' time processes have used, in the kernel's units.
+func Ticks(processes []Process) (n int) {
+	for _, p := range processes {
+		fields := stat(p.Pid)
+		if fields == nil {
+			continue
+		}
+		for _, field := range fields[11:13] {
+			used, _ := strconv.Atoi(field)
+			n += used
+		}
+	}
+	return n
 }
 
 // Herd is the name in the cgroups, links and tables of rules of the sandboxes of a

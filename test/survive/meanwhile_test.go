@@ -2,8 +2,13 @@ package survive
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,7 +19,11 @@ import (
 // been there all the while: ends, limits, and more output than anybody holds.
 func TestMeanwhile(t *testing.T) {
 	t.Parallel()
-	const begin = "import time\nprint('up', flush=True)\ntime.sleep(1)\n"
+	const (
+		up    = "import os, time\nopen('begun', 'w').close()\nopen('wait', 'w').close()\nprint('up', flush=True)\n"
+		begin = up + "while os.path.exists('wait'):\n    time.sleep(0.005)\n"
+		over  = "open('over', 'w').close()\n" // what comes next happens at once
+	)
 	cases := []struct {
 		name, script string
 		timeout      int
@@ -23,15 +32,15 @@ func TestMeanwhile(t *testing.T) {
 		output       string
 		dies, may    bool // the runspace ends with it, or, on a busy machine, may do so
 	}{
-		{name: "it ends", script: begin + "print('down')\n6 * 7", state: "success", value: "42", output: "up\ndown\n"},
-		{name: "it fails", script: begin + "1 / 0", state: "error", says: "ZeroDivisionError", output: "up\n"},
+		{name: "it ends", script: begin + "print('down')\n" + over + "6 * 7", state: "success", value: "42", output: "up\ndown\n"},
+		{name: "it fails", script: begin + over + "1 / 0", state: "error", says: "ZeroDivisionError", output: "up\n"},
 		{
-			name: "it writes more than is held", script: begin + "for n in range(300000):\n    print(n)\nn",
+			name: "it writes more than is held", script: begin + over + "for n in range(300000):\n    print(n)\nn",
 			state: "success", value: "299999", output: "up\n" + numbers(300000),
 		},
-		{name: "it takes too long", script: begin + "time.sleep(600)", timeout: 2, state: "timeout", by: "time", output: "up\n", may: true},
-		{name: "it takes too much memory", script: begin + "hoard = []\nwhile True: hoard.append(bytearray(1 << 20))", state: "error", by: "memory", output: "up\n", dies: true},
-		{name: "it leaves", script: begin + "import os\nos._exit(3)", state: "error", output: "up\n", dies: true},
+		{name: "it takes too long", script: up + "try:\n    time.sleep(600)\nfinally:\n    " + over, timeout: 2, state: "timeout", by: "time", output: "up\n", may: true},
+		{name: "it takes too much memory", script: begin + over + "hoard = []\nwhile True: hoard.append(bytearray(1 << 20))", state: "error", by: "memory", output: "up\n", dies: true},
+		{name: "it leaves", script: begin + over + "os._exit(3)", state: "error", output: "up\n", dies: true},
 	}
 	w := newWorld(t, len(cases), 0)
 	ids := make([]string, len(cases))
@@ -50,8 +59,12 @@ func TestMeanwhile(t *testing.T) {
 			return strings.HasPrefix(stdout, "up\n")
 		})
 	}
+	spaces := w.workspaces()
+	if len(spaces) != len(cases) {
+		t.Fatalf("the workspaces of %d sandboxes are seen, want %d", len(spaces), len(cases))
+	}
 	w.Kill()
-	time.Sleep(3 * time.Second) // in which all of it happens
+	w.meanwhile(spaces)
 	w.Up(w.args...)
 	for i, c := range cases {
 		ex := &harness.Execution{State: "running"}
@@ -86,6 +99,45 @@ func TestMeanwhile(t *testing.T) {
 	w.close()
 	w.Down()
 	w.Untouched()
+}
+
+// workspaces are the directories of the sandboxes whose scripts have begun, as the
+// machine sees them: nobody can be asked about them without a server.
+func (w *world) workspaces() []string {
+	w.t.Helper()
+	seen := map[uint64]string{}
+	for _, p := range w.Processes() {
+		dir := fmt.Sprintf("/proc/%d/root/workspace", p.Pid)
+		if begun, err := os.Stat(filepath.Join(dir, "begun")); err == nil {
+			seen[begun.Sys().(*syscall.Stat_t).Dev] = dir // several processes see the same
+		}
+	}
+	return slices.Collect(maps.Values(seen))
+}
+
+// meanwhile lets the scripts go on now that no server is there, and waits until all of
+// it has happened.
+func (w *world) meanwhile(spaces []string) {
+	w.t.Helper()
+	for _, dir := range spaces {
+		if err := os.Remove(filepath.Join(dir, "wait")); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.Eventually("all of it has happened", func() bool {
+		return !slices.ContainsFunc(w.workspaces(), func(dir string) bool {
+			_, err := os.Stat(filepath.Join(dir, "over"))
+			return err != nil
+		})
+	})
+	var used, still int
+	w.Eventually("what goes on writing waits for a reader", func() bool {
+		still++
+		if now := harness.Ticks(w.Processes()); now != used {
+			used, still = now, 0
+		}
+		return still > 20
+	})
 }
 
 func numbers(n int) string {
