@@ -13,7 +13,7 @@ var update = flag.Bool("update", false, "write what the commands of the document
 // TestDocuments runs the commands of each document against a fresh server.
 func TestDocuments(t *testing.T) {
 	if _, err := exec.LookPath("jq"); err != nil {
-		t.Skip("the commands need jq, which is not installed")
+		t.Fatal("the commands need jq: run scripts/install.sh test")
 	}
 	for _, name := range []string{"../../docs/limits.md", "../../docs/connection-scripts.md", "../../docs/streams.md"} {
 		t.Run(name, func(t *testing.T) {

@@ -15,9 +15,24 @@ type Document struct {
 	Path  string
 	Least int                 // so many commands' output it shows at least
 	Env   []string            // what its commands find set, beside what the test has
-	Alike func(string) string // makes equal what differs from run to run; nil if nothing does
+	Alike func(string) string // makes equal what differs from run to run (see Alike); nil if nothing does
 	// Update writes what the commands show into the document instead.
 	Update bool
+}
+
+// Alike makes the words equal that patterns match, and leaves out white space around a
+// text. It takes pairs: a pattern, and what stands for all that it matches.
+func Alike(pairs ...string) func(string) string {
+	patterns := make([]*regexp.Regexp, len(pairs)/2)
+	for i := range patterns {
+		patterns[i] = regexp.MustCompile(pairs[2*i])
+	}
+	return func(text string) string {
+		for i, pattern := range patterns {
+			text = pattern.ReplaceAllLiteralString(text, pairs[2*i+1])
+		}
+		return strings.TrimSpace(text)
+	}
 }
 
 var block = regexp.MustCompile("(?s)```(sh|text)\n(.*?)```")

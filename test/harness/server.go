@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -187,6 +188,19 @@ func (s *Server) Pid() int { return s.cmd.Process.Pid }
 
 // Log returns what the server has logged.
 func (s *Server) Log() string { return s.log.String() }
+
+// LogWith returns what the server has logged when each of the texts is in it. A
+// request is answered before its line is in the log: whoever looks for what must not be
+// there waits for the line of the request that brought it.
+func (s *Server) LogWith(texts ...string) string {
+	s.t.Helper()
+	var log string
+	s.Eventually(fmt.Sprintf("the log has %q", texts), func() bool {
+		log = s.Log()
+		return !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(log, text) })
+	})
+	return log
+}
 
 // Down ends the server as an operator would, and waits for it.
 func (s *Server) Down() {

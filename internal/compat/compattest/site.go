@@ -2,7 +2,6 @@ package compattest
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -211,39 +210,8 @@ func (s *Site) Changes(organization string) int {
 	return n
 }
 
-// Reply is an answer, read to its end.
-type Reply struct {
-	Status int
-	Header http.Header
-	Body   []byte
-}
-
-// Send makes one request to a path of the site. header gives more headers; body ""
-// sends none, any other gets the content type JSON unless header says otherwise.
+// Send is the package's Send, to a path of the site.
 func (s *Site) Send(c *http.Client, method, path string, header http.Header, body string) Reply {
 	s.t.Helper()
-	var in io.Reader
-	if body != "" {
-		in = strings.NewReader(body)
-	}
-	req, err := http.NewRequestWithContext(context.Background(), method, s.URL+path, in)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	for name, values := range header {
-		req.Header[http.CanonicalHeaderKey(name)] = values
-	}
-	resp, err := c.Do(req)
-	if err != nil {
-		s.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	return Reply{resp.StatusCode, resp.Header, data}
+	return Send(s.t, c, method, s.URL+path, header, body)
 }

@@ -107,7 +107,7 @@ func checkTemplates(t *testing.T, r *peer) {
 	} {
 		reply := fill("vm-by-id-server-name", lists...)
 		r.want(reply, http.StatusOK)
-		if got := decoded[object](t, reply.Body); got["script"] != want || got["template_id"] != "vm-by-id-server-name" {
+		if got := compattest.Decoded[object](t, reply.Body); got["script"] != want || got["template_id"] != "vm-by-id-server-name" {
 			t.Errorf("got %v, want the script %q", got, want)
 		}
 	}

@@ -59,7 +59,7 @@ func TestConnectionScript(t *testing.T) {
 	})
 	t.Run("S22 system executions", func(t *testing.T) {
 		r := ada.in(t)
-		id := fmt.Sprint(r.post("/api/runspaces", object{"run_vc_connection_script": true, "credentials": object{"server": "vc1", "secret": canary}})["id"])
+		id := fmt.Sprint(r.with("X-Request-Id", "carrier").post("/api/runspaces", object{"run_vc_connection_script": true, "credentials": object{"server": "vc1", "secret": canary}})["id"])
 		rs := r.until("/api/runspaces/"+id, "creating")
 		if rs["state"] != "ready" || !uuid.MatchString(fmt.Sprint(rs["vc_connection_script_id"])) {
 			t.Fatalf("it is %v", rs)
@@ -89,7 +89,7 @@ func TestConnectionScript(t *testing.T) {
 		if got := names(get[[]object](r, "/api/script-executions"), id); !slices.Equal(got, all) {
 			t.Errorf("without saying, they are %v", got)
 		}
-		if strings.Contains(r.server.Log(), canary) {
+		if strings.Contains(r.server.For(t).LogWith("request_id=carrier"), canary) {
 			t.Error("the log has the credentials")
 		}
 	})

@@ -17,14 +17,14 @@ func TestWebConsole(t *testing.T) {
 	r, other := server.member("ada", "operator", "default"), server.member("bob", "operator", "default")
 	reply := r.send(http.MethodPost, "/api/webconsoles", "")
 	r.want(reply, http.StatusOK)
-	wc := decoded[object](t, reply.Body)
+	wc := compattest.Decoded[object](t, reply.Body)
 	path := fmt.Sprintf("/api/webconsoles/%v", wc["id"])
 	if got := r.until(path, "creating"); got["state"] != "available" || got["id"] != wc["id"] || got["creation_time"] != wc["creation_time"] {
 		t.Fatalf("it is %v, was created as %v", got, wc)
 	}
 	reply = r.send(http.MethodPost, "/api/webconsoles?wait=true", "")
 	r.want(reply, http.StatusOK)
-	if second := decoded[object](t, reply.Body); second["state"] != "available" {
+	if second := compattest.Decoded[object](t, reply.Body); second["state"] != "available" {
 		t.Errorf("after waiting it is %v", second)
 	}
 	if list := get[[]object](r, "/api/webconsoles"); len(list) != 2 {

@@ -1,8 +1,6 @@
 package srs_test
 
 import (
-	"regexp"
-	"strings"
 	"testing"
 
 	"github.com/remuda-run/remuda/internal/compat/compattest"
@@ -10,29 +8,19 @@ import (
 )
 
 // differs is what differs between the run that is shown and this one.
-var differs = []struct {
-	pattern *regexp.Regexp
-	name    string
-}{
-	{regexp.MustCompile(`\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b`), "ID"},
-	{regexp.MustCompile(`\bwc[0-9a-f]{12}\b`), "CONSOLE"},
-	{regexp.MustCompile(`"version":"[^"]*"`), "VERSION"},
-	{regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:.]+\+00:00`), "TIME"},
-}
-
-func alike(text string) string {
-	for _, d := range differs {
-		text = d.pattern.ReplaceAllLiteralString(text, d.name)
-	}
-	return strings.TrimSpace(text)
-}
+var differs = harness.Alike(
+	`\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b`, "ID",
+	`\bwc[0-9a-f]{12}\b`, "CONSOLE",
+	`"version":"[^"]*"`, "VERSION",
+	`\d{4}-\d\d-\d\dT[0-9:.]+\+00:00`, "TIME",
+)
 
 // TestWalkThroughOfTheDocument runs the commands of docs/srs.md against a fresh server.
 func TestWalkThroughOfTheDocument(t *testing.T) {
 	t.Parallel()
 	ada := startReal(t).member("ada", "administrator", "default")
 	harness.Document{
-		Path: "../../../docs/srs.md", Least: 8, Alike: alike,
+		Path: "../../../docs/srs.md", Least: 8, Alike: differs,
 		Env: []string{"SRS=" + ada.server.Base, "SRS_USER=ada", "SRS_PASSWORD=" + compattest.Password},
 	}.Run(t)
 }

@@ -20,7 +20,7 @@ func TestKilled(t *testing.T) {
 	r.text(rs, "kept = 41", nil)
 	reply := r.send(http.MethodPost, "/api/webconsoles?wait=true", "")
 	r.want(reply, http.StatusOK)
-	console := fmt.Sprintf("/api/webconsoles/%v", decoded[object](t, reply.Body)["id"])
+	console := fmt.Sprintf("/api/webconsoles/%v", compattest.Decoded[object](t, reply.Body)["id"])
 	const lines = 3000
 	id := r.submit(rs, fmt.Sprintf("import logging, time\nfor i in range(%d):\n    print('line', i)\n    time.sleep(0.001)\nlogging.getLogger('x').warning('done')\nkept += 1", lines), nil)
 	for clock := compattest.Deadline(); ; {
@@ -80,7 +80,7 @@ func TestCrowd(t *testing.T) {
 				}
 				reply := r.send(http.MethodPost, "/api/script-executions", fmt.Sprintf(`{"runspace_id":%q,"script":"import time\ntime.sleep(0.05)"}`, shared))
 				if reply.Status == http.StatusAccepted {
-					id := fmt.Sprint(decoded[object](t, reply.Body)["id"])
+					id := fmt.Sprint(compattest.Decoded[object](t, reply.Body)["id"])
 					mu.Lock()
 					ran[id] = true
 					mu.Unlock()

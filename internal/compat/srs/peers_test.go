@@ -2,7 +2,6 @@ package srs_test
 
 import (
 	"net/http"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -12,14 +11,7 @@ import (
 // tool runs a program against the door and returns what it writes.
 func (r *peer) tool(name string, args ...string) string {
 	r.t.Helper()
-	cmd := exec.CommandContext(r.t.Context(), name, args...)
-	cmd.Dir = r.t.TempDir()
-	cmd.Env = append(cmd.Environ(), "SRS="+r.server.Base, "SRS_USER="+r.user, "SRS_PASSWORD="+compattest.Password, "no_proxy=*")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		r.t.Fatalf("%s ends with %v:\n%s", name, err, out)
-	}
-	return string(out)
+	return compattest.Tool(r.t, []string{"SRS=" + r.server.Base, "SRS_USER=" + r.user, "SRS_PASSWORD=" + compattest.Password}, name, args...)
 }
 
 // shellClient has the habits of the vendor's shell client (compat/srs.md A3, A7 to A9):

@@ -3,7 +3,6 @@ package srs_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"os"
@@ -88,40 +87,13 @@ func (r *peer) admin() *peer {
 
 func (r *peer) with(name, value string) *peer {
 	view := *r
-	view.header = r.header.Clone()
-	if view.header == nil {
-		view.header = http.Header{}
-	}
-	view.header[name] = []string{value}
+	view.header = compattest.With(r.header, name, value)
 	return &view
 }
 
 func (r *peer) send(method, path, body string) compattest.Reply {
 	r.t.Helper()
-	var in io.Reader
-	if body != "" {
-		in = strings.NewReader(body)
-	}
-	req, err := http.NewRequestWithContext(r.t.Context(), method, r.server.Base+path, in)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	for name, values := range r.header {
-		req.Header[http.CanonicalHeaderKey(name)] = values
-	}
-	resp, err := r.http.Do(req)
-	if err != nil {
-		r.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(resp.Body)
-	if err != nil {
-		r.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	return compattest.Reply{Status: resp.StatusCode, Header: resp.Header, Body: data}
+	return compattest.Send(r.t, r.http, method, r.server.Base+path, r.header, body)
 }
 
 // want fails the test unless a reply has the status.
@@ -149,21 +121,12 @@ func (r *peer) refused(reply compattest.Reply, status, code int, words ...string
 	return e
 }
 
-func decoded[T any](t *testing.T, data []byte) T {
-	t.Helper()
-	var v T
-	if err := json.Unmarshal(data, &v); err != nil {
-		t.Fatalf("%v\n%s", err, data)
-	}
-	return v
-}
-
 // get is the answer to a GET that must succeed.
 func get[T any](r *peer, path string) T {
 	r.t.Helper()
 	reply := r.send(http.MethodGet, path, "")
 	r.want(reply, http.StatusOK)
-	return decoded[T](r.t, reply.Body)
+	return compattest.Decoded[T](r.t, reply.Body)
 }
 
 // post is the answer to a POST that begins something.
@@ -175,7 +138,7 @@ func (r *peer) post(path string, body object) object {
 	}
 	reply := r.send(http.MethodPost, path, string(data))
 	r.want(reply, http.StatusAccepted)
-	got := decoded[object](r.t, reply.Body)
+	got := compattest.Decoded[object](r.t, reply.Body)
 	if want := path + "/" + fmt.Sprint(got["id"]); reply.Header.Get("Location") != want {
 		r.t.Errorf("Location is %q, want %q", reply.Header.Get("Location"), want)
 	}

@@ -62,7 +62,7 @@ func TestAcceptance(t *testing.T) {
 	check(7, "default runtime", func(t *testing.T, r *peer) {
 		reply := r.send("GET", "/api/runtimes", "")
 		r.want(reply, 200, "")
-		for _, rt := range decoded[struct{ Runtimes []object }](t, reply.Body).Runtimes {
+		for _, rt := range compattest.Decoded[struct{ Runtimes []object }](t, reply.Body).Runtimes {
 			if rt["id"] == known {
 				if rt["status"] != "ready" || rt["packages"].([]any)[0].(object)["status"] != "installed" {
 					t.Errorf("it is %v", rt)
@@ -78,7 +78,7 @@ func TestAcceptance(t *testing.T) {
 		if !regexp.MustCompile(`^\{"id":"[0-9A-F]{32}"\}\s*$`).Match(reply.Body) {
 			t.Fatalf("got %s", reply.Body)
 		}
-		id = decoded[struct{ ID string }](t, reply.Body).ID
+		id = compattest.Decoded[struct{ ID string }](t, reply.Body).ID
 	})
 	check(9, "detail", func(t *testing.T, r *peer) { checkDetail(t, r.ready(id), seed) })
 	check(10, "create nothing", func(_ *testing.T, r *peer) { r.want(r.send("POST", "/api/runtimes", `{}`), 400, "ERR007") })
@@ -173,7 +173,7 @@ func read(t *testing.T, name string) string {
 // checkDetail compares a runtime with the body that it was made of.
 func checkDetail(t *testing.T, got object, body string) {
 	t.Helper()
-	for key, sent := range decoded[object](t, []byte(body)) {
+	for key, sent := range compattest.Decoded[object](t, []byte(body)) {
 		if key == "packages" {
 			continue
 		}

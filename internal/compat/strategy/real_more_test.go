@@ -3,7 +3,6 @@ package strategy_test
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -108,7 +107,7 @@ func TestVariables(t *testing.T) {
 	r.want(run(`{"variables":[{"id":"9","value":"x"}]}`), 400, "ERR006")
 	r.want(r.send("POST", "/api/scripts/"+script+"/variables/answers", `{"answers":[{"id":"8","value":"mine"},{"id":"2","value":"8"}]}`), 200, "")
 	e := r.finish(r.create("/api/scripts/"+script+"/evaluation", ``, 202))
-	if got := fmt.Sprint(decoded[[]any](t, []byte(e.output()))); got != "[str 8 -5 [1 2] 2026-11-22 hidden <nil> 008 $n]" {
+	if got := fmt.Sprint(compattest.Decoded[[]any](t, []byte(e.output()))); got != "[str 8 -5 [1 2] 2026-11-22 hidden <nil> 008 $n]" {
 		t.Errorf("got %s %+v", got, e)
 	}
 	e = r.finish(r.create("/api/scripts/"+script+"/evaluation", `{"variables":[{"id":"n","value":"9"},{"id":"6","secretValueInput":"other"}]}`, 202))
@@ -158,10 +157,7 @@ func TestPeer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), python, peer, r.server.Base+prefix, "ada", compattest.Password)
-	cmd.Env = append(os.Environ(), "NO_PROXY=*")
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "workflow: done") {
-		t.Errorf("the peer ended with %v:\n%s", err, out)
+	if out := compattest.Tool(t, nil, python, peer, r.server.Base+prefix, "ada", compattest.Password); !strings.Contains(out, "workflow: done") {
+		t.Errorf("the peer says:\n%s", out)
 	}
 }

@@ -1,8 +1,6 @@
 package strategy_test
 
 import (
-	"encoding/json"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -63,40 +61,13 @@ func (r *peer) in(t *testing.T) *peer {
 
 func (r *peer) with(name, value string) *peer {
 	view := *r
-	view.header = r.header.Clone()
-	if view.header == nil {
-		view.header = http.Header{}
-	}
-	view.header[name] = []string{value}
+	view.header = compattest.With(r.header, name, value)
 	return &view
 }
 
 func (r *peer) send(method, path, body string) compattest.Reply {
 	r.t.Helper()
-	var in io.Reader
-	if body != "" {
-		in = strings.NewReader(body)
-	}
-	req, err := http.NewRequestWithContext(r.t.Context(), method, r.server.Base+prefix+path, in)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	for name, values := range r.header {
-		req.Header[http.CanonicalHeaderKey(name)] = values
-	}
-	resp, err := r.http.Do(req)
-	if err != nil {
-		r.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(resp.Body)
-	if err != nil {
-		r.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	return compattest.Reply{Status: resp.StatusCode, Header: resp.Header, Body: data}
+	return compattest.Send(r.t, r.http, method, r.server.Base+prefix+path, r.header, body)
 }
 
 // want fails the test unless a reply has the status and, if one is given, the
@@ -125,16 +96,7 @@ func (r *peer) get(path string) object {
 	r.t.Helper()
 	reply := r.send(http.MethodGet, path, "")
 	r.want(reply, http.StatusOK, "")
-	return decoded[object](r.t, reply.Body)
-}
-
-func decoded[T any](t *testing.T, data []byte) T {
-	t.Helper()
-	var v T
-	if err := json.Unmarshal(data, &v); err != nil {
-		t.Fatalf("%v\n%s", err, data)
-	}
-	return v
+	return compattest.Decoded[object](r.t, reply.Body)
 }
 
 // create posts and returns the id.
@@ -142,7 +104,7 @@ func (r *peer) create(path, body string, status int) string {
 	r.t.Helper()
 	reply := r.send(http.MethodPost, path, body)
 	r.want(reply, status, "")
-	id := decoded[struct{ ID string }](r.t, reply.Body).ID
+	id := compattest.Decoded[struct{ ID string }](r.t, reply.Body).ID
 	if len(id) != 32 {
 		r.t.Fatalf("POST %s: the id is %q", path, id)
 	}
@@ -163,7 +125,7 @@ func (r *peer) evaluation(id string) evaluation {
 	r.t.Helper()
 	reply := r.send(http.MethodGet, "/api/scripts/evaluation/"+id, "")
 	r.want(reply, http.StatusOK, "")
-	return decoded[evaluation](r.t, reply.Body)
+	return compattest.Decoded[evaluation](r.t, reply.Body)
 }
 
 // finish polls an evaluation to its end.
