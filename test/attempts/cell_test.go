@@ -81,6 +81,12 @@ type cell struct {
 // saw notes what came of the attempt, for the table.
 func (c *cell) saw(format string, args ...any) { c.seen = fmt.Sprintf(format, args...) }
 
+// log is the server's, when each of the texts is in it.
+func (c *cell) log(texts ...string) string {
+	c.Helper()
+	return c.house.server.For(c.T).LogWith(texts...)
+}
+
 // escape reports that the attempt succeeded, or that a promise does not hold.
 func (c *cell) escape(format string, args ...any) {
 	c.Helper()

@@ -37,6 +37,7 @@ type tenant struct {
 	name, organization string
 	user, password     string
 	token              string
+	mark               string // id of its requests, "" for ids of the server's
 	base               func() string
 	http               *http.Client
 }
@@ -96,6 +97,13 @@ func (a *tenant) newToken(t *testing.T, body harness.JSON) string {
 func (a *tenant) with(token string) *tenant {
 	other := *a
 	other.token = token
+	return &other
+}
+
+// marked returns the same tenant with requests that are known by a word in the log.
+func (a *tenant) marked(word string) *tenant {
+	other := *a
+	other.mark = word
 	return &other
 }
 
@@ -171,6 +179,9 @@ func (a *tenant) try(t testing.TB, method, path string, in any, edit ...func(*ht
 	}
 	if a.token != "" {
 		req.Header.Set("Authorization", "Bearer "+a.token)
+	}
+	if a.mark != "" {
+		req.Header.Set("X-Request-Id", a.mark)
 	}
 	for _, f := range edit {
 		f(req)
