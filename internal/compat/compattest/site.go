@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/remuda-run/remuda/internal/authn"
@@ -49,37 +50,51 @@ type Site struct {
 
 	URL    string // without the door's prefix
 	Engine *fake.Engine
-	Log    *Log
 
-	t testing.TB
+	t        testing.TB
+	log      *log
+	answered atomic.Int64 // requests of Send
 }
 
-// Log is what the server has logged.
-type Log struct {
+// log is what the server has logged.
+type log struct {
 	mu sync.Mutex
 	b  strings.Builder
 }
 
-// Write implements io.Writer.
-func (l *Log) Write(p []byte) (int, error) {
+func (l *log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
 }
 
-// String returns all of it.
-func (l *Log) String() string {
+func (l *log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// Log is what the server has logged, with the line of every request that Send has the
+// answer of: an answer goes out before its line.
+func (s *Site) Log() string {
+	s.t.Helper()
+	for clock := Deadline(); ; {
+		said := s.log.String()
+		if int64(strings.Count(said, "msg=request ")) >= s.answered.Load() {
+			return said
+		}
+		if !clock.Left() {
+			s.t.Fatalf("the log has fewer lines than %d requests:\n%s", s.answered.Load(), said)
+		}
+	}
 }
 
 // NewSite starts a site that serves what handler makes of its services. The test's
 // end stops it.
 func NewSite(t testing.TB, handler func(Services, httpapi.Options) (http.Handler, error)) *Site {
 	t.Helper()
-	logged := &Log{}
-	log := slog.New(slog.NewTextHandler(logged, nil))
+	said := &log{}
+	logger := slog.New(slog.NewTextHandler(said, nil))
 	quiet := slog.New(slog.DiscardHandler)
 	ctx, stop := context.WithCancel(context.Background())
 	must := func(err error) {
@@ -92,7 +107,7 @@ func NewSite(t testing.TB, handler func(Services, httpapi.Options) (http.Handler
 	must(err)
 	eng, metrics := fake.New(), telemetry.New()
 	p := pool.New(eng, quiet, metrics, pool.Settings{})
-	s := &Site{Engine: eng, Log: logged, t: t}
+	s := &Site{Engine: eng, t: t, log: said}
 	s.Store = st
 	s.Organizations = organizations.NewWithCost(st, quiet, nil, authn.Cost{MemoryKiB: 64, Passes: 1, Threads: 1})
 	s.Runtimes = runtimes.New(st, eng, p, quiet, runtimes.Settings{Policies: s.Organizations, MaxCPU: 8})
@@ -105,7 +120,7 @@ func NewSite(t testing.TB, handler func(Services, httpapi.Options) (http.Handler
 	s.Terminals = terminals.New(st, s.Runspaces, s.Organizations, quiet, terminals.Settings{})
 	must(s.Runtimes.Start(ctx))
 	s.people(ctx)
-	h, err := handler(s.Services, httpapi.Options{Logger: log, Version: "test"})
+	h, err := handler(s.Services, httpapi.Options{Logger: logger, Version: "test"})
 	must(err)
 	var parts sync.WaitGroup
 	for _, run := range []func(context.Context) error{p.Run, s.Runspaces.Run, s.Executions.Run, s.Terminals.Run} {
@@ -116,7 +131,7 @@ func NewSite(t testing.TB, handler func(Services, httpapi.Options) (http.Handler
 		})
 	}
 	srv := httptest.NewUnstartedServer(nil)
-	srv.Config = httpapi.NewServer(h, log)
+	srv.Config = httpapi.NewServer(h, logger)
 	srv.Start()
 	s.URL = srv.URL
 	t.Cleanup(func() {
@@ -213,5 +228,7 @@ func (s *Site) Changes(organization string) int {
 // Send is the package's Send, to a path of the site.
 func (s *Site) Send(c *http.Client, method, path string, header http.Header, body string) Reply {
 	s.t.Helper()
-	return Send(s.t, c, method, s.URL+path, header, body)
+	reply := Send(s.t, c, method, s.URL+path, header, body)
+	s.answered.Add(1)
+	return reply
 }

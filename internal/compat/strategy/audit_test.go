@@ -50,11 +50,11 @@ func TestAudit(t *testing.T) {
 	}
 	r := s.Send(c, "GET", prefix+"/api/runtimes/"+runtime, login(t, s, "monitor.ours"), "")
 	refused, err := errorOf(r)
-	if err != nil || !strings.Contains(s.Log.String(), refused.TicketID) {
+	if err != nil || !strings.Contains(s.Log(), refused.TicketID) {
 		t.Errorf("the ticket %s is not in the log (%v)", refused.TicketID, err)
 	}
 	for _, secret := range append(h["X-Mstr-Authtoken"], "the-secret-value", "the password of everybody") {
-		if strings.Contains(s.Log.String(), secret) {
+		if strings.Contains(s.Log(), secret) {
 			t.Errorf("the log has %q", secret)
 		}
 	}
