@@ -64,6 +64,7 @@ for group in "$@"; do
 		need mount /usr/bin/mount
 		need "libpython$(python_version)-testsuite" "/usr/lib/python$(python_version)/test/test_json/__init__.py"
 		need python3-numpy /usr/lib/python3/dist-packages/numpy/__init__.py # its generator must differ between forks
+		need python3-setuptools-whl /usr/share/python-wheels/setuptools-*.whl # a backend that pip installs from an index of the test
 		need python3-requests /usr/lib/python3/dist-packages/requests/__init__.py
 		need chromium /usr/bin/chromium /usr/bin/chromium-browser /usr/bin/google-chrome
 		;;
