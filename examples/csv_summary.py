@@ -6,4 +6,4 @@ import statistics
 with open("in.csv", newline="") as f:
     numbers = [float(row[column]) for row in csv.DictReader(f)]  # noqa: F821 (column is a parameter)
 
-{"rows": len(numbers), "mean": statistics.fmean(numbers), "median": statistics.median(numbers)}
+print("rows", len(numbers), "mean", statistics.fmean(numbers), "median", statistics.median(numbers))
