@@ -10,20 +10,25 @@ import (
 	"github.com/remuda-run/remuda/internal/remuda"
 )
 
-func (e *edge) createExecution(c *call) error {
-	wait, err := httpapi.ParseWait(c.query.Get("wait"))
-	if err != nil {
-		return err
+// submission is what is to run, and how long its end is waited for.
+func (c *call) submission() (req remuda.ExecutionRequest, wait time.Duration, err error) {
+	if wait, err = httpapi.ParseWait(c.query.Get("wait")); err != nil {
+		return req, 0, err
 	}
 	var body submission
 	if err := c.read(executionLimit, &body); err != nil {
-		return err
+		return req, 0, err
 	}
-	req, err := executionRequest(body)
+	req, err = executionRequest(body)
+	req.IdempotencyKey = c.r.Header.Get("Idempotency-Key")
+	return req, wait, err
+}
+
+func (e *edge) createExecution(c *call) error {
+	req, wait, err := c.submission()
 	if err != nil {
 		return err
 	}
-	req.IdempotencyKey = c.r.Header.Get("Idempotency-Key")
 	ex, err := e.Executions.SubmitExecution(c.ctx(), c.p, req, wait)
 	if err != nil {
 		return httpapi.Reference("runtime", err)
@@ -32,19 +37,10 @@ func (e *edge) createExecution(c *call) error {
 }
 
 func (e *edge) createRunspaceExecution(c *call) error {
-	wait, err := httpapi.ParseWait(c.query.Get("wait"))
+	req, wait, err := c.submission()
 	if err != nil {
 		return err
 	}
-	var body submission
-	if err := c.read(executionLimit, &body); err != nil {
-		return err
-	}
-	req, err := executionRequest(body)
-	if err != nil {
-		return err
-	}
-	req.IdempotencyKey = c.r.Header.Get("Idempotency-Key")
 	req.Runspace = remuda.RunspaceID(c.r.PathValue("runspace"))
 	ex, err := e.Executions.SubmitExecution(c.ctx(), c.p, req, wait)
 	if err != nil {
