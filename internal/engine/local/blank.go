@@ -22,6 +22,7 @@ type blank struct {
 	name   string // of its cgroup and, before it is an instance, its socket
 	uids   *uidRange
 	group  *cgroup.Group
+	spares *cgroup.Spares // that take the group when nothing is in it; nil is none
 	proc   *process
 	conn   *keeper.Conn
 	socket string // path
@@ -137,7 +138,10 @@ func (b *blank) clear(ctx context.Context) error {
 	if b.proc != nil {
 		b.proc.close()
 	}
-	if b.group != nil {
+	switch {
+	case b.spares != nil:
+		errs = append(errs, b.spares.Put(ctx, b.group))
+	case b.group != nil:
 		errs = append(errs, b.group.Clear(ctx))
 	}
 	if b.socket != "" {

@@ -5,12 +5,23 @@ import (
 	"errors"
 
 	"github.com/remuda-run/remuda/internal/engine/keeper"
+	"github.com/remuda-run/remuda/internal/engine/local/cgroup"
 )
 
 // forksAhead is how many forks of a template wait in their cgroups for somebody
 // who waits for an instance: making one is half of what that takes. The first
 // such instance begins the stock.
 const forksAhead = 2
+
+// spareGroups is how many cgroups of instances that have ended wait for the next ones
+// of their template.
+const spareGroups = 16
+
+func (t *template) newGroups() *cgroup.Spares {
+	return t.engine.herd.NewSpares(spareGroups, func(err error) {
+		t.engine.log.Error("a cgroup that nobody needed could not be removed", "runtime", t.key.Runtime, "error", err)
+	})
+}
 
 func (t *template) newStock() *stock {
 	ahead := func(ctx context.Context) (*blank, error) { return t.fork(ctx, false) }
@@ -40,9 +51,10 @@ func (t *template) fork(ctx context.Context, background bool) (_ *blank, err err
 	if b.proc, err = foreignProcess(pidfd); err != nil {
 		return nil, err
 	}
-	if b.group, err = e.herd.Create(b.name); err != nil {
+	if b.group, err = t.groups.Take(b.name); err != nil {
 		return nil, err
 	}
+	b.name, b.spares = b.group.Name(), t.groups
 	if background {
 		if err := b.group.Yield(true); err != nil {
 			return nil, err

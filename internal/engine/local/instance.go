@@ -131,13 +131,14 @@ func (i *Instance) write() error {
 
 // clear removes what is left when the sandbox's first process is gone.
 func (i *Instance) clear(ctx context.Context) error {
-	errs := []error{i.disconnect(ctx), i.blank.clear(ctx)}
-	if i.disk != nil {
-		errs = append(errs, i.disk.drop(ctx))
-	}
-	if i.metadata {
+	errs := []error{i.disconnect(ctx)}
+	if i.metadata { // it names the cgroup, which may be another's from its end on
 		path := i.engine.dir.metadata(i.spec.ID)
 		errs = append(errs, remove(path, path+".new"))
+	}
+	errs = append(errs, i.blank.clear(ctx))
+	if i.disk != nil {
+		errs = append(errs, i.disk.drop(ctx))
 	}
 	if i.orphan != nil {
 		errs = append(errs, i.orphan.lose(ctx))

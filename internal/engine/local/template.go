@@ -12,6 +12,7 @@ import (
 
 	"github.com/remuda-run/remuda/internal/engine"
 	"github.com/remuda-run/remuda/internal/engine/keeper"
+	"github.com/remuda-run/remuda/internal/engine/local/cgroup"
 	"github.com/remuda-run/remuda/internal/guest"
 	"github.com/remuda-run/remuda/internal/guest/protocol"
 	"github.com/remuda-run/remuda/internal/remuda"
@@ -31,7 +32,8 @@ type template struct {
 	cancel  context.CancelFunc // ends it, or its making
 	settled chan struct{}      // closed when it is ready or will never be
 
-	stock *stock // of forks that wait to become instances
+	stock  *stock         // of forks that wait to become instances
+	groups *cgroup.Spares // of instances that have ended
 
 	forks atomic.Int64 // that it gave
 
@@ -167,7 +169,7 @@ func (ts *templates) want(spec engine.Spec, version string, driver guest.Program
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &template{engine: ts.engine, key: spec.Generation, spec: spec, version: version, driver: driver, cancel: cancel, settled: make(chan struct{}), leaving: make(chan struct{})}
-	t.stock = t.newStock()
+	t.stock, t.groups = t.newStock(), t.newGroups()
 	ts.byKey[t.key], ts.living[t] = t, true
 	ts.running.Go(func() { ts.live(ctx, t) })
 }

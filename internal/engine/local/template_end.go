@@ -26,6 +26,7 @@ func (t *template) last(ctx context.Context) bool {
 	if err := t.stock.close(); err != nil {
 		log.Error("a fork that was not used could not be removed", "runtime", t.key.Runtime, "error", err)
 	}
+	t.groups.Close()
 	select {
 	case <-over:
 	case <-t.leaving:

@@ -41,6 +41,11 @@ type backend interface {
 	limit(path string, l Limits) error
 	admit(path string, pid int) error
 	kill(path string) error
+	// refill gives a group that has its limits the whole of the first period of its
+	// processor time.
+	refill(path string, l Limits) error
+	// reset sets back what the kernel counts of a group, as far as it can be.
+	reset(path string) error
 	// dirs are the directories of a group, one for each hierarchy.
 	dirs(path string) []string
 	files() usageFiles
@@ -123,15 +128,35 @@ func (h *Herd) Names() ([]string, error) {
 func (h *Herd) Remove() error { return removeDirs(h.backend.dirs(h.path)) }
 
 // Group is the cgroup of one sandbox. Its methods may be called at any time,
-// Remove once.
+// Remove once. Once the cgroup is another sandbox's (Spares), it is as if it had been
+// removed: nothing that is done late reaches who has it now.
 type Group struct {
 	backend backend
 	path    string
 	name    string
 	dirFD   int
 
+	holding sync.RWMutex // held, at least for reading, while the cgroup is used by its path
+	gone    bool         // it is another's
+	since   time.Time    // when it became a spare one
+
+	limiting sync.Mutex
+	limits   *Limits // that it has; nil before the first
+	changed  bool    // they were others before
+
 	mu    sync.Mutex
 	usage *usageReader
+}
+
+// reach begins a use of the cgroup, which g.holding.RUnlock ends. The error is that it
+// is not this Group's any more.
+func (g *Group) reach() error {
+	g.holding.RLock()
+	if !g.gone {
+		return nil
+	}
+	g.holding.RUnlock()
+	return fmt.Errorf("cgroup %s has another holder: %w", g.path, os.ErrNotExist)
 }
 
 // Name is the group's name in its herd.
@@ -146,6 +171,10 @@ func (g *Group) DirFD() int { return g.dirFD }
 
 // Admit moves a process into the group. On v1 this can take 20 ms.
 func (g *Group) Admit(pid int) error {
+	if err := g.reach(); err != nil {
+		return err
+	}
+	defer g.holding.RUnlock()
 	if err := g.backend.admit(g.path, pid); err != nil {
 		return fmt.Errorf("admit process %d to cgroup %s: %w", pid, g.path, err)
 	}
@@ -154,17 +183,41 @@ func (g *Group) Admit(pid int) error {
 
 // Limit sets the limits.
 func (g *Group) Limit(l Limits) error {
-	if err := g.backend.limit(g.path, l); err != nil {
+	if err := g.reach(); err != nil {
+		return err
+	}
+	defer g.holding.RUnlock()
+	g.limiting.Lock()
+	defer g.limiting.Unlock()
+	set := g.backend.limit
+	switch {
+	case g.limits != nil && *g.limits == l:
+		set = g.backend.refill
+	case g.limits != nil:
+		g.changed = true
+	}
+	g.limits = nil // until they are whole
+	if err := set(g.path, l); err != nil {
+		g.changed = true
 		return fmt.Errorf("set limits of cgroup %s: %w", g.path, err)
 	}
+	g.limits = &l
 	return nil
 }
 
 // Pids lists the processes in the group.
 func (g *Group) Pids() ([]int, error) {
+	if g.reach() != nil {
+		return nil, nil
+	}
+	defer g.holding.RUnlock()
+	return g.pids()
+}
+
+func (g *Group) pids() ([]int, error) {
 	var pids []int
 	for _, dir := range g.backend.dirs(g.path) {
-		b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+		b, err := get(filepath.Join(dir, "cgroup.procs"))
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENODEV) {
 			continue
 		}
@@ -184,6 +237,10 @@ func (g *Group) Pids() ([]int, error) {
 // Kill sends SIGKILL to every process in the group. On v1 a process that forks
 // meanwhile may escape one call: repeat until Pids is empty.
 func (g *Group) Kill() error {
+	if g.reach() != nil {
+		return nil
+	}
+	defer g.holding.RUnlock()
 	if err := g.backend.kill(g.path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("kill cgroup %s: %w", g.path, err)
 	}
@@ -221,18 +278,28 @@ func (g *Group) Remove() error {
 // whose pid namespace has ended is, goes at once.
 func (g *Group) Clear(ctx context.Context) error {
 	g.Close()
-	empty := true
-	for _, dir := range g.backend.dirs(g.path) {
-		err := unix.Rmdir(dir)
-		empty = empty && (err == nil || errors.Is(err, unix.ENOENT))
-	}
-	if empty {
+	if g.removeAtOnce() {
 		return nil
 	}
 	if err := g.Empty(ctx); err != nil {
 		return err
 	}
 	return g.rmdir()
+}
+
+// removeAtOnce removes the group unless something is in it, and reports whether it has
+// gone.
+func (g *Group) removeAtOnce() bool {
+	if g.reach() != nil {
+		return true
+	}
+	defer g.holding.RUnlock()
+	empty := true
+	for _, dir := range g.backend.dirs(g.path) {
+		err := unix.Rmdir(dir)
+		empty = empty && (err == nil || errors.Is(err, unix.ENOENT))
+	}
+	return empty
 }
 
 // Close releases descriptors and leaves the cgroup alone.
@@ -249,7 +316,13 @@ func (g *Group) Close() {
 	}
 }
 
-func (g *Group) rmdir() error { return removeDirs(g.backend.dirs(g.path)) }
+func (g *Group) rmdir() error {
+	if g.reach() != nil {
+		return nil
+	}
+	defer g.holding.RUnlock()
+	return removeDirs(g.backend.dirs(g.path))
+}
 
 // removeDirs removes cgroup directories. A process that has just been reaped may
 // keep one busy for a moment.

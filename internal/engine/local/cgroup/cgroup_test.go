@@ -128,7 +128,7 @@ func testHerd(t *testing.T) *Herd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	herd, err := h.Open("/", fmt.Sprintf("remuda-test-%d-%s", os.Getpid(), t.Name()))
+	herd, err := h.Open("/", fmt.Sprintf("remuda-test-%d-%s", os.Getpid(), strings.ReplaceAll(t.Name(), "/", "-")))
 	if err != nil {
 		t.Fatal(err)
 	}

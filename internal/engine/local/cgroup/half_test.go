@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,5 +47,46 @@ func TestClearHalf(t *testing.T) {
 	}
 	if names, err := herd.Names(); err != nil || len(names) != 0 {
 		t.Errorf("left: %v, %v", names, err)
+	}
+}
+
+// TestLimitsMove raises and lowers the limits of a group, which has no swap from the
+// start.
+func TestLimitsMove(t *testing.T) {
+	herd := testHerd(t)
+	if herd.Version() != 1 {
+		t.Skip("with cgroup v2 each file has one number of its own")
+	}
+	g, err := herd.Create("moves")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = g.Remove() })
+	read := func(controller, file string) string {
+		t.Helper()
+		b, err := os.ReadFile(g.backend.files().dir(g.path, controller+"/"+file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(b))
+	}
+	if got := read("memory", "memory.swappiness"); got != "0" {
+		t.Errorf("a new group has swappiness %s", got)
+	}
+	for _, mib := range []int64{64, 256, 32, 32, 1024} {
+		want := map[string]string{
+			"memory/memory.limit_in_bytes": fmt.Sprint(mib << 20), "pids/pids.max": fmt.Sprint(mib), "cpu/cpu.cfs_quota_us": "150000", "cpu/cpu.cfs_period_us": "100000",
+		}
+		if g.backend.(*v1).swap {
+			want["memory/memory.memsw.limit_in_bytes"] = fmt.Sprint(mib << 20)
+		}
+		if err := g.Limit(Limits{CPU: 1.5, Memory: mib << 20, Pids: int(mib)}); err != nil {
+			t.Fatalf("%d MiB: %v", mib, err)
+		}
+		for file, number := range want {
+			if got := read(filepath.Dir(file), filepath.Base(file)); got != number {
+				t.Errorf("%d MiB: %s is %s", mib, file, got)
+			}
+		}
 	}
 }

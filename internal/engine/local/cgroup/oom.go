@@ -16,6 +16,10 @@ func (g *Group) OOMEvents() (*os.File, error) {
 	if g.backend.version() == 2 {
 		return nil, nil
 	}
+	if err := g.reach(); err != nil {
+		return nil, err
+	}
+	defer g.holding.RUnlock()
 	table := g.backend.files()
 	control, err := unix.Open(table.dir(g.path, table.oomKills.file), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

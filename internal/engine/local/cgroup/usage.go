@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -37,6 +38,10 @@ type weightFile struct {
 // Yield makes the group give way to others on a busy processor, or not any more.
 // A group is made without yielding.
 func (g *Group) Yield(on bool) error {
+	if err := g.reach(); err != nil {
+		return err
+	}
+	defer g.holding.RUnlock()
 	weight := g.backend.files().weight
 	if on {
 		return setWeight(g.backend, g.path, weight.yield)
@@ -47,6 +52,10 @@ func (g *Group) Yield(on bool) error {
 // Share gives the group the part of a busy processor that one of so many has who
 // divide up a normal group's. It is always more than what yields.
 func (g *Group) Share(among int) error {
+	if err := g.reach(); err != nil {
+		return err
+	}
+	defer g.holding.RUnlock()
 	weight := g.backend.files().weight
 	return setWeight(g.backend, g.path, max(weight.normal/max(1, among), 2*weight.yield))
 }
@@ -66,12 +75,45 @@ func put(path, value string) error {
 	if err != nil {
 		return &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	_, err = unix.Write(fd, []byte(value))
+	for range interruptions { // to lower a limit takes time, in which the runtime may signal us
+		if _, err = unix.Write(fd, []byte(value)); !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
 	if err = errors.Join(err, unix.Close(fd)); err != nil {
 		return &os.PathError{Op: "write", Path: path, Err: err}
 	}
 	return nil
 }
+
+// get reads a file of a cgroup, likewise.
+func get(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer func() { _ = unix.Close(fd) }() // it was only read
+	var room [1024]byte
+	b := room[:0]
+	for {
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+		n, err := unix.Read(fd, b[len(b):cap(b)])
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return nil, &os.PathError{Op: "read", Path: path, Err: err}
+		case n == 0:
+			return slices.Clone(b), nil
+		default:
+			b = b[:len(b)+n]
+		}
+	}
+}
+
+// interruptions are how many signals in a row are taken for an accident.
+const interruptions = 10
 
 // usageReader keeps the files open: a read is then one system call.
 type usageReader struct {
@@ -81,6 +123,10 @@ type usageReader struct {
 
 // Watch opens the files that Usage reads. Without it the first Usage does.
 func (g *Group) Watch() error {
+	if err := g.reach(); err != nil {
+		return err
+	}
+	defer g.holding.RUnlock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.watch()
@@ -106,6 +152,14 @@ func (g *Group) watch() error {
 
 // Usage reads what the group has used.
 func (g *Group) Usage() (Usage, error) {
+	if err := g.reach(); err != nil {
+		return Usage{}, err
+	}
+	defer g.holding.RUnlock()
+	return g.read()
+}
+
+func (g *Group) read() (Usage, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err := g.watch(); err != nil {
@@ -132,7 +186,11 @@ func (g *Group) OOMKills() (uint64, error) {
 func (g *Group) Memory() (int64, error) { return g.number(g.backend.files().memory) }
 
 func (g *Group) number(f field) (int64, error) {
-	b, err := os.ReadFile(g.backend.files().dir(g.path, f.file))
+	if err := g.reach(); err != nil {
+		return 0, err
+	}
+	defer g.holding.RUnlock()
+	b, err := get(g.backend.files().dir(g.path, f.file))
 	if err != nil {
 		return 0, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/containerd/cgroups/v3/cgroup1"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // v1 is the older interface: one tree for each controller.
@@ -56,42 +57,80 @@ func strict(c *cgroup1.InitConfig) error {
 	return nil
 }
 
-func (b *v1) prepare(path string) error { return b.create(path) }
-
-func (b *v1) create(path string) error {
-	_, err := cgroup1.New(cgroup1.StaticPath(path), &specs.LinuxResources{}, cgroup1.WithHierarchy(b.hierarchy), strict)
+// prepare also forbids swap, which groups inherit when they are made.
+func (b *v1) prepare(path string) error {
+	none := uint64(0)
+	res := &specs.LinuxResources{Memory: &specs.LinuxMemory{Swappiness: &none}}
+	_, err := cgroup1.New(cgroup1.StaticPath(path), res, cgroup1.WithHierarchy(b.hierarchy), strict)
 	return err
 }
 
-func (b *v1) load(path string) (cgroup1.Cgroup, error) {
-	return cgroup1.Load(cgroup1.StaticPath(path), cgroup1.WithHierarchy(b.hierarchy), strict)
+// Groups are made, limited and entered without the library, which asks for what is
+// known here: each sandbox pays for it. A group is below one that prepare has made.
+func (b *v1) create(path string) error {
+	for _, dir := range b.dirs(path) {
+		if err := unix.Mkdir(dir, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
+			return &os.PathError{Op: "mkdir", Path: dir, Err: err}
+		}
+	}
+	return nil
 }
 
 func (b *v1) limit(path string, l Limits) error {
-	c, err := b.load(path)
-	if err != nil {
+	period, quota := cpuQuota(l.CPU)
+	memory := strconv.FormatInt(l.Memory, 10)
+	at := func(controller, file string) string { return filepath.Join(b.root, controller, path, file) }
+	err := errors.Join(
+		put(at("cpu", "cpu.cfs_period_us"), strconv.FormatUint(period, 10)),
+		put(at("cpu", "cpu.cfs_quota_us"), strconv.FormatInt(quota, 10)),
+		put(at("pids", "pids.max"), strconv.Itoa(l.Pids)),
+	)
+	if err != nil || !b.swap {
+		return errors.Join(err, put(at("memory", "memory.limit_in_bytes"), memory))
+	}
+	// Memory and swap together: no swap. That is never to be less than the memory
+	// alone, so a limit that is raised comes second.
+	err = put(at("memory", "memory.limit_in_bytes"), memory)
+	raised := errors.Is(err, unix.EINVAL)
+	if err != nil && !raised {
 		return err
 	}
-	period, quota := cpuQuota(l.CPU)
-	pids, memory := int64(l.Pids), l.Memory
-	none := uint64(0)
-	res := &specs.LinuxResources{
-		CPU:    &specs.LinuxCPU{Period: &period, Quota: &quota},
-		Pids:   &specs.LinuxPids{Limit: &pids},
-		Memory: &specs.LinuxMemory{Limit: &memory, Swappiness: &none},
+	if err := put(at("memory", "memory.memsw.limit_in_bytes"), memory); err != nil || !raised {
+		return err
 	}
-	if b.swap {
-		res.Memory.Swap = &memory // memory and swap together: no swap
-	}
-	return c.Update(res)
+	return put(at("memory", "memory.limit_in_bytes"), memory)
 }
 
-func (b *v1) admit(path string, pid int) error {
-	c, err := b.load(path)
-	if err != nil {
-		return err
+// refill writes the quota that is there: the kernel then begins a new period of it,
+// and lets run again whom the last one had stopped.
+func (b *v1) refill(path string, l Limits) error {
+	_, quota := cpuQuota(l.CPU)
+	return put(filepath.Join(b.root, "cpu", path, "cpu.cfs_quota_us"), strconv.FormatInt(quota, 10))
+}
+
+// reset has the kernel count anew what it can. How often memory or processes were
+// refused it cannot, nor what of memory is still in use.
+func (b *v1) reset(path string) error {
+	files := []string{"memory/memory.max_usage_in_bytes", "memory/memory.failcnt", "cpuacct/cpuacct.usage"}
+	if b.swap {
+		files = append(files, "memory/memory.memsw.max_usage_in_bytes", "memory/memory.memsw.failcnt")
 	}
-	return c.AddProc(uint64(pid))
+	for _, file := range files {
+		if err := put(b.files().dir(path, file), "0"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// admit moves the process into the group in every tree.
+func (b *v1) admit(path string, pid int) error {
+	for _, dir := range b.dirs(path) {
+		if err := put(filepath.Join(dir, "cgroup.procs"), strconv.Itoa(pid)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // kill does not ask the library, which takes a group that is only in some of the

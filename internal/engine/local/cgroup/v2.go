@@ -58,6 +58,11 @@ func (b *v2) limit(path string, l Limits) error {
 	return m.Update(res)
 }
 
+func (b *v2) refill(path string, l Limits) error { return b.limit(path, l) }
+
+// reset finds counters that cannot be set back, but for the peak in newer kernels.
+func (b *v2) reset(string) error { return errUsed }
+
 func (b *v2) admit(path string, pid int) error {
 	m, err := b.manager(path)
 	if err != nil {
