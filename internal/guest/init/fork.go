@@ -336,8 +336,8 @@ const tellTime = time.Second
 // memory a script can write to, does not say so.
 func (k *keeper) untold() {
 	k.child.still = time.Time{}
-	status, err := os.ReadFile(fullProc + "/" + itoa(k.driver.pid) + "/status")
-	if err != nil || strings.Contains(string(status), "\nState:\tZ") {
+	status, err := readProc(fullProc + "/" + itoa(k.driver.pid) + "/status")
+	if err != nil || strings.Contains(status, "\nState:\tZ") {
 		k.killAll()
 	}
 }
@@ -347,8 +347,8 @@ func (k *keeper) untold() {
 func (k *keeper) offer() {
 	f := k.child
 	f.look = time.Time{}
-	status, err := os.ReadFile(fullProc + "/" + itoa(f.first) + "/status")
-	if err == nil && inspectStatus(string(status), inspection{uid: f.user + 2}) != nil {
+	status, err := readProc(fullProc + "/" + itoa(f.first) + "/status")
+	if err == nil && inspectStatus(status, inspection{uid: f.user + 2}) != nil {
 		f.look = time.Now().Add(lookAgain) // as long as the server waits
 		return
 	}

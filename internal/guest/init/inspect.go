@@ -36,11 +36,11 @@ func identify(fd int) (fileID, error) {
 // what it was forked from, may have been taken over by a package.
 func inspect(pid int, want inspection) error {
 	dir := fullProc + "/" + itoa(pid)
-	status, err := os.ReadFile(dir + "/status")
+	status, err := readProc(dir + "/status")
 	if err != nil {
 		return err
 	}
-	if err := inspectStatus(string(status), want); err != nil || want.exec {
+	if err := inspectStatus(status, want); err != nil || want.exec {
 		return err
 	}
 	if err := inspectDescriptors(dir+"/fd/", want); err != nil {
@@ -77,17 +77,29 @@ func inspectDescriptors(dir string, want inspection) error {
 
 // inspectMemory looks for memory that a process shares with another by a mapping.
 func inspectMemory(pid int) error {
-	maps, err := os.ReadFile(fullProc + "/" + itoa(pid) + "/maps")
+	name := fullProc + "/" + itoa(pid) + "/maps"
+	known, err := sharedMappings(name, func(m mapping) error {
+		if device := fmt.Sprintf("%02x:%02x", m.major, m.minor); m.flags&mapWritable != 0 || !slices.Contains(systemDevices(), device) {
+			return errShared
+		}
+		return nil
+	})
+	if known {
+		return err
+	}
+	maps, err := readProc(name) // before Linux 6.11
 	if err != nil {
 		return err
 	}
-	for line := range strings.Lines(string(maps)) {
+	for line := range strings.Lines(maps) {
 		if sharedMapping(line, systemDevices()) {
-			return errors.New("memory is shared: a package has mapped it")
+			return errShared
 		}
 	}
 	return nil
 }
+
+var errShared = errors.New("memory is shared: a package has mapped it")
 
 // sharedMapping reports whether a line of maps is of memory that others may
 // change. What is not writable now can be made so, unless it is a file of the
@@ -125,12 +137,12 @@ func mappedDevice(path string) (string, error) {
 		return "", wrap(err, "map", path)
 	}
 	defer func() { _ = unix.Munmap(memory) }()
-	maps, err := os.ReadFile(fullProc + "/self/maps")
+	maps, err := readProc(fullProc + "/self/maps")
 	if err != nil {
 		return "", err
 	}
 	at := fmt.Sprintf("%x-", uintptr(unsafe.Pointer(unsafe.SliceData(memory))))
-	for line := range strings.Lines(string(maps)) {
+	for line := range strings.Lines(maps) {
 		if f := strings.Fields(strings.TrimLeft(line, "0")); len(f) >= 5 && strings.HasPrefix(f[0], at) {
 			return f[3], nil
 		}
@@ -186,12 +198,12 @@ var limitNames = map[int]string{
 // inspectLimits asks the kernel whether a process has the limits that it was to
 // set for itself: once it has, it cannot raise them.
 func inspectLimits(pid int, want []protocol.Rlimit) error {
-	file, err := os.ReadFile(fullProc + "/" + itoa(pid) + "/limits")
+	file, err := readProc(fullProc + "/" + itoa(pid) + "/limits")
 	if err != nil {
 		return err
 	}
 	for _, l := range want {
-		if err := inspectLimit(string(file), l); err != nil {
+		if err := inspectLimit(file, l); err != nil {
 			return err
 		}
 	}

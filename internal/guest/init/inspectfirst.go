@@ -13,11 +13,11 @@ import (
 // process starts beside the interpreter becomes its child sooner or later.
 func onlyChild(first, interpreter int) error {
 	for pid, want := range map[int]string{first: itoa(interpreter), interpreter: ""} {
-		children, err := os.ReadFile(fullProc + "/" + itoa(pid) + "/task/" + itoa(pid) + "/children")
+		children, err := readProc(fullProc + "/" + itoa(pid) + "/task/" + itoa(pid) + "/children")
 		if err != nil {
 			return err
 		}
-		if got := strings.TrimSpace(string(children)); got != want {
+		if got := strings.TrimSpace(children); got != want {
 			return fmt.Errorf("process %d has the children %q instead of %q", pid, got, want)
 		}
 	}
@@ -40,11 +40,11 @@ func (f *forked) inspectFirst(interpreter int, exec bool) error {
 	if err != nil {
 		return err
 	}
-	sockets, err := os.ReadFile(dir + "/net/unix")
+	sockets, err := readProc(dir + "/net/unix")
 	if err != nil {
 		return err
 	}
-	if !onlyDoor(door, ours.ino, string(sockets)) {
+	if !onlyDoor(door, ours.ino, sockets) {
 		return fmt.Errorf("descriptor %d of the first process (%s) is not its connection to the keeper alone: a package has put it there", fdDoor, door)
 	}
 	if exec { // of a template that runs nothing foreign
