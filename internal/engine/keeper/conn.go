@@ -18,6 +18,9 @@ import (
 // maxFromKeeper bounds a frame that a keeper sends. A result is the largest.
 const maxFromKeeper = 24 << 20
 
+// readSize is what is read ahead. Larger frames are read to where they stay.
+const readSize = 16 << 10
+
 // HelloTime is how long a keeper may take to greet. On a busy machine its start
 // can take a while.
 const HelloTime = 20 * time.Second
@@ -38,7 +41,7 @@ type Conn struct {
 // NewConn takes a connection whose other end is a keeper, and says Hello. On
 // error it is closed.
 func NewConn(ctx context.Context, c *net.UnixConn) (*Conn, error) {
-	k := &Conn{conn: c, in: bufio.NewReaderSize(c, 64<<10)}
+	k := &Conn{conn: c, in: bufio.NewReaderSize(c, readSize)}
 	if err := k.hello(ctx); err != nil {
 		k.Close()
 		return nil, fmt.Errorf("greet the keeper: %w", err)

@@ -33,7 +33,7 @@ func Fork(ctx context.Context, c *net.UnixConn) (_ *Conn, pidfd, user int, err e
 		return nil, -1, 0, fmt.Errorf("ask for a fork: %w", err)
 	}
 	with := &withRights{conn: c, fd: -1}
-	k.in = bufio.NewReaderSize(with, 64<<10)
+	k.in = bufio.NewReaderSize(with, readSize)
 	forked, err := k.waitForked()
 	if err == nil && with.fd < 0 {
 		err = fmt.Errorf("%w: no process came with its answer", errProtocol)

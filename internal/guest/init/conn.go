@@ -75,7 +75,7 @@ func (k *keeper) dropConn() {
 // receive reads from the connection and handles every whole frame.
 func (k *keeper) receive() {
 	c := k.conn
-	n, err := c.read(k.setup == nil)
+	n, err := c.read(k.setup == nil, k.scratch())
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
 		return
 	}
@@ -117,27 +117,38 @@ func (k *keeper) understandServer() {
 
 // read appends to c.in what one system call gives. Before Setup it also takes
 // descriptors.
-func (c *conn) read(rights bool) (int, error) {
-	want := readSize
+func (c *conn) read(rights bool, scratch []byte) (int, error) {
+	into := scratch
 	if len(c.in) >= protocol.HeaderLen {
 		size := int(binary.BigEndian.Uint32(c.in))
-		want = max(want, min(protocol.HeaderLen+size-len(c.in), protocol.MaxFrame))
+		want := max(readSize, min(protocol.HeaderLen+size-len(c.in), protocol.MaxFrame))
+		if cap(c.in)-len(c.in) < want {
+			c.in = append(make([]byte, 0, len(c.in)+want), c.in...)
+		}
+		into = c.in[len(c.in) : len(c.in)+want]
 	}
-	if cap(c.in)-len(c.in) < want {
-		c.in = append(make([]byte, 0, len(c.in)+want), c.in...)
+	n, err := c.take(rights, into)
+	switch {
+	case n <= 0:
+	case len(c.in) >= protocol.HeaderLen:
+		c.in = c.in[:len(c.in)+n]
+	default:
+		c.in = append(c.in, into[:n]...)
+		clear(into[:n])
 	}
-	into := c.in[len(c.in) : len(c.in)+want]
+	return n, err
+}
+
+// take makes the system call.
+func (c *conn) take(rights bool, into []byte) (int, error) {
 	if !rights {
-		n, err := unix.Read(c.fd, into)
-		c.in = c.in[:len(c.in)+max(n, 0)]
-		return n, err
+		return unix.Read(c.fd, into)
 	}
 	oob := make([]byte, unix.CmsgSpace(4*(protocol.MaxMounts+2)))
 	n, oobn, _, _, err := unix.Recvmsg(c.fd, into, oob, unix.MSG_CMSG_CLOEXEC)
 	if err != nil {
 		return n, err
 	}
-	c.in = c.in[:len(c.in)+n]
 	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
 	for i := range messages {
 		if fds, err := unix.ParseUnixRights(&messages[i]); err == nil {

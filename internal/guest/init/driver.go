@@ -258,10 +258,8 @@ func (k *keeper) hear() bool {
 	if d.channel < 0 {
 		return false
 	}
-	if cap(d.in)-len(d.in) < 4<<10 {
-		d.in = append(make([]byte, 0, 2*cap(d.in)+16<<10), d.in...)
-	}
-	n, err := d.receive(d.in[len(d.in):cap(d.in)])
+	into := d.room(k.scratch())
+	n, err := d.receive(into)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
 		return false
 	}
@@ -273,7 +271,12 @@ func (k *keeper) hear() bool {
 		k.channelClosed()
 		return false
 	}
-	d.in = d.in[:len(d.in)+n]
+	if len(d.in) > 0 {
+		d.in = d.in[:len(d.in)+n]
+	} else {
+		d.in = append(d.in, into[:n]...)
+		clear(into[:n])
+	}
 	k.outputFirst()
 	if err := k.understand(); err != nil {
 		k.violation(err)
@@ -283,6 +286,18 @@ func (k *keeper) hear() bool {
 		d.in = nil
 	}
 	return true
+}
+
+// room is what the channel is read to: scratch, unless what has come before is to be
+// continued.
+func (d *driver) room(scratch []byte) []byte {
+	if len(d.in) == 0 {
+		return scratch
+	}
+	if cap(d.in)-len(d.in) < 4<<10 {
+		d.in = append(make([]byte, 0, 2*cap(d.in)+16<<10), d.in...)
+	}
+	return d.in[len(d.in):cap(d.in)]
 }
 
 // receive reads from the channel. Of an interpreter that was forked the kernel

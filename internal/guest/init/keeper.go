@@ -22,7 +22,7 @@ type keeper struct {
 	run    *execution  // what runs, or has ended and is not acknowledged
 	setup  *setupState // nil before Setup
 	files  fileServer
-	buffer []byte // for reading pipes
+	buffer []byte // see scratch
 
 	exits exits // from the reaper to the loop
 
@@ -88,6 +88,19 @@ func (k *keeper) loop() error {
 	}
 	k.killAll()
 	return nil
+}
+
+// scratch is where what has come is read to first. A template's keeper has one for all
+// its instances, so whoever reads wipes what it has read: a buffer for each would be
+// most of what a short life leaves to the collector.
+func (k *keeper) scratch() []byte {
+	if k.parent != nil {
+		k = k.parent
+	}
+	if k.buffer == nil {
+		k.buffer = make([]byte, readSize)
+	}
+	return k.buffer
 }
 
 // turn waits at most so many milliseconds and reacts to what has happened. What

@@ -119,10 +119,8 @@ func (k *keeper) readPipe(p *pipe) int {
 	if p.eof {
 		return 0
 	}
-	if k.buffer == nil {
-		k.buffer = make([]byte, 64<<10)
-	}
-	n, err := unix.Read(p.fd, k.buffer)
+	into := k.scratch()
+	n, err := unix.Read(p.fd, into)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
 		return 0
 	}
@@ -132,9 +130,10 @@ func (k *keeper) readPipe(p *pipe) int {
 		return 0
 	}
 	r := k.run
-	if frame := r.add(p.stream, k.buffer[:n]); frame != nil && k.greeted() {
+	if frame := r.add(p.stream, into[:n]); frame != nil && k.greeted() {
 		k.conn.out = append(k.conn.out, frame...)
 	}
+	clear(into[:n])
 	k.checkFlood()
 	return n
 }

@@ -12,8 +12,7 @@ import (
 // first use of a message's type costs encoding/json a tenth of a millisecond,
 // and every first touch of a page of ours a page fault.
 func (k *keeper) prime() {
-	k.buffer = make([]byte, 64<<10)
-	clear(k.buffer)
+	clear(k.scratch())
 	sample := []byte(`{"id":"x","script":"1","args":["a"],"parameters":{"p":1},"stdin":"aGk=","env":{"k":"v"},"timeout_ms":1,"kill_on_timeout":true,"output_limit":1}`)
 	var e protocol.Execute
 	if json.Unmarshal(sample, &e) != nil {
