@@ -146,7 +146,14 @@ PLACE = compile("__remuda_value__ = 0", "", "exec", 0x400)
 
 
 def translate(source, name):
-    """Compiles a script so that it leaves its last expression in a global."""
+    """Compiles a script so that it leaves its last expression in a global, or gives it
+    when it is all there is: that needs no tree, which costs most of a short script."""
+    line = source.rstrip()
+    if not any(c in line for c in "\n;\\"):  # of others Python may warn, and would twice
+        try:
+            return compile(source, name, "eval", 0x2000, True)  # top-level await
+        except SyntaxError:
+            pass
     tree = compile(source, name, "exec", 0x2400, True)  # AST only, top-level await
     if tree.body and type(tree.body[-1]).__name__ == "Expr":
         last = tree.body[-1]
@@ -170,12 +177,11 @@ def run(code, scope):
     if isinstance(code, tuple):  # a function made for top-level return
         code, call = code
         return call(code, scope)
+    value = eval(code, scope)
     if code.co_flags & 0x80:  # a coroutine: the script awaits at its top level
         import asyncio
-        asyncio.run(eval(code, scope))
-    else:
-        exec(code, scope)
-    return scope.pop("__remuda_value__", None)
+        value = asyncio.run(value)
+    return scope.pop("__remuda_value__", value)
 
 
 def execute(main, flags, name, source, args, env, parameters, more=()):
