@@ -70,10 +70,15 @@ func (m *measurement) runspacesThatLast(ctx context.Context) error {
 
 // throughDoor makes runspaces one after the other.
 func (l *lasting) throughDoor(ctx context.Context, s *server) error {
-	key, err := s.door(ctx)
+	door, err := s.door(ctx)
 	if err != nil {
 		l.ready.Missing = firstLine(err.Error())
 		return nil
+	}
+	defer door.close()
+	create, err := door.request("/api/runspaces", map[string]any{})
+	if err != nil {
+		return err
 	}
 	const samples = 60
 	for range samples {
@@ -85,24 +90,26 @@ func (l *lasting) throughDoor(ctx context.Context, s *server) error {
 			State string `json:"state"`
 		}
 		start := time.Now()
-		err := s.call(ctx, http.MethodPost, "/api/runspaces", map[string]any{}, &rs, key)
+		err := door.ask(ctx, create, &rs)
 		for err == nil && rs.State == "creating" {
-			err = s.call(ctx, http.MethodGet, "/api/runspaces/"+rs.ID, nil, &rs, key)
+			err = door.ask(ctx, door.get("/api/runspaces/"+rs.ID), &rs)
 		}
 		if err == nil && rs.State != "ready" {
 			err = fmt.Errorf("runspace %s became %s", rs.ID, rs.State)
 		}
 		l.ready.add(time.Since(start), err)
-		if err := s.call(ctx, http.MethodDelete, "/api/runspaces/"+rs.ID, nil, nil, key); err != nil {
+		if rs.ID == "" {
+			continue // the row says so
+		}
+		if _, err := door.send(ctx, door.head("DELETE /api/runspaces/"+rs.ID)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// door logs in at the door of Script Runtime Service. What it returns puts the
-// session on a request.
-func (s *server) door(ctx context.Context) (func(*http.Request), error) {
+// door logs in at the door of Script Runtime Service.
+func (s *server) door(ctx context.Context) (*wire, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.base+"/api/auth/login", nil)
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
@@ -121,7 +128,7 @@ func (s *server) door(ctx context.Context) (func(*http.Request), error) {
 	if resp.StatusCode != http.StatusOK || key == "" {
 		return nil, errors.New("the login at the SRS door: " + resp.Status)
 	}
-	return func(r *http.Request) { r.Header.Set(header, key) }, nil
+	return &wire{addr: s.wire.addr, credentials: header + ": " + key}, nil
 }
 
 // loopInC sums in C without looking at signals, for hours.

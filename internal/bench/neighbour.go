@@ -127,7 +127,7 @@ func (s *server) tenant(ctx context.Context, name string) (*server, error) {
 	}); err != nil {
 		return nil, err
 	}
-	return &server{base: s.base, http: s.http, token: token.Token, wire: &wire{addr: s.wire.addr, token: token.Token}}, nil
+	return &server{base: s.base, http: s.http, token: token.Token, wire: &wire{addr: s.wire.addr, credentials: "Authorization: Bearer " + token.Token}}, nil
 }
 
 // paced runs n executions one after the other, each when it is due or, if the one

@@ -68,7 +68,7 @@ func startServer(ctx context.Context, program, dir string, args ...string) (*ser
 		return nil, err
 	}
 	s.token = token.Token
-	s.wire = &wire{addr: addr, token: s.token}
+	s.wire = &wire{addr: addr, credentials: "Authorization: Bearer " + s.token}
 	return s, nil
 }
 

@@ -19,7 +19,8 @@ import (
 // a request, on a connection that is kept. net/http's hands each request through
 // three goroutines, whose wake-ups would be counted as the server's.
 type wire struct {
-	addr, token string
+	addr        string
+	credentials string // the line of the header that says who asks
 
 	mu   sync.Mutex
 	idle []*wireConn
@@ -36,11 +37,15 @@ func (w *wire) request(path string, body any) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode request: %w", err)
 	}
-	head := strings.Join([]string{
-		"POST " + path + " HTTP/1.1", "Host: " + w.addr, "Authorization: Bearer " + w.token, "Content-Type: application/json",
-		"Content-Length: " + strconv.Itoa(len(raw)), "", "",
-	}, "\r\n")
-	return append([]byte(head), raw...), nil
+	return append(w.head("POST "+path, "Content-Type: application/json", "Content-Length: "+strconv.Itoa(len(raw))), raw...), nil
+}
+
+// get is a GET as it goes over the connection.
+func (w *wire) get(path string) []byte { return w.head("GET " + path) }
+
+func (w *wire) head(what string, more ...string) []byte {
+	lines := append([]string{what + " HTTP/1.1", "Host: " + w.addr, w.credentials}, more...)
+	return []byte(strings.Join(append(lines, "", ""), "\r\n"))
 }
 
 // send sends a request and returns the body of its answer.
@@ -61,6 +66,18 @@ func (w *wire) send(ctx context.Context, request []byte) ([]byte, error) {
 		return nil, fmt.Errorf("the server answered %d: %s", status, title(body))
 	}
 	return body, nil
+}
+
+// ask sends a request and decodes its answer.
+func (w *wire) ask(ctx context.Context, request []byte, out any) error {
+	raw, err := w.send(ctx, request)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, out); err != nil {
+		return fmt.Errorf("decode the answer: %w", err)
+	}
+	return nil
 }
 
 func (w *wire) take(ctx context.Context) (*wireConn, error) {
