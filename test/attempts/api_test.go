@@ -199,8 +199,13 @@ func requestIDs(c *cell) {
 	if err != nil {
 		c.Fatal(err)
 	}
-	got := string(raw)
-	c.holds(strings.HasPrefix(got, "HTTP/1.1 ") && !strings.Contains(got, "made-up") && !strings.Contains(c.log("path="+path), "msg=made-up"), "%s", short(strings.SplitN(got, "\r\n", 2)[0]))
+	got, after := string(raw), fmt.Sprintf("after-%d", c.house.next())
+	c.house.a.marked(after).ask(c.T, http.MethodGet, "/v1/runtimes", nil)
+	log := c.log("request_id=" + after)
+	if !strings.HasPrefix(got, "HTTP/1.1 400 ") { // what is no request at all has no line
+		log = c.log("path=" + path)
+	}
+	c.holds(strings.HasPrefix(got, "HTTP/1.1 ") && !strings.Contains(got, "made-up") && !strings.Contains(log, "msg=made-up"), "%s", short(strings.SplitN(got, "\r\n", 2)[0]))
 }
 
 func logInjection(c *cell) {
