@@ -50,6 +50,7 @@ func startServer(ctx context.Context, program, dir string, args ...string) (*ser
 	s.cmd = exec.Command(program, append([]string{"serve", "--data", filepath.Join(dir, "data"), "--listen", addr, "--runspace-on-stop", "close"}, args...)...)
 	s.cmd.Env = append(withoutSettings(os.Environ()), "REMUDA_ADMIN_PASSWORD="+password)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // as whatever keeps a service does
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start server: %w", err)
 	}

@@ -86,6 +86,8 @@ type Spec struct {
 	// Background says that nobody waits for the instance: until its first
 	// execution it gives way to others on a busy processor.
 	Background bool
+	// Last says that it comes last from the beginning: Laster.
+	Last bool
 	// Workspace is copied into the new instance's workspace; nil is nothing.
 	Workspace Workspace
 	// Linger is how long the sandbox outlives its server's connection before it
@@ -213,6 +215,16 @@ type Sharer interface {
 	// together have as much of a busy processor as one instance of another. It is
 	// in force from the next execution on.
 	Share(among int)
+}
+
+// Laster is an Instance that can come last on a busy processor.
+type Laster interface {
+	// Last has it run only where no other instance wants the processor, or not any
+	// more. It is in force at once, and can be called at any time.
+	Last(on bool)
+	// Burned is how much processor time the instance has used; 0 when it is not
+	// known. It is cheap.
+	Burned() time.Duration
 }
 
 // Narrower is an Instance whose fence can be narrowed while it waits or runs.

@@ -13,6 +13,7 @@ func (p *Pool) dispose(l *Lease, inst engine.Instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l.over = true
+	p.tally(l)
 	finish := func() {
 		if l.slot {
 			p.freeSlot()

@@ -24,6 +24,10 @@
 // instance (rest.go). A pool that is less than half full is filled without delay, and
 // nothing rests that somebody needs: a slot, a share, the end of the pool.
 //
+// Where several organizations use the node, share.go and last.go divide a busy processor:
+// the more instances an organization holds the less each has, and those of one that burns
+// far more than the others come last.
+//
 // Slots bound the instances of the whole node. A cold start may take the slot
 // of an idle warm instance of another generation; only when every slot is in
 // use by a holder is a lease refused (exhausted).

@@ -21,7 +21,8 @@ func (p *Pool) Run(ctx context.Context) error {
 	defer starts.Wait()
 	tick := time.NewTicker(p.set.Tick)
 	defer tick.Stop()
-	var retry <-chan time.Time // the next time at which a held back start may go on
+	var retry <-chan time.Time   // the next time at which a held back start may go on
+	var burning <-chan time.Time // the next look at who burns how much
 	for {
 		select {
 		case <-ctx.Done():
@@ -30,6 +31,15 @@ func (p *Pool) Run(ctx context.Context) error {
 			p.buryDead()
 			p.follow(time.Now())
 			p.divide(time.Now())
+			if burning == nil && p.weighBurning(time.Now()) {
+				burning = time.After(lookAtBurning)
+			}
+		case <-burning:
+			burning = nil
+			if p.weighBurning(time.Now()) {
+				burning = time.After(lookAtBurning)
+			}
+			continue
 		case <-p.kick:
 		case <-retry:
 		}

@@ -21,11 +21,12 @@ type Lease struct {
 	narrow  narrowing
 	began   time.Time
 	took    time.Duration
-	peers   int         // how many instances its organization held with it, if the node was shared; else 0
-	making  bool        // a cold start that has not ended; guarded by Pool.mu
-	over    bool        // released; guarded by Pool.mu
-	slot    bool        // has a slot, or waits for one; guarded by Pool.mu
-	refill  *time.Timer // has the instance replaced if it is held for long; may be nil
+	peers   int           // how many instances its organization held with it, if the node was shared; else 0
+	burned  time.Duration // by its instance, as last seen; guarded by Pool.mu
+	making  bool          // a cold start that has not ended; guarded by Pool.mu
+	over    bool          // released; guarded by Pool.mu
+	slot    bool          // has a slot, or waits for one; guarded by Pool.mu
+	refill  *time.Timer   // has the instance replaced if it is held for long; may be nil
 	release sync.Once
 	gone    chan struct{}
 
@@ -299,6 +300,7 @@ func (l *Lease) create(ctx context.Context, workspace engine.Workspace) (engine.
 		p.destroy(victim)
 	}
 	wanted := spec(l.herd.key, l.def, l.herd.layers)
+	wanted.Last = p.comesLast(l.claim.Organization)
 	l.narrow.apply(&wanted)
 	wanted.Workspace = workspace
 	return p.engine.Create(ctx, wanted)

@@ -29,10 +29,11 @@ type Pool struct {
 
 	mu       sync.Mutex
 	current  map[remuda.RuntimeID]*herd
-	all      map[remuda.GenerationKey]*herd  // current ones, and retired ones that are not yet gone
-	held     map[remuda.OrganizationID]int   // leases
-	contest  contest                         // whose claims they were
-	yielded  bool                            // the engine was told that there is a contest
+	all      map[remuda.GenerationKey]*herd // current ones, and retired ones that are not yet gone
+	held     map[remuda.OrganizationID]int  // leases
+	contest  contest                        // whose claims they were
+	yielded  bool                           // the engine was told that there is a contest
+	burning  burning
 	rules    map[remuda.OrganizationID]rules // of organizations whose rules have changed
 	planned  bool                            // the targets of all herds are up to date
 	fills    int64                           // warm starts so far

@@ -46,8 +46,11 @@ func (p *Pool) divide(now time.Time) {
 
 // share tells the instance of l how many its organization holds, if others use the
 // node too: together they have as much of a busy processor as one of another
-// organization.
+// organization. It also tells it whether it comes last.
 func (l *Lease) share(inst engine.Instance) {
+	if able, ok := inst.(engine.Laster); ok {
+		able.Last(l.pool.comesLast(l.claim.Organization))
+	}
 	if able, ok := inst.(engine.Sharer); ok && l.peers > 1 {
 		able.Share(l.peers)
 	}

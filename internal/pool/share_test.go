@@ -19,11 +19,13 @@ type scales struct {
 	mu         sync.Mutex
 	yields     bool
 	background map[remuda.InstanceID]bool
+	last       map[remuda.InstanceID]bool
+	burned     map[remuda.InstanceID]time.Duration
 	among      map[remuda.InstanceID]int
 }
 
 func newScales() *scales {
-	return &scales{Engine: fake.New(), background: map[remuda.InstanceID]bool{}, among: map[remuda.InstanceID]int{}}
+	return &scales{Engine: fake.New(), background: map[remuda.InstanceID]bool{}, last: map[remuda.InstanceID]bool{}, burned: map[remuda.InstanceID]time.Duration{}, among: map[remuda.InstanceID]int{}}
 }
 
 func (s *scales) Create(ctx context.Context, spec engine.Spec) (engine.Instance, error) {
@@ -33,7 +35,7 @@ func (s *scales) Create(ctx context.Context, spec engine.Spec) (engine.Instance,
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.background[spec.ID] = spec.Background
+	s.background[spec.ID], s.last[spec.ID] = spec.Background, spec.Last
 	return weighed{inst.(*fake.Instance), s}, nil
 }
 

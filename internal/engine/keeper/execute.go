@@ -48,11 +48,8 @@ func (i *Instance) Execute(ctx context.Context, req engine.Request, sink engine.
 		return engine.Result{Unstarted: remuda.CodeOf(err) == remuda.CodeUnavailable}, err
 	}
 	defer i.finish(r)
-	if share := int(i.share.Load()); i.yields || share != i.shares { // until now nobody waited for it, or there were fewer
-		if err := i.opts.Group.Share(share); err != nil {
-			return engine.Result{Unstarted: true}, remuda.Internal("giving a sandbox its share of the processor", err)
-		}
-		i.yields, i.shares = false, share
+	if err := i.weigh(); err != nil {
+		return engine.Result{Unstarted: true}, remuda.Internal("giving a sandbox its share of the processor", err)
 	}
 	before, err := i.opts.Group.Usage()
 	if err != nil {

@@ -44,6 +44,8 @@ type Options struct {
 	Conn       *Conn
 	// Yields says that the group gives way to others until the first execution.
 	Yields bool
+	// Last says that the group comes last.
+	Last bool
 	// Shared says that the keeper is a template's: it has other instances too and
 	// lives on when this one has ended.
 	Shared bool
@@ -67,9 +69,7 @@ type Instance struct {
 	opts      Options
 	conn      *Conn
 	oom       *os.File // memory events (v1), or nil
-	yields    bool     // changed by the one execution at a time
-	shares    int      // what its group shares a normal part with; likewise
-	share     atomic.Int32
+	weight    weight
 	resources atomic.Pointer[remuda.Resources]
 
 	done    chan struct{}
@@ -106,11 +106,10 @@ type cause struct {
 // follow, and nothing else but WatchMemory may come before.
 func New(opts Options) *Instance {
 	i := &Instance{
-		opts: opts, conn: opts.Conn, yields: opts.Yields, shares: 1,
+		opts: opts, conn: opts.Conn, weight: weight{yields: opts.Yields, last: opts.Last, shares: 1, share: 1},
 		done: make(chan struct{}), destroyed: make(chan struct{}), watched: make(chan struct{}), linger: opts.Linger,
 	}
 	i.resources.Store(&i.opts.Resources)
-	i.share.Store(1)
 	i.takeOver(opts.Conn.State())
 	return i
 }
@@ -153,9 +152,6 @@ func (i *Instance) Resources() remuda.Resources { return *i.resources.Load() }
 // SetResources says that the limits were changed, so that what is told of them is
 // true. It changes none.
 func (i *Instance) SetResources(r remuda.Resources) { i.resources.Store(&r) }
-
-// Share implements engine.Sharer.
-func (i *Instance) Share(among int) { i.share.Store(int32(max(1, among))) }
 
 // Alive implements engine.Instance.
 func (i *Instance) Alive() bool {

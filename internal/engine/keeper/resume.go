@@ -24,7 +24,7 @@ func (i *Instance) takeOver(s protocol.State) {
 		return // it is being made
 	}
 	i.linger = time.Duration(s.LingerMS) * time.Millisecond
-	i.shares = 0 // who knows
+	i.weight.shares = 0 // who knows
 	if s.Execution == "" {
 		return
 	}

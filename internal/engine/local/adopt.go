@@ -94,7 +94,7 @@ func (a *adoption) adopt(ctx context.Context, e *Engine) (_ *Instance, err error
 	begun := time.Now()
 	m, spec := a.meta, a.spec
 	spec.ID, spec.Generation, spec.Language, spec.Version = m.ID, m.Generation, m.Language, m.Version
-	spec.Resources, spec.Linger, spec.Background = m.Resources, m.Linger, false
+	spec.Resources, spec.Linger, spec.Background, spec.Last = m.Resources, m.Linger, false, false
 	i := &Instance{engine: e, spec: spec, linger: m.Linger, metadata: true, orphan: a.orphan}
 	i.blank = &blank{name: m.Cgroup, owner: m.Owner, group: e.herd.Group(m.Cgroup), proc: a.proc, forked: m.Shared != nil, shared: m.Shared}
 	if m.Shared == nil {
@@ -172,6 +172,9 @@ func (i *Instance) reopen(ctx context.Context, m metadata) error {
 		return &lost{reason: "its limits are gone", err: err}
 	case kills > 0 && state.Execution == "":
 		return &lost{reason: fmt.Sprintf("it used more than its %d MiB of memory while no server was there", m.Resources.MemoryMB)}
+	}
+	if err := b.group.Yield(false); err != nil { // it may have come last
+		return err
 	}
 	if err := b.group.Watch(); err != nil {
 		return err

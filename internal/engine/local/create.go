@@ -170,10 +170,14 @@ func (i *Instance) become(ctx context.Context, b *blank, driver guest.Program, b
 	if err := b.group.Limit(b.limitsOf(i.spec.Resources)); err != nil {
 		return err
 	}
-	if !i.spec.Background && !b.forked {
-		if err := b.group.Yield(false); err != nil {
-			return err
-		}
+	switch {
+	case i.spec.Last:
+		err = b.group.Last(true)
+	case !i.spec.Background && !b.forked:
+		err = b.group.Yield(false)
+	}
+	if err != nil {
+		return err
 	}
 	if err := i.connect(ctx); err != nil {
 		return err

@@ -48,7 +48,7 @@ func (i *Instance) take(b *blank, inodes int64, timings remuda.Timings) {
 	i.Instance = keeper.New(keeper.Options{
 		ID: i.spec.ID, Language: i.spec.Language, Resources: i.spec.Resources, Timings: timings, Log: i.engine.log,
 		SpoolDir: i.engine.dir.disk, DiskInodes: inodes, Group: b.group, Process: b.proc, Conn: b.conn,
-		Yields: i.spec.Background, Shared: b.forked, Ephemeral: i.engine.opts.Ephemeral, Linger: i.spec.Linger,
+		Yields: i.spec.Background, Last: i.spec.Last, Shared: b.forked, Ephemeral: i.engine.opts.Ephemeral, Linger: i.spec.Linger,
 		Clear: i.clear, Release: i.release,
 	})
 }

@@ -161,9 +161,14 @@ func (e *Engine) build(ctx context.Context, o *site, spec engine.Spec, setup *pr
 	if err := b.group.Yield(spec.Background); err != nil {
 		return nil, err
 	}
+	if spec.Last {
+		if err := b.group.Last(true); err != nil {
+			return nil, err
+		}
+	}
 	opts := keeper.Options{
 		ID: spec.ID, Language: spec.Language, Resources: r, Timings: remuda.Timings{"create": time.Since(begun)},
-		Log: e.log, SpoolDir: o.dir.spool, DiskInodes: setup.DiskInodes, Group: b.group, Yields: spec.Background, Ephemeral: e.opts.Ephemeral,
+		Log: e.log, SpoolDir: o.dir.spool, DiskInodes: setup.DiskInodes, Group: b.group, Yields: spec.Background, Last: spec.Last, Ephemeral: e.opts.Ephemeral,
 		Clear: func(ctx context.Context) error {
 			defer e.forget(spec.ID)
 			return b.clear(ctx)

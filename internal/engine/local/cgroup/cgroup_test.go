@@ -199,6 +199,65 @@ func TestYield(t *testing.T) {
 	t.Errorf("the group that yields used %v, the other one %v", spent[0], spent[1])
 }
 
+// A group that comes last must get next to nothing of a processor that another wants,
+// all of one that nobody does, and be a normal one afterwards; while it comes last it
+// still takes a share.
+func TestLast(t *testing.T) {
+	t.Parallel()
+	herd := testHerd(t)
+	var last, other time.Duration
+	for round := range 5 { // others use the machine too: one clear round is enough
+		var groups [2]*Group
+		for i := range groups {
+			g, err := herd.Create(fmt.Sprintf("last-%d-%d", round, i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			groups[i] = g
+			if err := g.Last(i == 0); err != nil {
+				t.Fatal(err)
+			}
+			spinOnOneCore(t, g)
+		}
+		last, other = spentIn(t, groups, time.Second)
+		if err := errors.Join(groups[0].Last(false), groups[0].Share(1)); err != nil {
+			t.Fatal(err)
+		}
+		again, _ := spentIn(t, groups, time.Second)
+		if err := errors.Join(groups[1].Empty(t.Context()), groups[1].Remove(), groups[0].Last(true)); err != nil {
+			t.Fatal(err)
+		}
+		alone, _ := spentIn(t, [2]*Group{groups[0], groups[0]}, time.Second)
+		if err := errors.Join(groups[0].Share(2), groups[0].Empty(t.Context()), groups[0].Remove()); err != nil {
+			t.Fatal(err)
+		}
+		if other > 0 && 8*last < other && again > 4*last && alone > 4*last {
+			return
+		}
+	}
+	t.Errorf("the group that came last used %v, the other one %v", last, other)
+}
+
+// spentIn is what two groups use in a time.
+func spentIn(t *testing.T, groups [2]*Group, during time.Duration) (first, second time.Duration) {
+	t.Helper()
+	var before, after [2]time.Duration
+	for i, g := range groups {
+		var err error
+		if before[i], err = g.CPU(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(during) // what is measured is the share of a time
+	for i, g := range groups {
+		var err error
+		if after[i], err = g.CPU(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return after[0] - before[0], after[1] - before[1]
+}
+
 // The parts of a busy processor: of a group by how many share it, never as little as
 // one that yields has, and of all groups together.
 func TestShare(t *testing.T) {

@@ -33,6 +33,7 @@ type usageFiles struct {
 type weightFile struct {
 	file          string
 	normal, yield int
+	idle          string // where a group is made to come last
 }
 
 // Yield makes the group give way to others on a busy processor, or not any more.
@@ -60,9 +61,36 @@ func (g *Group) Share(among int) error {
 	return setWeight(g.backend, g.path, max(weight.normal/max(1, among), 2*weight.yield))
 }
 
+// Last makes the group come last, or not any more: it runs only where no other group of
+// its herd wants the processor, and gives that up at once when one does. Afterwards it has
+// a normal group's weight. Before Linux 5.15 it has the weight of one that yields instead.
+func (g *Group) Last(on bool) error {
+	table := g.backend.files()
+	value := "0"
+	if on {
+		value = "1"
+	}
+	err := put(table.dir(g.path, table.weight.idle), value)
+	switch {
+	case errors.Is(err, unix.ENOENT): // or the group has gone, which the other file says too
+		return g.Yield(on)
+	case err != nil:
+		return fmt.Errorf("have cgroup %s come last: %w", g.path, err)
+	}
+	return nil
+}
+
+// setWeight also takes a group that came last, which the kernel refuses a weight.
 func setWeight(b backend, path string, weight int) error {
 	table := b.files()
-	if err := put(table.dir(path, table.weight.file), strconv.Itoa(weight)); err != nil {
+	file, value := table.dir(path, table.weight.file), strconv.Itoa(weight)
+	err := put(file, value)
+	if errors.Is(err, unix.EINVAL) {
+		if err = put(table.dir(path, table.weight.idle), "0"); err == nil {
+			err = put(file, value)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("set weight of cgroup %s: %w", path, err)
 	}
 	return nil
@@ -148,6 +176,20 @@ func (g *Group) watch() error {
 	}
 	g.usage = r
 	return nil
+}
+
+// CPU reads how much processor time the group has used.
+func (g *Group) CPU() (time.Duration, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err := g.watch(); err != nil {
+		return 0, err
+	}
+	ns, err := g.usage.read(0)
+	if err != nil {
+		return 0, fmt.Errorf("read usage of cgroup %s: %w", g.path, err)
+	}
+	return time.Duration(ns), nil
 }
 
 // Usage reads what the group has used.

@@ -191,7 +191,7 @@ func (b *v1) files() usageFiles {
 		memory:   field{file: "memory/memory.usage_in_bytes", unit: 1},
 		oomKills: field{file: "memory/memory.oom_control", key: "oom_kill", unit: 1},
 		pidsMax:  field{file: "pids/pids.events", key: "max", unit: 1},
-		weight:   weightFile{file: "cpu/cpu.shares", normal: 1024, yield: 64},
+		weight:   weightFile{file: "cpu/cpu.shares", normal: 1024, yield: 64, idle: "cpu/cpu.idle"},
 		dir: func(path, file string) string {
 			return filepath.Join(b.root, filepath.Dir(file), path, filepath.Base(file))
 		},

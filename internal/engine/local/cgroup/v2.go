@@ -88,7 +88,7 @@ func (b *v2) files() usageFiles {
 		memory:   field{file: "memory.current", unit: 1},
 		oomKills: field{file: "memory.events", key: "oom_kill", unit: 1},
 		pidsMax:  field{file: "pids.events", key: "max", unit: 1},
-		weight:   weightFile{file: "cpu.weight", normal: 100, yield: 6},
+		weight:   weightFile{file: "cpu.weight", normal: 100, yield: 6, idle: "cpu.idle"},
 		dir:      func(path, file string) string { return filepath.Join(b.mount, path, file) },
 	}
 }
