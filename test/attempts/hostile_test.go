@@ -19,6 +19,7 @@ var hostileChannels = []struct{ key, what string }{
 	{"shared_mapping", "a shared mapping"}, {"memfd", "the descriptor of a memfd"}, {"memfd_mapping", "a mapping of a memfd"}, {"unlinked_file", "the descriptor of a deleted file"},
 	{"file_mapping", "a mapping of a deleted file in /dev/shm"}, {"pipe", "a pipe"}, {"socketpair", "a pair of sockets"}, {"sysv", "System V memory"}, {"queue", "a System V message queue"},
 	{"eventfd", "an eventfd"}, {"directory", "the descriptor of a directory"}, {"listener", "a socket with an abstract name"}, {"private_global", "a global of the package"},
+	{"late_pair", "a pair of sockets that is made when the template serves"}, {"kept_pair", "a pair of sockets that is made when the template serves, and that forks do not close"},
 }
 
 // variant is a hostile package: hostile.py and what it does besides.

@@ -184,6 +184,10 @@ func (i *Instance) become(ctx context.Context, b *blank, driver guest.Program, b
 	}
 	created := time.Since(begun)
 	if err := i.sendSetup(driver, quota); err != nil {
+		if errors.Is(err, unix.EPIPE) { // whoever has gone has said why
+			_, said := b.conn.WaitReady(ctx)
+			err = errors.Join(said, err)
+		}
 		return i.explain(err)
 	}
 	// While the interpreter starts.

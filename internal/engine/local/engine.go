@@ -118,7 +118,7 @@ func (e *Engine) prepare() error {
 	if e.filter, err = seccomp.Program(); err != nil {
 		return unsupported("there is no system call filter for this machine", err.Error(), "use an amd64 or arm64 machine", err)
 	}
-	if e.templateFilter, err = seccomp.Template(protocol.ForkFlags); err == nil {
+	if e.templateFilter, err = seccomp.Template(protocol.ForkFlags, protocol.OwnFlags); err == nil {
 		e.childFilter, err = seccomp.Child()
 	}
 	if err != nil {

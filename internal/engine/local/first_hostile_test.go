@@ -68,7 +68,7 @@ attempts = {
     "take capabilities": (126, ctypes.create_string_buffer(struct.pack("<IIII", 0x20080522, 0, 0, 0)), ctypes.create_string_buffer(b"\xff" * 24)),
     "mount": (165, text(b"none"), text(b"/tmp"), text(b"tmpfs"), 0, 0), "unmount": (166, text(b"/proc"), 2),
     "unshare user": (272, 0x10000000), "clone user": (56, 0x10000011), "fork": (57,), "clone a thread": (56, 0x50f00, room + (1 << 14)), "vfork": (58,),
-    "open": (2, text(b"/etc/passwd"), 0), "open its memory": (2, text(b"/proc/1/mem"), 2), "socket": (41, 1, 1, 0), "dup": (32, 3), "pipe": (22, room2), "memfd": (319, text(b"x"), 0),
+    "open": (2, text(b"/etc/passwd"), 0), "open its memory": (2, text(b"/proc/1/mem"), 2), "socket": (41, 1, 1, 0), "dup": (32, 0), "pipe": (22, room2), "memfd": (319, text(b"x"), 0),
     "timer": (222, 1, 0, room2), "lock memory": (149, room, 65536), "map memory": (9, 0, 65536, 3, 0x22, -1), "message queue": (240, text(b"/x"), 66, 384, 0),
     "raise limit of descriptors": (302, 0, 7, ctypes.create_string_buffer(struct.pack("<QQ", 64, 64)), 0),
     "raise limit of processes": (302, 0, 6, ctypes.create_string_buffer(struct.pack("<QQ", 64, 64)), 0),
@@ -76,7 +76,7 @@ attempts = {
     "read its memory": (310, os.getpid(), room2, 1, room2, 1, 0), "take a descriptor": (438, 0, 0, 0),
     "filter": (317, 1, 0, room2), "chroot": (161, text(b"/tmp")), "hostname": (170, text(b"x"), 1),
     "write the workspace": (83, text(b"/workspace/x"), 511), "take a file": (92, text(b"/workspace/private"), 65534, 65534),
-    "lie": (1, 3, text(b"s\xff\xff\x00\x00"), 5), "lie more": (1, 3, text(b"e" + b"x" * 600), 601), "end": (39,),
+    "lie": (1, 0, text(b"s\xff\xff\x00\x00"), 5), "lie more": (1, 0, text(b"e" + b"x" * 600), 601), "end": (39,),
 }
 os.umask(0o077); open("/workspace/private", "w").close(); os.chmod("/workspace", 0o700)
 got = first(list(attempts.values()))
@@ -128,7 +128,7 @@ func TestFirstProcessLies(t *testing.T) {
 		"what is no word":  {`b"s\xff\xff\xff\xff"`, remuda.ExecutionSuccess, 0},
 		"that it has gone": {`b""`, remuda.ExecutionSuccess, 0},
 	} {
-		res, out := runOnce(t, e, spec, takeFirst+"print('taken', flush=True)\nfirst([(1, 3, ctypes.c_char_p("+lie.message+"), len("+lie.message+")), (231, 0)])\ntime.sleep(1000)")
+		res, out := runOnce(t, e, spec, takeFirst+"print('taken', flush=True)\nfirst([(1, 0, ctypes.c_char_p("+lie.message+"), len("+lie.message+")), (231, 0)])\ntime.sleep(1000)")
 		if out != "taken\n" || !res.Dead || res.State != lie.state || res.ExitCode == nil || *res.ExitCode != lie.code {
 			t.Errorf("%s: %q, %+v", name, out, res)
 		}

@@ -223,8 +223,8 @@ def by_code(code, parts, stays):
             if libc.syscall(*[ctypes.c_long(argument(a)) for a in arguments]) < 0:
                 return None
         places[b"locks"] = ctypes.c_long.from_address(places[b"robust"]).value
-        clone, knock, (admitted, handed), ahead, fence, interpreter, first = parts[:7]
-        lists = (knock + [admitted] + ahead + [handed] + fence + parts[8], parts[9] + interpreter, first)
+        clone, begin, ahead, handed, fence, interpreter, first = parts[:7]
+        lists = (parts[8] + begin + ahead + handed + fence + parts[9], parts[10] + interpreter, first)
         words = [int(clone[0][1][1][1:]), places[b"tid"], stack] + [table(calls) for calls in lists]
         plan = rest.put(b"".join(map(word, words)))
         ctypes.memmove(base, code, len(code))
@@ -339,11 +339,12 @@ def build(lists):
 
 
 def make(calls, syscall, errno):
-    """Makes the calls; the first that fails ends the process."""
+    """Makes the calls; the first that fails ends the process. What waits has to get
+    something."""
     for what, call in calls:
-        if syscall(*call) < 0:
+        if syscall(*call) < what.startswith(b"wait"):
             try:
-                posix.write(3, b"e" + what + (": errno %d" % errno()).encode())
+                posix.write(0, b"e" + what + (": errno %d" % errno()).encode())
             finally:
                 posix._exit(1)
 
@@ -351,14 +352,13 @@ def make(calls, syscall, errno):
 def born(parts, syscall, errno):
     """Makes the first process of an instance of this one, and its interpreter,
     in which it returns."""
-    knock, wait, ahead, fence, interpreter, first = parts[1:7]
-    make(knock, syscall, errno)
-    for (_, call), calls in zip(wait, (ahead, fence)):
-        if syscall(*call) != 1:
-            posix._exit(1)
+    begin, ahead, handed, fence, interpreter, first = parts[1:7]
+    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGHUP,))  # which it waits for
+    for calls in (begin, ahead, handed, fence):
         make(calls, syscall, errno)
     pid = posix.fork()
     if pid == 0:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
         make(interpreter, syscall, errno)
         return
     make(first, syscall, errno)
@@ -368,7 +368,7 @@ def born(parts, syscall, errno):
         except InterruptedError:
             continue
         if child == pid:
-            posix.write(3, b"s" + status.to_bytes(4, "little"))
+            posix.write(0, b"s" + status.to_bytes(4, "little"))
             posix._exit(0)
 
 

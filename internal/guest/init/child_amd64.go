@@ -32,7 +32,7 @@ import (
 //	 0  the number of the system call; -1 ends the list, and only this word is there
 //	 8  its six arguments
 //	56  the least result that is no failure: 0, or 1 of a call that has to receive a byte
-//	64  what is written to the door (descriptor 3) if it fails, with four places for the
+//	64  what is written to the door (descriptor 0) if it fails, with four places for the
 //	    number of the error at its end
 //	72  how long that is
 //
@@ -73,12 +73,12 @@ func childCode() []byte {
 // rseqSignature is what C libraries register restartable sequences with.
 const rseqSignature = 0x53053053
 
-// sharing are three more lists, for children that begin with childCode: what the
-// driver asks beforehand, what the first process does before the interpreter shares
-// its memory, and what the interpreter does at once when it does.
+// sharing are four more lists, for children that begin with childCode: what the
+// driver asks beforehand, what the first process does at first, what it does before
+// the interpreter shares its memory, and what the interpreter does at once when it does.
 //
-// The first process takes no signal from here on: a handler would run in the
-// interpreter's memory. The kernel keeps for each of them where its restartable
+// The first process takes no signal from its begin on, but that which it waits for: a
+// handler would run in the interpreter's memory. The kernel keeps for each of them where its restartable
 // sequences and its robust locks are, which is the interpreter's business only.
 func sharing() [][]channel.Call {
 	all := bytes.Repeat([]byte{0xff}, 8)
@@ -91,6 +91,8 @@ func sharing() [][]channel.Call {
 		},
 		{
 			call("block signals", unix.SYS_RT_SIGPROCMASK, num(unix.SIG_BLOCK), channel.Bytes(all), channel.Place("mask"), num(8)),
+		},
+		{
 			call("leave the restartable sequences", unix.SYS_RSEQ, channel.Place("rseq"), num(rseqSize), num(unregister), num(rseqSignature)),
 		},
 		{

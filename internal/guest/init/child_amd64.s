@@ -76,7 +76,7 @@ wait:
 ended:
 	MOVB	$0x73, -33(SP) // s, and the status after it
 	MOVL	$1, AX // write
-	MOVL	$3, DI
+	XORL	DI, DI // the door
 	LEAQ	-33(SP), SI
 	MOVL	$5, DX
 	SYSCALL
@@ -137,7 +137,7 @@ digit:
 	CMPQ	R8, R10
 	JHI	digit
 	MOVL	$1, AX // write
-	MOVL	$3, DI
+	XORL	DI, DI // the door
 	MOVQ	R14, DX
 	SYSCALL
 

@@ -23,8 +23,8 @@ type forked struct {
 	user  int            // what its user 0 is in the template's user namespace
 	disk  int            // descriptor of its writable file system
 	made  map[int]fileID // what its interpreter's descriptors are
-	begin bool           // it may build what needs nothing of Setup
-	told  bool           // it knows that
+	begin bool           // it is in its cgroup, and may begin to build
+	told  bool           // it was found to lead to nobody, and knows that it may
 	asked bool           // Setup came before the process had connected
 	look  time.Time      // when to look at the first process again
 	still time.Time      // when to look whether the interpreter has ended, unless the first process tells
@@ -115,10 +115,6 @@ func (k *keeper) forked(child *keeper, pid int) {
 		t.known[pid] = child
 		err = writeMaps(pid, f.user)
 	}
-	if fd, ok := t.knocking[pid]; ok && err == nil {
-		delete(t.knocking, pid)
-		err = child.enterDoor(fd)
-	}
 	t.stirred[child] = true
 	if err != nil {
 		child.fatal("fork", err)
@@ -159,32 +155,37 @@ func (k *keeper) sendWithFD(t protocol.Type, m protocol.Message, fd int) {
 	k.conn.out, k.conn.sent = k.conn.out[:0], 0
 }
 
-// answerDoor takes the connection of a process of the sandbox. Only a child of
-// the template's that it tells of, or will tell of, keeps it.
-func (k *keeper) answerDoor() {
+// answerDoor takes the connection of a process of the sandbox, if one waits. Only a
+// first process that was found to lead to nobody keeps it: whoever else may have what
+// it has connected with.
+func (k *keeper) answerDoor() bool {
 	t := k.template
 	fd, _, err := unix.Accept4(t.door, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
 	if err != nil {
-		return
+		return false
 	}
 	who, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-	if err != nil || who.Pid <= 1 {
-		_ = unix.Close(fd)
-		return
+	var child *keeper
+	if err == nil {
+		child = t.known[int(who.Pid)]
 	}
-	pid := int(who.Pid)
-	child := t.known[pid]
-	_, again := t.knocking[pid]
-	switch {
-	case child != nil && child.child.door < 0:
-		if err := child.enterDoor(fd); err != nil {
-			child.fatal("fork", err)
-		}
-		t.stirred[child] = true
-	case child == nil && !again && pid != k.driver.pid && len(t.knocking) < maxKnocking:
-		t.knocking[pid] = fd
-	default:
+	if child == nil || !child.child.told || child.child.door >= 0 {
 		_ = unix.Close(fd)
+		return true
+	}
+	if err := child.enterDoor(fd); err != nil {
+		child.fatal("fork", err)
+	}
+	t.stirred[child] = true
+	return true
+}
+
+// clearDoor turns away whoever has connected so far. More than this cannot have.
+func (k *keeper) clearDoor() {
+	for range 2 * maxKnocking {
+		if !k.answerDoor() {
+			return
+		}
 	}
 }
 
@@ -194,12 +195,8 @@ func (k *keeper) enterDoor(fd int) error {
 	if err := k.watch(fd); err != nil {
 		return err
 	}
-	switch f := k.child; {
-	case f.asked:
-		f.asked = false
+	if k.child.asked {
 		return k.handOver()
-	case f.begin:
-		return k.tell()
 	}
 	return nil
 }
@@ -211,23 +208,30 @@ func (k *keeper) prepare(protocol.Prepare) bool {
 	if f == nil || f.first == 0 || f.begin || k.setup != nil {
 		return false
 	}
-	if f.begin = true; f.door < 0 {
-		return true
-	}
-	if err := k.tell(); err != nil {
-		k.fatal("fork", err)
-	}
+	f.begin = true
+	k.admit()
 	return true
 }
 
-// tell is the word to begin, which is said once.
-func (k *keeper) tell() error {
+// admit has the first process begin to build, once it is seen to wait for that and to
+// lead to nobody: before it is given anything. It connects to us then.
+func (k *keeper) admit() {
 	f := k.child
-	if f.told {
-		return nil
+	if f.look = (time.Time{}); f.told || f.first == 0 {
+		return
 	}
-	f.told = true
-	return wrap(unix.Sendmsg(f.door, []byte{'a'}, nil, nil, unix.MSG_NOSIGNAL), "tell", "the first process")
+	waits, err := k.leadsToNobody()
+	switch {
+	case !waits && err == nil:
+		f.look = time.Now().Add(lookAgain) // as long as the server waits
+		return
+	case err == nil:
+		f.told = true
+		err = wrap(unix.PidfdSendSignal(f.pidfd, admission, nil, 0), "admit", "the first process")
+	}
+	if err != nil {
+		k.fatal("inspection", err)
+	}
 }
 
 // enter lets a forked process become the instance.
@@ -241,6 +245,7 @@ func (k *keeper) enter(s protocol.Setup) bool {
 	f.disk, k.conn.rights = k.conn.rights[0], k.conn.rights[1:]
 	if f.door < 0 {
 		f.asked = true
+		k.admit()
 		return true
 	}
 	if err := k.handOver(); err != nil {
@@ -261,9 +266,6 @@ func (k *keeper) language() string {
 // word to go on.
 func (k *keeper) handOver() error {
 	f := k.child
-	if err := k.tell(); err != nil {
-		return err
-	}
 	d := &driver{channel: -1, writable: true, lines: k.setup.language == languageBash}
 	var theirs [5]int
 	if _, err := d.plumb(k.setup.uid, k.setup.gid, &theirs); err != nil {
@@ -356,7 +358,7 @@ func (k *keeper) offer() {
 		err = onlyChild(f.first, k.driver.pid)
 	}
 	if err == nil {
-		err = f.inspectFirst(k.driver.pid, len(k.parent.template.plan.exec) > 0)
+		err = k.inspectFirst()
 	}
 	if err == nil {
 		err = errors.Join(inspectLimits(f.first, firstLimits()), inspectLimits(k.driver.pid, k.parent.template.plan.limits))
@@ -393,10 +395,6 @@ func (k *keeper) childReaped(pid int, status unix.WaitStatus) {
 	t := k.template
 	child := t.known[pid]
 	if child == nil {
-		if fd, ok := t.knocking[pid]; ok {
-			delete(t.knocking, pid)
-			_ = unix.Close(fd)
-		}
 		return
 	}
 	delete(t.known, pid)

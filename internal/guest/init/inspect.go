@@ -43,10 +43,7 @@ func inspect(pid int, want inspection) error {
 	if err := inspectStatus(status, want); err != nil || want.exec {
 		return err
 	}
-	if err := inspectDescriptors(dir+"/fd/", want); err != nil {
-		return err
-	}
-	return inspectMemory(pid)
+	return inspectDescriptors(dir+"/fd/", want)
 }
 
 // inspectDescriptors looks at what a process has open: which descriptors, and that
@@ -76,8 +73,8 @@ func inspectDescriptors(dir string, want inspection) error {
 }
 
 // inspectMemory looks for memory that a process shares with another by a mapping.
-func inspectMemory(pid int) error {
-	name := fullProc + "/" + itoa(pid) + "/maps"
+func inspectMemory(dir string) error {
+	name := dir + "/maps"
 	known, err := sharedMappings(name, func(m mapping) error {
 		if device := fmt.Sprintf("%02x:%02x", m.major, m.minor); m.flags&mapWritable != 0 || !slices.Contains(systemDevices(), device) {
 			return errShared
@@ -153,7 +150,7 @@ func mappedDevice(path string) (string, error) {
 // inspectStatus looks at a process's status file.
 func inspectStatus(status string, of inspection) error {
 	want := map[string]string{
-		"Threads": "1", "NoNewPrivs": "1", "Seccomp": "2",
+		"Threads": "1", "NoNewPrivs": "1", "Seccomp": "2", "Seccomp_filters": "1",
 		"CapPrm": "0000000000000000", "CapEff": "0000000000000000", "CapInh": "0000000000000000", "CapBnd": "0000000000000000", "CapAmb": "0000000000000000",
 	}
 	if of.exec {
@@ -165,6 +162,11 @@ func inspectStatus(status string, of inspection) error {
 		want["Gid"] = want["Uid"]
 		want["Seccomp_filters"] = "2"
 	}
+	return compareStatus(status, want)
+}
+
+// compareStatus looks for lines of a status file.
+func compareStatus(status string, want map[string]string) error {
 	for line := range strings.Lines(status) {
 		name, value, _ := strings.Cut(line, ":")
 		expected, ok := want[name]

@@ -1,35 +1,58 @@
 package guestinit
 
-import "testing"
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
 
-// TestOnlyDoor reads tables of Unix sockets as the kernel writes them.
-func TestOnlyDoor(t *testing.T) {
+// TestSwitches looks at a process of which is known when it runs: its lines stay the
+// same while it waits, and are others once it has run.
+func TestSwitches(t *testing.T) {
 	t.Parallel()
-	const (
-		head   = "Num       RefCount Protocol Flags    Type St Inode Path\n"
-		theirs = "0000000000000000: 00000003 00000000 00000000 0001 03 115952448\n"
-		ours   = "0000000000000000: 00000003 00000000 00000000 0001 03 115952449 /run/remuda/keeper/door\n"
-		other  = "0000000000000000: 00000003 00000000 00000000 0001 03 115952450\n"
-	)
-	for name, c := range map[string]struct {
-		link, table string
-		want        bool
-	}{
-		"both ends":                {"socket:[115952448]", head + theirs + ours, true},
-		"both ends, turned":        {"socket:[115952448]", head + ours + theirs, true},
-		"another socket beside":    {"socket:[115952448]", head + theirs + ours + other, false},
-		"another one in its place": {"socket:[115952450]", head + theirs + ours, false},
-		"of another namespace":     {"socket:[7]", head + ours, false},
-		"our end has gone":         {"socket:[115952448]", head + theirs, false},
-		"one twice":                {"socket:[115952448]", head + theirs + theirs, false},
-		"ours":                     {"socket:[115952449]", head + ours + ours, false},
-		"no socket":                {"pipe:[115952448]", head + theirs + ours, false},
-		"an empty table":           {"socket:[115952448]", head, false},
-		"nothing":                  {"", "", false},
-		"half a line":              {"socket:[115952448]", head + theirs + "0000000000000000: 00000003", false},
-	} {
-		if got := onlyDoor(c.link, 115952449, c.table); got != c.want {
-			t.Errorf("%s: %v", name, got)
+	cmd := exec.CommandContext(t.Context(), "/bin/cat")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = in.Close(), cmd.Wait() }()
+	look := func() (waits bool, ran string) {
+		status, err := os.ReadFile("/proc/" + itoa(cmd.Process.Pid) + "/status")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(string(status), "\nState:\tS"), switches(string(status))
+	}
+	deadline := time.Now().Add(time.Minute)
+	settled := func(than string) string {
+		for {
+			if waits, ran := look(); waits && ran != than {
+				return ran
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("it does not wait, or has not run")
+			}
+			time.Sleep(time.Millisecond)
 		}
 	}
+	before := settled("")
+	if !strings.Contains(before, "nonvoluntary_ctxt_switches:") || strings.Contains(before, "State:") {
+		t.Errorf("the lines are %q", before)
+	}
+	for last := ""; last != before; { // it has come to its read
+		last, before = before, settled("")
+		time.Sleep(10 * time.Millisecond)
+	}
+	if _, ran := look(); ran != before {
+		t.Errorf("it has not run, and %q became %q", before, ran)
+	}
+	if _, err := in.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	settled(before)
 }

@@ -200,8 +200,12 @@ func (k *keeper) tick() {
 	}
 	now := time.Now()
 	due := func(at time.Time) bool { return !at.IsZero() && !now.Before(at) }
-	if k.child != nil && due(k.child.look) {
+	switch f := k.child; {
+	case f == nil || !due(f.look):
+	case f.told:
 		k.offer()
+	default:
+		k.admit()
 	}
 	if k.child != nil && due(k.child.still) {
 		k.untold()

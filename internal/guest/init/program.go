@@ -15,22 +15,21 @@ import (
 // the interpreter's first word the child runs as little of anything else as
 // possible. Every page that it touches is one that has to be copied.
 //
-// The lists, in order: the clone; the first process until it waits; its waiting,
-// to be admitted and to be handed what is the instance's; what of the root and
-// the fence needs nothing of that, once it is admitted; the rest of both; then,
-// after a second fork, what the interpreter's process does and what the first
-// process does.
+// The lists, in order: the clone; the first process until it waits, to be looked at
+// and admitted; how it connects to the keeper, and what of the root and the fence needs
+// nothing of the instance's; its waiting for that; the rest of both; then, after a
+// second fork, what the interpreter's process does and what the first process does.
 
 // Descriptors of a child's first process. They come in this order because the
 // kernel gives the lowest that is free.
 const (
-	fdDoor    = iota + 3 // connection to the keeper
-	fdDisk               // detached mount; until it has come, any socket
-	fdStdin              // of the interpreter, as are the next three
-	fdStdout             //
-	fdStderr             //
-	fdChannel            //
-	fdJob                // of Bash; of others it is another one of stdin
+	fdDoor    = iota // connection to the keeper
+	fdDisk           // detached mount; until it has come, any socket
+	fdStdin          // of the interpreter, as are the next three
+	fdStdout         //
+	fdStderr         //
+	fdChannel        //
+	fdJob            // of Bash; of others it is another one of stdin
 )
 
 // fdKept is where the Python driver keeps its channel.
@@ -61,17 +60,21 @@ type mask struct{ path, by string }
 func (p *childPlan) parts() [][]channel.Call {
 	return [][]channel.Call{
 		{call("clone", unix.SYS_CLONE, num(protocol.ForkFlags), num(0), num(0), num(0), num(0))},
-		knock(),
 		{
-			call("wait to be admitted", unix.SYS_RECVMSG, num(fdDoor), channel.Message(), num(unix.MSG_CMSG_CLOEXEC)),
-			call("wait for the keeper", unix.SYS_RECVMSG, num(fdDoor), channel.Message(), num(unix.MSG_CMSG_CLOEXEC)),
+			call("close", unix.SYS_CLOSE_RANGE, num(0), num(math.MaxInt32), num(0)), // what is the template's
+			call("wait to be admitted", unix.SYS_RT_SIGTIMEDWAIT, channel.Bytes([]byte{1 << (admission - 1), 0, 0, 0, 0, 0, 0, 0}), num(0), num(0), num(8)),
 		},
-		p.ahead(),
+		append(knock(), p.ahead()...),
+		{call("wait for the keeper", unix.SYS_RECVMSG, num(fdDoor), channel.Message(), num(unix.MSG_CMSG_CLOEXEC))},
 		p.fence(),
 		p.interpreterProcess(),
 		firstProcess(),
 	}
 }
+
+// admission is the signal for which a first process waits, with no descriptor open. It
+// is the first of all signals, as the least result of a call that waits is 1.
+const admission = unix.SIGHUP
 
 // knock connects to the keeper, which knows its child by the number that the
 // kernel tells: what it hands over never passes through the template.
@@ -90,6 +93,7 @@ func (p *childPlan) ahead() []channel.Call {
 		call("become group 0", unix.SYS_SETRESGID, num(0), num(0), num(0)),
 		call("become user 0", unix.SYS_SETRESUID, num(0), num(0), num(0)),
 		call("umask", unix.SYS_UMASK, num(0)),
+		call("namespaces of its own", unix.SYS_UNSHARE, num(protocol.OwnFlags)),
 		mountCall("devpts", "/dev/pts", unix.MS_NOSUID|unix.MS_NOEXEC, ptsOptions),
 		mountCall("proc", "/proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, procOptions),
 	}
@@ -101,7 +105,6 @@ func (p *childPlan) ahead() []channel.Call {
 	}
 	calls = append(calls, bindCall(emptyDir, keeperDir))
 	calls = append(calls, loopbackCalls()...)
-	calls = append(calls, call("cgroup namespace", unix.SYS_UNSHARE, num(unix.CLONE_NEWCGROUP)))
 	for c := range lastCapability() + 1 {
 		calls = append(calls, call("drop a capability", unix.SYS_PRCTL, num(unix.PR_CAPBSET_DROP), num(int64(c)), num(0), num(0), num(0)))
 	}
@@ -147,12 +150,13 @@ func (p *childPlan) interpreterProcess() []channel.Call {
 		call("take stdout", unix.SYS_DUP3, num(fdStdout), num(1), num(0)),
 		call("take stderr", unix.SYS_DUP3, num(fdStderr), num(2), num(0)),
 	}
+	// Each of these has taken the place of one that it has no more use for.
 	switch {
 	case len(p.exec) == 0:
 		calls = append(calls,
 			call("take the channel", unix.SYS_DUP3, num(fdChannel), num(fdKept), num(unix.O_CLOEXEC)),
-			call("close the rest", unix.SYS_CLOSE_RANGE, num(fdDoor), num(fdKept-1), num(0)))
-	case p.lines: // over the door and the disk, which it has no more use for
+			call("close the rest", unix.SYS_CLOSE_RANGE, num(3), num(fdKept-1), num(0)))
+	case p.lines:
 		calls = append(calls,
 			call("take the channel", unix.SYS_DUP3, num(fdChannel), num(3), num(0)),
 			call("take the script", unix.SYS_DUP3, num(fdJob), num(4), num(0)),
@@ -180,7 +184,6 @@ func firstProcess() []channel.Call {
 		calls = append(calls, limitCall(l))
 	}
 	return append(calls,
-		call("close", unix.SYS_CLOSE_RANGE, num(0), num(2), num(0)),
 		call("close", unix.SYS_CLOSE_RANGE, num(fdDoor+1), num(math.MaxInt32), num(0)),
 		call("become nobody's group", unix.SYS_SETRESGID, num(nobody), num(nobody), num(nobody)),
 		call("become nobody", unix.SYS_SETRESUID, num(nobody), num(nobody), num(nobody)),

@@ -31,12 +31,12 @@ type template struct {
 	children map[int]*keeper  // by their epoll
 	known    map[int]*keeper  // by the number of their first process
 	waiting  []*keeper        // asked for a fork that was not answered yet, oldest first
-	knocking map[int]int      // connections of processes that the template has not told of yet, by number
 	stirred  map[*keeper]bool // have something to do in this turn of the loop
 	timed    map[*keeper]bool // have a deadline
 	users    []int            // free places of children's users, the one unused for longest first
 	prepared bool             // forks can be asked for
 	over     bool             // no more forks; the program ends with its last child
+	kept     [2]fileID        // the namespaces that are the template's and no child's: see keptNamespaces
 	held     budget           // what instances hold for their servers
 	forgetAt time.Time        // when to wipe what children have left in our memory; zero: there is nothing
 }
@@ -48,13 +48,13 @@ const (
 	maxChildren    = (1<<16 - firstChildUser) / childUserStep
 )
 
-// maxKnocking bounds the connections that nobody has told of.
+// maxKnocking is how many connections to the door may wait to be answered.
 const maxKnocking = 64
 
 func newTemplate(s *protocol.Template) *template {
 	t := &template{
 		setup: s, door: -1, plan: childPlan{filter: s.Seccomp, exec: s.Exec, lines: s.Language == languageBash, limits: s.Limits},
-		children: map[int]*keeper{}, known: map[int]*keeper{}, knocking: map[int]int{},
+		children: map[int]*keeper{}, known: map[int]*keeper{},
 		stirred: map[*keeper]bool{}, timed: map[*keeper]bool{},
 	}
 	for n := range maxChildren {
@@ -286,19 +286,18 @@ func (k *keeper) inspectTemplate() error {
 	if err := k.alone(); err != nil {
 		return err
 	}
-	var root, its unix.Stat_t // not names: those of what is unmounted are like the root's
-	if err := unix.Stat("/", &root); err != nil {
-		return wrap(err, "look at", "/")
+	if err := atRoot(fullProc + "/" + itoa(k.driver.pid)); err != nil {
+		return err
 	}
-	for _, link := range []string{"cwd", "root"} {
-		if err := unix.Stat(fullProc+"/"+itoa(k.driver.pid)+"/"+link, &its); err != nil {
-			return wrap(err, "look at the template's", link)
-		}
-		if its.Dev != root.Dev || its.Ino != root.Ino {
-			return fmt.Errorf("its %s is not the root: a package has gone elsewhere", link)
-		}
+	kept, err := namespacesOf(fullProc + "/self")
+	if err != nil {
+		return err
 	}
-	return inspect(k.driver.pid, inspection{fds: []int{0, 1, 2, fdKept}})
+	k.template.kept = kept
+	if err := inspect(k.driver.pid, inspection{fds: []int{0, 1, 2, fdKept}}); err != nil {
+		return err
+	}
+	return inspectMemory(fullProc + "/" + itoa(k.driver.pid))
 }
 
 // alone reports an error if anything runs beside the template.

@@ -51,10 +51,14 @@ const ContainedDisk = "/run/remuda/disk"
 const FirstConnection = 30 * time.Second
 
 // ForkFlags are the flags of the one clone that a template may make: into
-// namespaces of the child's own, as a child of the template's keeper. The cgroup
-// namespace comes later, when the server has put the child into its cgroup.
-const ForkFlags = syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET |
-	syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS | syscall.CLONE_PARENT | 0x11 // SIGCHLD
+// namespaces of the child's own, as a child of the template's keeper.
+const ForkFlags = syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS |
+	syscall.CLONE_PARENT | 0x11 // SIGCHLD
+
+// OwnFlags are the namespaces that the child makes itself, when it has been looked at
+// and leads to nobody: it could share what is in these with the template, had it made
+// anything there before. The server has put it into its cgroup by then.
+const OwnFlags = syscall.CLONE_NEWNS | syscall.CLONE_NEWIPC | syscall.CLONE_NEWCGROUP
 
 // KeeperEnv is the environment of a keeper. One thread of Go code at a time is all
 // that it needs. A template's keeper serves many instances: what it has freed is

@@ -185,7 +185,41 @@ def private_global():
     return held.append, lambda: b" ".join(held)
 
 
-for make in shared_mapping, memfd, memfd_mapping, unlinked_file, file_mapping, pipe, socketpair, sysv, queue, eventfd, directory, listener, private_global:
+def late_pair(kept=False):
+    """is not there when the template is looked at, only when it is asked for forks"""
+    import posix
+    read, pair = posix.read, []
+
+    def read_late(fd, n):
+        got = read(fd, n)
+        if n == 5 and got and not pair:
+            pair.extend(socket.socketpair())
+            pair[1].setblocking(False)
+            if kept:
+                g = sys._getframe(1).f_globals
+                g["start"], make = g["by_words"](g["parts"][:7]), g["make"]
+                g["make"] = lambda calls, *rest: make(calls[calls[0][0] == b"close":], *rest)
+        return got
+
+    def put(word):
+        if not pair:
+            raise OSError(errno.EBADF, "no template has served")
+        pair[0].send(word * 2)
+
+    def get():
+        try:
+            return pair[1].recv(4096) if pair else b""
+        except BlockingIOError:
+            return b""
+    posix.read = read_late
+    return put, get
+
+
+def kept_pair():
+    return late_pair(True)
+
+
+for make in shared_mapping, memfd, memfd_mapping, unlinked_file, file_mapping, pipe, socketpair, sysv, queue, eventfd, directory, listener, private_global, late_pair, kept_pair:
     channel(make.__name__, make)
 
 # Hooks around forks, and patches of what the driver may use.

@@ -46,10 +46,10 @@ func Program() ([]byte, error) {
 
 // Template returns the filter of a template, which differs from Program's in
 // that its children can be made and can finish their own fence: one clone with
-// exactly the given flags, mounts, a cgroup namespace, one more filter.
-func Template(cloneFlags uint32) ([]byte, error) {
+// exactly the given flags, mounts, one set of further namespaces, one more filter.
+func Template(cloneFlags, ownFlags uint32) ([]byte, error) {
 	return assemble(func(m machine) []bpf.Instruction {
-		return m.compile(m.answers(templateRules(cloneFlags)), notThere)
+		return m.compile(m.answers(templateRules(cloneFlags, ownFlags)), notThere)
 	})
 }
 

@@ -6,26 +6,28 @@ import "golang.org/x/sys/unix"
 // The base policy refuses all of them.
 var forMounts = []string{"mount", "umount2", "move_mount", "mount_setattr"}
 
-// seccompFilter is the one operation of the system call seccomp that a child needs.
+// seccompFilter is the one operation of the system call seccomp that a child needs,
+// without flags: one of them would have the kernel ask the template what becomes of
+// the calls of its children, and let it give them descriptors.
 const seccompFilter = unix.SECCOMP_SET_MODE_FILTER
 
 // templateRules are the rules of a template. What it may do more than an
 // instance is of no use in its own namespaces, where it has no capability: only
 // in those that the clone makes.
-func templateRules(cloneFlags uint32) map[string]rule {
+func templateRules(cloneFlags, ownFlags uint32) map[string]rule {
 	r := rules()
 	for _, name := range forMounts {
 		r[name] = rule{otherwise: Allow}
 	}
 	for name, more := range map[string]clause{
 		"clone":   {when: []condition{{arg: 0, value: cloneFlags}}, do: Allow},
-		"unshare": {when: []condition{{arg: 0, value: unix.CLONE_NEWCGROUP}}, do: Allow},
+		"unshare": {when: []condition{{arg: 0, value: ownFlags}}, do: Allow},
 		"prctl":   {when: []condition{{arg: 0, value: unix.PR_CAPBSET_DROP}}, do: Allow},
 	} {
 		old := r[name]
 		r[name] = rule{clauses: append([]clause{more}, old.clauses...), otherwise: old.otherwise}
 	}
-	r["seccomp"] = rule{clauses: is(0, Allow, seccompFilter), otherwise: notThere}
+	r["seccomp"] = rule{clauses: []clause{{when: []condition{{arg: 0, value: seccompFilter}, {arg: 1, value: 0}}, do: Allow}}, otherwise: notThere}
 	return r
 }
 

@@ -9,6 +9,8 @@ import (
 
 const someFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_PARENT | uint32(unix.SIGCHLD)
 
+const ownFlags = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP
+
 // stricter is what the kernel answers when two filters do: the lower action, and
 // of two errors the one of the filter that was installed last.
 func stricter(first, last Action) Action {
@@ -29,7 +31,7 @@ func TestTemplateAndChildAreTheWhole(t *testing.T) {
 	for _, goarch := range machines {
 		whole := newFilter(t, goarch)
 		template := compiled(t, goarch, func(m machine) []bpf.Instruction {
-			return m.compile(m.answers(templateRules(someFlags)), notThere)
+			return m.compile(m.answers(templateRules(someFlags, ownFlags)), notThere)
 		})
 		child := compiled(t, goarch, func(m machine) []bpf.Instruction { return m.compile(m.only(childRules()), Allow) })
 		more := 0
@@ -57,7 +59,7 @@ func TestTemplateAndChildAreTheWhole(t *testing.T) {
 func TestTemplateClonesOneWay(t *testing.T) {
 	t.Parallel()
 	f := compiled(t, "amd64", func(m machine) []bpf.Instruction {
-		return m.compile(m.answers(templateRules(someFlags)), notThere)
+		return m.compile(m.answers(templateRules(someFlags, ownFlags)), notThere)
 	})
 	clone := f.number(t, "clone")
 	for flags, want := range map[uint32]Action{
