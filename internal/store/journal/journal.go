@@ -20,6 +20,11 @@ const (
 	maxBatch   = halfSize / 4
 )
 
+// unread is more than there are records in a batch. A loss of power may leave a batch
+// without its beginning, whose numbers nobody knows then: those that come after them
+// are above these, or what was never durable could follow them in the file one day.
+const unread = 1 << 20
+
 // Errors of Append. The record is not in the journal then.
 var (
 	ErrFull   = errors.New("the journal has no room now")
@@ -127,7 +132,7 @@ func (j *Journal[T]) load(o Options[T]) error {
 	if j.halves[1].last > j.halves[0].last {
 		j.current = 1
 	}
-	j.number = max(o.Forgotten, j.halves[j.current].last)
+	j.number = max(o.Forgotten, j.halves[j.current].last) + unread
 	return nil
 }
 
