@@ -192,7 +192,7 @@ func (r *run) final(res engine.Result, bytes int64) remuda.Execution {
 		r.killer.Stop()
 	}
 	row, now := r.row, remuda.Now()
-	row.State, row.ExitCode, row.Value, row.Error = res.State, res.ExitCode, res.Value, res.Error
+	row.State, row.ExitCode, row.Value, row.Error = res.State, res.ExitCode, readable(res.Value), res.Error
 	row.KilledBy, row.Reason = res.KilledBy, res.Reason
 	row.Usage = remuda.Usage{
 		CPU: res.Usage.CPU.Truncate(time.Microsecond), Wall: res.Usage.Wall.Truncate(time.Microsecond), PeakMemory: res.Usage.PeakMemory,
