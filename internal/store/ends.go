@@ -175,16 +175,43 @@ func (tx *Tx) applyEnd(ctx context.Context, e *End) error {
 }
 
 // settleEnds has what waits in the journal written to the tables, for somebody who
-// reads them. While the disk takes no writes, the tables are read as they are.
+// reads them.
 func (s *Store) settleEnds(ctx context.Context) error {
 	if s.ends == nil || s.ends.journal.Len() == 0 {
 		return nil
 	}
-	err := s.applyNow(ctx)
-	if err != nil && ctx.Err() != nil {
-		return err
+	return s.applyNow(ctx)
+}
+
+// readOver is Read while what waits in the journal cannot be written to the tables,
+// for which a full disk is the reason most often: it is written in a transaction that
+// is undone, which takes no space. It reports whether fn has run; if it has not, the
+// tables are all that can be read.
+func (s *Store) readOver(ctx context.Context, fn func(*Tx) error) (done bool, err error) {
+	if ctx.Err() != nil {
+		return true, contextError(ctx)
 	}
-	return nil
+	s.mu.RLock() // Close waits for us
+	defer s.mu.RUnlock()
+	if s.closed {
+		return false, nil
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	whole := context.Background()
+	if s.writer.command(whole, s.backend.beginWrite()) != nil {
+		return false, nil
+	}
+	defer func() {
+		clear(s.heads)                          // what was appended is gone
+		_ = s.writer.command(whole, "ROLLBACK") // SQLite may have done it by itself
+	}()
+	tx := &Tx{c: s.writer, s: s, writable: true}
+	if _, err := tx.applyEnds(whole); err != nil {
+		return false, nil
+	}
+	tx.writable, tx.whole = false, true
+	return true, fn(tx)
 }
 
 // applyNow makes a transaction; each begins with what waits in the journal.

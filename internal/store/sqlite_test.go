@@ -81,6 +81,9 @@ func fillDisk(dir string) error {
 	if err := s.Write(ctx, func(tx *store.Tx) error { return tx.InsertOrganization(ctx, org) }); err != nil {
 		return err
 	}
+	if err := readJournal(ctx, s, org.ID, filepath.Join(dir, "rest")); err != nil {
+		return err
+	}
 	var stored []remuda.ExecutionID
 	var failed error
 	var ends []*store.End
@@ -118,10 +121,8 @@ func fillDisk(dir string) error {
 	if err := s.Ping(ctx); err != nil {
 		return fmt.Errorf("not ready after space was freed: %w", err)
 	}
-	for _, e := range ends {
-		if err := expectEnd(ctx, s, e); err != nil {
-			return err
-		}
+	if err := expectEnds(ctx, s, ends); err != nil {
+		return err
 	}
 	id := remuda.NewExecutionID()
 	if err := writeBig(ctx, s, org.ID, id); err != nil {
@@ -142,15 +143,46 @@ func smallEnd(org remuda.OrganizationID) *store.End {
 	}
 }
 
-// expectEnd checks that an end that was acknowledged is there.
-func expectEnd(ctx context.Context, s *store.Store, e *store.End) error {
-	return s.Read(ctx, func(tx *store.Tx) error {
-		got, err := tx.Execution(ctx, e.Execution.Organization, e.Execution.ID)
-		if err != nil || got.State != remuda.ExecutionSuccess {
-			return fmt.Errorf("an end that was acknowledged on a full disk: %q, %w", got.State, err)
+// readJournal expects that what was acknowledged is read while there is no place for it
+// in the tables, which a file takes until the end.
+func readJournal(ctx context.Context, s *store.Store, org remuda.OrganizationID, file string) error {
+	if err := os.WriteFile(file, make([]byte, 4<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("filling the disk: %w", err)
+	}
+	e := smallEnd(org)
+	if err := s.RecordEnd(ctx, e); err != nil {
+		return fmt.Errorf("an end when the disk has just become full: %w", err)
+	}
+	for range 2 {
+		if err := expectEnds(ctx, s, []*store.End{e}); err != nil {
+			return fmt.Errorf("while it waits in the journal: %w", err)
 		}
-		return nil
-	})
+		if err := s.Ping(ctx); remuda.CodeOf(err) != remuda.CodeUnavailable {
+			return fmt.Errorf("ready while it waits in the journal: %w", err)
+		}
+	}
+	if err := errors.Join(os.Remove(file), s.Ping(ctx)); err != nil {
+		return fmt.Errorf("not ready after there is space again: %w", err)
+	}
+	return expectEnds(ctx, s, []*store.End{e})
+}
+
+// expectEnds checks that the ends that were acknowledged are there, with their entries
+// in the audit log.
+func expectEnds(ctx context.Context, s *store.Store, ends []*store.End) error {
+	for _, e := range ends {
+		err := s.Read(ctx, func(tx *store.Tx) error {
+			got, err := tx.Execution(ctx, e.Execution.Organization, e.Execution.ID)
+			if err != nil || got.State != remuda.ExecutionSuccess {
+				return fmt.Errorf("an end that was acknowledged on a full disk: %q, %w", got.State, err)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return s.VerifyAudit(ctx)
 }
 
 // failPing uses up the last pages until the store says that it is not ready.

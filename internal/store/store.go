@@ -140,11 +140,13 @@ func (s *Store) Close() error {
 }
 
 // Read runs fn on one snapshot of the database: everything that was
-// acknowledged before the call is in it. fn must not write, and must not keep
-// tx.
+// acknowledged before the call is in it. fn must not write, must not call the store,
+// and must not keep tx.
 func (s *Store) Read(ctx context.Context, fn func(*Tx) error) error {
 	if err := s.settleEnds(ctx); err != nil {
-		return err
+		if done, err := s.readOver(ctx, fn); done {
+			return err
+		}
 	}
 	c, err := s.reader(ctx)
 	if err != nil {

@@ -16,6 +16,7 @@ type Tx struct {
 	c        *conn
 	s        *Store
 	writable bool
+	whole    bool // a read on the writer's connection, which does not hear the caller's context
 	// failed is the first database error of a write. The transaction's state is
 	// unknown after it, so nothing more is done in this savepoint; in
 	// PostgreSQL nothing more could be.
@@ -34,7 +35,7 @@ func (tx *Tx) statement(ctx context.Context, query string) (context.Context, *sq
 	if err != nil {
 		return nil, nil, tx.fail("preparing a statement", err)
 	}
-	if tx.writable {
+	if tx.writable || tx.whole {
 		ctx = context.Background()
 	}
 	return ctx, st, nil

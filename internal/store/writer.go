@@ -40,8 +40,8 @@ type Pending struct {
 // Write runs fn in a transaction and returns once what it wrote is durable, or
 // with the error that undid it. Writes of other callers may share the
 // transaction; an error of fn undoes fn's own changes only. fn runs on this or
-// another goroutine, one at a time: it must not block, and must not call Write or
-// Begin. A database error inside fn (a duplicate key among them) undoes fn's
+// another goroutine, one at a time: it must not block, and must not call the store,
+// not to read either. A database error inside fn (a duplicate key among them) undoes fn's
 // changes even if fn ignores it.
 //
 // When ctx ends before fn has started, fn never runs. Once it has started, Write
