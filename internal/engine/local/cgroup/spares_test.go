@@ -80,7 +80,7 @@ func TestSparesCarryNothing(t *testing.T) {
 		if err != nil || used.CPU < 5*time.Millisecond || used.PeakMemory < 8_000_000 {
 			t.Fatalf("the first holder has used %+v, %v", used, err)
 		}
-		if err := s.Put(t.Context(), first); err != nil {
+		if err := errors.Join(first.Last(true), s.Put(t.Context(), first)); err != nil {
 			t.Fatal(err)
 		}
 		g, err := s.Take(fmt.Sprint("other-", n))
@@ -130,9 +130,11 @@ func theFirstHolder(t *testing.T, first, next *Group) {
 		"limit":  func() error { return first.Limit(Limits{CPU: 0.1, Memory: 1 << 20, Pids: 1}) },
 		"yield":  func() error { return first.Yield(true) },
 		"share":  func() error { return first.Share(10) },
+		"last":   func() error { return first.Last(true) },
 		"admit":  func() error { return first.Admit(os.Getpid()) },
 		"watch":  first.Watch,
 		"usage":  func() error { _, err := first.Usage(); return err },
+		"burned": func() error { _, err := first.CPU(); return err },
 		"memory": func() error { _, err := first.Memory(); return err },
 		"kills":  func() error { _, err := first.OOMKills(); return err },
 		"events": func() error { _, err := first.OOMEvents(); return err },
@@ -151,11 +153,20 @@ func theFirstHolder(t *testing.T, first, next *Group) {
 	if err != nil || len(pids) != 1 {
 		t.Errorf("in the next holder's group are %v, %v", pids, err)
 	}
-	for file, want := range map[string]int{"memory/memory.limit_in_bytes": 64 << 20, "pids/pids.max": 20, "cpu/cpu.cfs_quota_us": 100_000, "cpu/cpu.shares": 1024} {
+	has := map[string]int{"memory/memory.limit_in_bytes": 64 << 20, "pids/pids.max": 20, "cpu/cpu.cfs_quota_us": 100_000, "cpu/cpu.shares": 1024}
+	if idle := next.backend.files().weight.idle; exists(next.backend.files().dir(next.path, idle)) { // since Linux 5.15
+		has[idle] = 0
+	}
+	for file, want := range has {
 		if got := readNumber(t, next, file); got != want {
 			t.Errorf("%s is %d now", file, got)
 		}
 	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func readNumber(t *testing.T, g *Group, file string) int {
@@ -182,7 +193,7 @@ func TestSparesRefuse(t *testing.T) {
 			}
 		},
 		"processes refused": func(t *testing.T, _ *Spares, g *Group) {
-			_ = inGroup(t, g, `i=0; while [ $i -lt 40 ]; do sleep 0.2 & i=$((i+1)); done; wait`)
+			_ = inGroup(t, g, `i=0; while [ $i -lt 40 ]; do sleep 5 & i=$((i+1)); done; wait`)
 			if u, err := g.Usage(); err != nil || u.PidsMax == 0 {
 				t.Fatalf("nothing was refused: %+v, %v", u, err)
 			}

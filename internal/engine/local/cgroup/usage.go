@@ -65,15 +65,19 @@ func (g *Group) Share(among int) error {
 // its herd wants the processor, and gives that up at once when one does. Afterwards it has
 // a normal group's weight. Before Linux 5.15 it has the weight of one that yields instead.
 func (g *Group) Last(on bool) error {
+	if err := g.reach(); err != nil {
+		return err
+	}
+	defer g.holding.RUnlock()
 	table := g.backend.files()
-	value := "0"
+	value, weight := "0", table.weight.normal
 	if on {
-		value = "1"
+		value, weight = "1", table.weight.yield
 	}
 	err := put(table.dir(g.path, table.weight.idle), value)
 	switch {
 	case errors.Is(err, unix.ENOENT): // or the group has gone, which the other file says too
-		return g.Yield(on)
+		return setWeight(g.backend, g.path, weight)
 	case err != nil:
 		return fmt.Errorf("have cgroup %s come last: %w", g.path, err)
 	}
@@ -180,6 +184,10 @@ func (g *Group) watch() error {
 
 // CPU reads how much processor time the group has used.
 func (g *Group) CPU() (time.Duration, error) {
+	if err := g.reach(); err != nil {
+		return 0, err
+	}
+	defer g.holding.RUnlock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err := g.watch(); err != nil {
