@@ -60,7 +60,8 @@ func (b *burning) begin(now time.Time) {
 func (b *burning) look(now time.Time) {
 	const forgotten = 0.01
 	took := now.Sub(b.at).Seconds()
-	if took <= 0 {
+	if took <= 0 { // the first look: what was burned since another contest is no matter
+		clear(b.spent)
 		return
 	}
 	for org, rate := range b.rates {

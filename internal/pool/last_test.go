@@ -155,6 +155,14 @@ func TestBurnersComeLast(t *testing.T) {
 		if eng.comesLast(loud.inst.ID()) {
 			t.Error("an organization that is alone again comes last")
 		}
+		burn(loud, 30, 1)
+		later := lease("org_b")
+		time.Sleep(2 * lookAtBurning)
+		burn(later, 1, 0.1)
+		if eng.comesLast(loud.inst.ID()) {
+			t.Error("who burned while nobody else was there comes last in the next contest")
+		}
+		later.Release()
 		loud.Release()
 	})
 }
