@@ -101,7 +101,7 @@ func (s *Service) List(ctx context.Context, p remuda.Principal, page remuda.Page
 	if err := authz.Check(p, authz.AuditRead, p.Organization); err != nil {
 		return nil, "", err
 	}
-	err = s.store.Read(ctx, func(tx *store.Tx) error {
+	err = s.store.ReadOf(ctx, store.Ended{Organization: p.Organization}, func(tx *store.Tx) error {
 		entries, next, err = tx.Audit(ctx, p.Organization, page)
 		return err
 	})

@@ -88,7 +88,7 @@ func (s *Service) gather(ctx context.Context, p remuda.Principal, id remuda.Exec
 	if err := authz.Check(p, authz.ExecutionRead, p.Organization); err != nil {
 		return gathered{}, err
 	}
-	err = s.store.Read(ctx, func(tx *store.Tx) error {
+	err = s.store.ReadOf(ctx, store.Ended{Organization: p.Organization, Execution: id}, func(tx *store.Tx) error {
 		if out.row, err = visible(ctx, tx, p, id); err != nil {
 			return err
 		}

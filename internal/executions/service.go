@@ -20,6 +20,7 @@ type Store interface {
 	BeginPatiently(patience time.Duration, company int, fn func(*store.Tx) error) *store.Pending
 	Write(ctx context.Context, fn func(*store.Tx) error) error
 	Read(ctx context.Context, fn func(*store.Tx) error) error
+	ReadOf(ctx context.Context, of store.Ended, fn func(*store.Tx) error) error
 	RecordEnd(ctx context.Context, e *store.End) error
 }
 
@@ -224,7 +225,7 @@ func (s *Service) GetExecution(ctx context.Context, p remuda.Principal, id remud
 }
 
 func (s *Service) stored(ctx context.Context, p remuda.Principal, id remuda.ExecutionID) (row remuda.Execution, err error) {
-	err = s.store.Read(ctx, func(tx *store.Tx) error {
+	err = s.store.ReadOf(ctx, store.Ended{Organization: p.Organization, Execution: id}, func(tx *store.Tx) error {
 		row, err = visible(ctx, tx, p, id)
 		return err
 	})
@@ -263,7 +264,7 @@ func (s *Service) ListExecutions(ctx context.Context, p remuda.Principal, filter
 	if p.OwnOnly {
 		filter.Owner = p.User
 	}
-	err = s.store.Read(ctx, func(tx *store.Tx) error {
+	err = s.store.ReadOf(ctx, store.Ended{Organization: p.Organization}, func(tx *store.Tx) error {
 		list, next, err = tx.Executions(ctx, p.Organization, filter, page)
 		return err
 	})
@@ -357,7 +358,7 @@ func (s *Service) Output(ctx context.Context, p remuda.Principal, id remuda.Exec
 // page reads output and the state it belongs to in one snapshot.
 func (s *Service) page(ctx context.Context, p remuda.Principal, id remuda.ExecutionID, after int64, maxBytes int) (page remuda.OutputPage, err error) {
 	page.Next = after
-	err = s.store.Read(ctx, func(tx *store.Tx) error {
+	err = s.store.ReadOf(ctx, store.Ended{Organization: p.Organization, Execution: id}, func(tx *store.Tx) error {
 		row, err := visible(ctx, tx, p, id)
 		if err != nil {
 			return err

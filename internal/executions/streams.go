@@ -38,7 +38,7 @@ func (s *Service) StreamRecords(ctx context.Context, p remuda.Principal, id remu
 	if err := checkPage(stream, &page); err != nil {
 		return nil, 0, false, err
 	}
-	err = s.store.Read(ctx, func(tx *store.Tx) error {
+	err = s.store.ReadOf(ctx, store.Ended{Organization: p.Organization, Execution: id}, func(tx *store.Tx) error {
 		row, err := visible(ctx, tx, p, id)
 		if err != nil {
 			return err

@@ -15,7 +15,7 @@ func (s *Service) ExecutionByUUID(ctx context.Context, p remuda.Principal, uuid 
 	}
 	id, ok := s.liveByUUID(uuid)
 	if !ok {
-		err := s.store.Read(ctx, func(tx *store.Tx) error {
+		err := s.store.ReadOf(ctx, store.Ended{Organization: p.Organization}, func(tx *store.Tx) error {
 			row, err := tx.ExecutionByUUID(ctx, p.Organization, uuid)
 			id = row.ID
 			return err

@@ -103,6 +103,13 @@ func (m killable) Read(ctx context.Context, fn func(*store.Tx) error) error {
 	return m.Store.Read(ctx, fn)
 }
 
+func (m killable) ReadOf(ctx context.Context, of store.Ended, fn func(*store.Tx) error) error {
+	if m.fuse.blown.Load() {
+		return errDead
+	}
+	return m.Store.ReadOf(ctx, of, fn)
+}
+
 // world is a machine and a database, on which servers follow each other.
 type world struct {
 	t     fataler

@@ -55,7 +55,7 @@ func (s *Service) AuthenticateBasic(ctx context.Context, user, password, organiz
 
 // lookUp returns a user and its roles, or the zero user if there is none.
 func (s *Service) lookUp(ctx context.Context, name string) (u remuda.User, roles []remuda.Membership, err error) {
-	err = s.store.Read(ctx, func(tx *store.Tx) error {
+	err = s.store.ReadOf(ctx, store.Ended{}, func(tx *store.Tx) error {
 		u, err = tx.UserByName(ctx, name)
 		if err != nil {
 			return err
@@ -82,7 +82,7 @@ func (s *Service) choose(ctx context.Context, u remuda.User, roles []remuda.Memb
 		return remuda.Membership{}, refused
 	}
 	var org remuda.Organization
-	err := s.store.Read(ctx, func(tx *store.Tx) (err error) {
+	err := s.store.ReadOf(ctx, store.Ended{}, func(tx *store.Tx) (err error) {
 		org, err = organizationByRef(ctx, tx, wanted)
 		return err
 	})
@@ -155,7 +155,7 @@ func (s *Service) authenticate(ctx context.Context, text string, purposes ...rem
 
 // loadToken reads what a token stands for; not_found when it stands for nothing.
 func (s *Service) loadToken(ctx context.Context, hash string) (k knownToken, err error) {
-	err = s.store.Read(ctx, func(tx *store.Tx) error {
+	err = s.store.ReadOf(ctx, store.Ended{}, func(tx *store.Tx) error {
 		t, err := tx.TokenByHash(ctx, hash)
 		if err != nil {
 			return err

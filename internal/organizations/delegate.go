@@ -66,7 +66,7 @@ func (s *Service) Living(ctx context.Context, ids []remuda.TokenID) (map[remuda.
 // is not in the answer nobody can act any more.
 func (s *Service) Principals(ctx context.Context, ids []remuda.TokenID) (map[remuda.TokenID]remuda.Principal, error) {
 	principals := make(map[remuda.TokenID]remuda.Principal, len(ids))
-	err := s.store.Read(ctx, func(tx *store.Tx) error {
+	err := s.store.ReadOf(ctx, store.Ended{}, func(tx *store.Tx) error {
 		for _, id := range ids {
 			k, err := loadByID(ctx, tx, id)
 			switch {

@@ -48,7 +48,7 @@ func (s *Service) Limits(org remuda.OrganizationID) remuda.Limits {
 
 // all are the organizations in the order of their ids.
 func (s *Service) all(ctx context.Context) (orgs []remuda.Organization, err error) {
-	err = s.store.Read(ctx, func(tx *store.Tx) error {
+	err = s.store.ReadOf(ctx, store.Ended{}, func(tx *store.Tx) error {
 		orgs, err = tx.AllOrganizations(ctx)
 		return err
 	})
@@ -67,7 +67,7 @@ func (s *Service) LimitedOrganizations(ctx context.Context) (ids []remuda.Organi
 // GetLimits returns what an organization (id or name) has set itself, and what is in
 // force.
 func (s *Service) GetLimits(ctx context.Context, p remuda.Principal, ref string) (own, inForce remuda.Limits, err error) {
-	err = s.store.Read(ctx, func(tx *store.Tx) error {
+	err = s.store.ReadOf(ctx, store.Ended{}, func(tx *store.Tx) error {
 		org, err := withOrganization(ctx, tx, p, authz.LimitsRead, ref)
 		own, inForce = org.Limits, org.Limits.Or(s.siteLimits())
 		return err

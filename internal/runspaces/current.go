@@ -46,7 +46,7 @@ func (s *Service) CurrentRunspaces(ctx context.Context, p remuda.Principal) ([]r
 		add(r.snapshot())
 	}
 	filter := remuda.RunspaceFilter{State: remuda.RunspaceError, Owner: ownerOf(p)}
-	err := s.store.Read(ctx, func(tx *store.Tx) error {
+	err := s.store.ReadOf(ctx, store.Ended{}, func(tx *store.Tx) error {
 		ended, _, err := tx.Runspaces(ctx, p.Organization, filter, remuda.Page{Limit: maxErrors})
 		for _, row := range ended {
 			add(row)
@@ -66,7 +66,7 @@ func (s *Service) CurrentRunspace(ctx context.Context, p remuda.Principal, uuid 
 	none := remuda.NotFound("runspace", uuid)
 	id, ok := s.openByUUID(uuid)
 	if !ok {
-		err := s.store.Read(ctx, func(tx *store.Tx) error {
+		err := s.store.ReadOf(ctx, store.Ended{}, func(tx *store.Tx) error {
 			row, err := tx.RunspaceByUUID(ctx, p.Organization, uuid)
 			id = row.ID
 			return err

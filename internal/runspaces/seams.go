@@ -14,6 +14,7 @@ import (
 type Store interface {
 	Write(ctx context.Context, fn func(*store.Tx) error) error
 	Read(ctx context.Context, fn func(*store.Tx) error) error
+	ReadOf(ctx context.Context, of store.Ended, fn func(*store.Tx) error) error
 }
 
 // Runtimes finds runtimes by id or name, for their use.

@@ -214,7 +214,7 @@ func (s *Service) ListRunspaces(ctx context.Context, p remuda.Principal, page re
 	if err := authz.Check(p, authz.RunspaceRead, p.Organization); err != nil {
 		return nil, "", err
 	}
-	err = s.store.Read(ctx, func(tx *store.Tx) error {
+	err = s.store.ReadOf(ctx, store.Ended{}, func(tx *store.Tx) error {
 		list, next, err = tx.Runspaces(ctx, p.Organization, remuda.RunspaceFilter{Owner: ownerOf(p)}, page)
 		return err
 	})
@@ -238,7 +238,7 @@ func (s *Service) get(ctx context.Context, p remuda.Principal, id remuda.Runspac
 	if r := s.find(p, id); r != nil {
 		return r.snapshot(), nil
 	}
-	err = s.store.Read(ctx, func(tx *store.Tx) error {
+	err = s.store.ReadOf(ctx, store.Ended{}, func(tx *store.Tx) error {
 		row, err = tx.Runspace(ctx, p.Organization, id)
 		return err
 	})

@@ -174,13 +174,28 @@ func (tx *Tx) applyEnd(ctx context.Context, e *End) error {
 	}
 }
 
+// Ended names executions; the zero value names none.
+type Ended struct {
+	Organization remuda.OrganizationID
+	Execution    remuda.ExecutionID // "" is all of the organization
+}
+
+func (n Ended) has(e *End) bool {
+	return e.Execution.Organization == n.Organization && (n.Execution == "" || e.Execution.ID == n.Execution)
+}
+
 // settleEnds has what waits in the journal written to the tables, for somebody who
-// reads them.
-func (s *Store) settleEnds(ctx context.Context) error {
-	if s.ends == nil || s.ends.journal.Len() == 0 {
+// reads them, if anything of it matters to him.
+func (s *Store) settleEnds(ctx context.Context, matters func(*End) bool) error {
+	if s.ends == nil {
 		return nil
 	}
-	return s.applyNow(ctx)
+	for _, entry := range s.ends.journal.Kept() {
+		if matters(entry.Value) {
+			return s.applyNow(ctx)
+		}
+	}
+	return nil
 }
 
 // readOver is Read while what waits in the journal cannot be written to the tables,

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -97,6 +98,54 @@ func testEndBetweenWrites(in subject) {
 	}
 	if err := second.Wait(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Who reads of some executions waits for their ends, and for nobody else's.
+func testEndsOfOthers(in subject) {
+	t, b := in.t, in.b
+	f := newFixture(t, b)
+	other := f.newOrganization()
+	e := newEnd(f.org)
+	writing, release := make(chan struct{}), make(chan struct{})
+	busy := f.Begin(func(*store.Tx) error { // nothing can be moved to the tables meanwhile
+		close(writing)
+		<-release
+		return nil
+	})
+	<-writing
+	if err := f.RecordEnd(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	for name, of := range map[string]store.Ended{
+		"none": {}, "of another organization": {Organization: other}, "another one": {Organization: f.org, Execution: "ex_other"},
+		"the same id elsewhere": {Organization: other, Execution: e.Execution.ID},
+	} {
+		err := f.ReadOf(t.Context(), of, func(*store.Tx) error { return nil })
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	read := make(chan error, 2)
+	var reading atomic.Int32
+	for _, of := range []store.Ended{{Organization: f.org}, {Organization: f.org, Execution: e.Execution.ID}} {
+		go func() {
+			reading.Add(1)
+			read <- f.ReadOf(t.Context(), of, func(tx *store.Tx) error { return f.wantEnd(tx, e) })
+		}()
+	}
+	for reading.Load() < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	select {
+	case err := <-read:
+		close(release)
+		t.Fatalf("a reader did not wait for an end that it asked for: %v", err)
+	default:
+		close(release)
+	}
+	if err := errors.Join(busy.Wait(t.Context()), <-read, <-read); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -52,6 +52,7 @@ func Run(t *testing.T, b Backend) {
 		"FinalStates":       testFinalStates,
 		"Ends":              testEnds,
 		"EndBetweenWrites":  testEndBetweenWrites,
+		"EndsOfOthers":      testEndsOfOthers,
 		"EndsMove":          testEndsMove,
 		"ManyEnds":          testManyEnds,
 		"EndForm":           testEndForm,
