@@ -27,7 +27,8 @@ const (
 	// survives a loss of power.
 	DurabilityMachine Durability = "machine"
 	// DurabilityProcess leaves the journal to the kernel: a crash of the machine or
-	// a loss of power may take back the last commits, whole and from the end.
+	// a loss of power may take back the last commits, whole and from the end, and any
+	// of the last ends of executions (RecordEnd).
 	DurabilityProcess Durability = "process"
 )
 

@@ -213,7 +213,7 @@ func guessIDs(c *cell) {
 			c.escape("%s has fewer than 128 bits", id)
 		}
 	}
-	// Ids made one after another share the time, and not the rest.
+	// Ids made one after another share the time and the first bits of the rest.
 	common := 0
 	last := ""
 	for range 50 {
