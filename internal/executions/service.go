@@ -344,7 +344,8 @@ func (s *Service) Output(ctx context.Context, p remuda.Principal, id remuda.Exec
 	if after < 0 {
 		return remuda.OutputPage{}, remuda.Invalid(remuda.FieldError{Field: "after", Message: "must not be negative"})
 	}
-	if r := s.find(p, id); r != nil && wait > 0 {
+	r := s.find(p, id)
+	if r != nil && wait > 0 {
 		if err := r.out.await(ctx, after, min(wait, s.set.MaxWait), r.done); err != nil {
 			return remuda.OutputPage{}, err
 		}
@@ -352,7 +353,13 @@ func (s *Service) Output(ctx context.Context, p remuda.Principal, id remuda.Exec
 	if maxBytes <= 0 {
 		maxBytes = defaultPage
 	}
-	return s.page(ctx, p, id, after, min(maxBytes, maxPage))
+	page, err := s.page(ctx, p, id, after, min(maxBytes, maxPage))
+	if err == nil && page.Ended && r != nil {
+		// An end is stored a moment before it is told. Whoever hears of it here asks for
+		// the execution next, and is to find it ended.
+		_, err = r.wait(ctx, s.set.MaxWait)
+	}
+	return page, err
 }
 
 // page reads output and the state it belongs to in one snapshot.
