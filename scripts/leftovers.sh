@@ -31,7 +31,8 @@ before=${1:-/dev/null}
 
 # What was just killed goes in its own time; give it a few seconds.
 for _ in $(seq 50); do
-	found=$(look | grep -vxFf "$before" || true)
+	now=$(look) # by itself: that it cannot look is no answer
+	found=$(grep -vxFf "$before" <<<"$now" || true)
 	[ -n "$found" ] || exit 0
 	sleep 0.1
 done
