@@ -45,7 +45,7 @@ type ends struct {
 // database until there are more. Whoever reads or writes through this store finds them
 // in the tables.
 func (s *Store) RecordEnd(ctx context.Context, e *End) error {
-	if s.failing.Load() == nil {
+	if s.failing.Load() == nil && e.fits() {
 		payload, err := json.Marshal(e)
 		if err != nil {
 			return remuda.Internal("encoding the end of an execution", err)
@@ -58,6 +58,16 @@ func (s *Store) RecordEnd(ctx context.Context, e *End) error {
 	// Output of any size is allowed, and of a disk that takes nothing a transaction says
 	// what is the matter.
 	return s.Write(ctx, func(tx *Tx) error { return tx.RecordEnd(ctx, e) })
+}
+
+// fits says whether the journal may take e: what is certain not to fit need not be
+// encoded to find that out.
+func (e *End) fits() bool {
+	size := 0
+	for _, r := range e.Output {
+		size += len(r.Data)
+	}
+	return size <= journal.MaxRecord
 }
 
 // tell wakes the goroutine that moves ends to the tables.
