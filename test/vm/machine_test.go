@@ -14,11 +14,17 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
+
+// silence is several times as long as any test in the machine takes. An emulated
+// machine has been seen to hang, with and without its processors busy.
+const silence = 4 * time.Minute
 
 // bootMachine boots a snapshot of the image in imageDir with the payload
 // directory as its second disk and returns the lines of the report. The machine
-// turns itself off; ctx is the limit for a machine that does not.
+// turns itself off; ctx is the limit for a machine that does not. One that says nothing
+// for as long as silence hangs: it is ended, and there are no lines.
 func bootMachine(ctx context.Context, t *testing.T, imageDir, payloadDir string) []string {
 	t.Helper()
 	dir := t.TempDir()
@@ -47,7 +53,12 @@ func bootMachine(ctx context.Context, t *testing.T, imageDir, payloadDir string)
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start the machine: %v", err)
 	}
-	lines := readReport(t, stdout)
+	hung := time.AfterFunc(silence, func() { _ = cmd.Process.Kill() }) // it may have ended
+	lines := readReport(t, stdout, func() { hung.Reset(silence) })
+	if !hung.Stop() {
+		_ = cmd.Wait() // it was killed
+		return nil
+	}
 	err = cmd.Wait()
 	if err != nil || t.Failed() || len(lines) == 0 {
 		t.Errorf("the machine ended with %v (%v)\n%s\n--- its console:\n%s", err, ctx.Err(), complaints.String(), tail(console, 16<<10))
@@ -57,7 +68,7 @@ func bootMachine(ctx context.Context, t *testing.T, imageDir, payloadDir string)
 
 // readReport collects the lines of the report and shows them as they come, so
 // that the log of a run tells where it hangs.
-func readReport(t *testing.T, r io.Reader) []string {
+func readReport(t *testing.T, r io.Reader, heard func()) []string {
 	t.Helper()
 	var lines []string
 	scan := bufio.NewScanner(r)
@@ -65,6 +76,7 @@ func readReport(t *testing.T, r io.Reader) []string {
 	for scan.Scan() {
 		line := strings.TrimRight(scan.Text(), "\r")
 		lines = append(lines, line)
+		heard()
 		fmt.Printf("vm| %s\n", line)
 	}
 	if err := scan.Err(); err != nil {
