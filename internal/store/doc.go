@@ -8,7 +8,7 @@
 //
 // The ends of executions, which somebody waits for and nothing can refuse any more,
 // take a shorter way (RecordEnd): into a journal, and from there many at once into the
-// tables, before anybody reads or writes them. See ends.go and package journal.
+// tables, before anybody writes or reads of them. See ends.go and package journal.
 //
 // The SQL of the queries is the same for every database: $1 parameters,
 // RETURNING, ON CONFLICT, keyset paging, times as integer microseconds of UTC,

@@ -24,7 +24,7 @@ type End struct {
 }
 
 // Ends are written to the tables together, when so many wait or so much time has
-// passed, and before anybody reads or writes anything else.
+// passed, and before anybody writes anything else or reads of them.
 const (
 	endsTogether = 32
 	endsWithin   = 50 * time.Millisecond

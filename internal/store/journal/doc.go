@@ -2,9 +2,8 @@
 // record that was appended survives kill -9 and, unless the owner of the journal asks
 // for less, a loss of power.
 //
-// To append costs one write to a place in the file that exists already, and so about
-// a fifth of what a transaction of a database costs. What was appended together shares
-// that write. The file does not grow: it has two halves, which are written in turns,
+// To append costs one write to a place in the file that exists already, which is less
+// than a transaction of a database costs. What was appended together shares that write. The file does not grow: it has two halves, which are written in turns,
 // each anew when the owner has forgotten all that it holds.
 //
 // A record belongs here when somebody waits for it to be durable and nothing can
