@@ -1,6 +1,7 @@
 package runtimes_test
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"path/filepath"
@@ -19,6 +20,13 @@ import (
 func builds(t tb, path string, i *installer) *house {
 	t.Helper()
 	h := buildWith(t, path, runtimes.Settings{Layers: i})
+	h.inhabit(t)
+	return h
+}
+
+// inhabit makes the two organizations, if they are not there.
+func (h *house) inhabit(t tb) {
+	t.Helper()
 	err := h.store.Write(t.Context(), func(tx *store.Tx) error {
 		return errors.Join(tx.InsertOrganization(t.Context(), remuda.Organization{ID: ours, Name: "ours", CreatedAt: time.Now()}),
 			tx.InsertOrganization(t.Context(), remuda.Organization{ID: theirs, Name: "theirs", CreatedAt: time.Now()}))
@@ -26,7 +34,6 @@ func builds(t tb, path string, i *installer) *house {
 	if err != nil && remuda.CodeOf(err) != remuda.CodeConflict {
 		t.Fatal(err)
 	}
-	return h
 }
 
 func database(t *testing.T) string {
@@ -265,6 +272,40 @@ func TestReplacedBuildIsGivenUp(t *testing.T) {
 	}
 	if _, _, err := h.BuildLog(t.Context(), deployer, "r", 1, 0, 0, 0); remuda.CodeOf(err) != remuda.CodeNotFound {
 		t.Errorf("log of a deleted runtime: %v", err)
+	}
+}
+
+// lateStore is a store whose next write begins late, if somebody waits for one.
+type lateStore struct {
+	*store.Store
+	late chan struct{} // hears of the one that does
+}
+
+func (s lateStore) Write(ctx context.Context, fn func(*store.Tx) error) error {
+	select {
+	case s.late <- struct{}{}:
+		time.Sleep(time.Second) // the other write comes meanwhile
+	default:
+	}
+	return s.Store.Write(ctx, fn)
+}
+
+// TestReplacedBuildThatIsBeingStored replaces a build in the moment in which what it
+// says goes to the store: neither may wait for the other.
+func TestReplacedBuildThatIsBeingStored(t *testing.T) {
+	t.Parallel()
+	i, late := newInstaller(), make(chan struct{})
+	h := buildOn(t, database(t), runtimes.Settings{Layers: i}, true, func(st *store.Store) runtimes.Store { return lateStore{st, late} })
+	h.inhabit(t)
+	h.create(t, asks("r", "slow-a"))
+	<-late // the first piece of its log
+	rt := h.update(t, "r", remuda.RuntimePatch{Packages: packagesOf("ok-b")})
+	if rt = h.settled(t, "r"); rt.Serving != 2 || rt.Build.Packages[0].Name != "ok-b" {
+		t.Errorf("serving %d, %+v", rt.Serving, rt.Build)
+	}
+	old, err := h.GetBuild(t.Context(), deployer, "r", 1)
+	if err != nil || old.Status != remuda.RuntimeError || !strings.Contains(old.Reason, "replaced by generation 2") {
+		t.Errorf("the build that was replaced: %+v, %v", old, err)
 	}
 }
 

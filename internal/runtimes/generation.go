@@ -52,8 +52,9 @@ func (s *Service) advance(ctx context.Context, old *record, st step) (*record, *
 			serving, rec.Serving = i, g.build.Key.Number
 		}
 	}
-	unlock := lockLog(job)
-	defer unlock()
+	// Locked before the store is: a log is stored by who holds it, so that whoever
+	// waited for it inside a transaction would wait for a waiter.
+	defer lockLog(s.builder.of(rec.ID))()
 	err := s.store.Write(ctx, func(tx *store.Tx) error { return s.recordStep(ctx, tx, old, rec, made, st, job) })
 	if err != nil {
 		return nil, nil, err
@@ -71,7 +72,7 @@ func (s *Service) advance(ctx context.Context, old *record, st step) (*record, *
 	return rec, s.serve(rec, g.def, g.build, g.layers), nil
 }
 
-// lockLog keeps the log of a job from moving on. job may be nil.
+// lockLog keeps the log of a job from moving on. j may be nil.
 func lockLog(j *job) (unlock func()) {
 	if j == nil {
 		return func() {}
@@ -151,7 +152,7 @@ func mixed(built, next remuda.Definition) remuda.Definition {
 // logsKept is of how many of a runtime's newest generations the logs are kept.
 const logsKept = 20
 
-// recordStep writes all of a step.
+// recordStep writes all of a step. Needs the mu of the log of the build under way.
 func (s *Service) recordStep(ctx context.Context, tx *store.Tx, old, rec *record, made []generation, st step, job *job) error {
 	var err error
 	if old == nil {
@@ -190,14 +191,14 @@ func (s *Service) recordStep(ctx context.Context, tx *store.Tx, old, rec *record
 }
 
 // endOld ends the build of the generation before, if it goes on: it is replaced,
-// or goes on for the new one.
+// or goes on for the new one. Needs the mu of its log.
 func (s *Service) endOld(ctx context.Context, tx *store.Tx, old, rec *record, job *job) error {
 	if old == nil || old.Build.Status != remuda.RuntimeBusy {
 		return nil
 	}
 	build := old.Build
 	if j := s.builder.of(rec.ID); j != nil && j != job {
-		build = j.log.snapshot()
+		build = j.log.build
 	} else if job != nil {
 		build = job.log.build
 		if err := job.log.save(ctx, tx); err != nil {

@@ -72,6 +72,12 @@ func buildStopped(t tb, path string, i *installer) *house {
 
 func buildHouse(t tb, path string, set runtimes.Settings, running bool) *house {
 	t.Helper()
+	return buildOn(t, path, set, running, func(st *store.Store) runtimes.Store { return st })
+}
+
+// buildOn is a house whose service sees its store through sight.
+func buildOn(t tb, path string, set runtimes.Settings, running bool, sight func(*store.Store) runtimes.Store) *house {
+	t.Helper()
 	set.MaxCPU, set.MaxMemoryMB = 8, 8192
 	log := slog.New(slog.DiscardHandler)
 	st, err := store.Open(t.Context(), store.Options{Path: storetest.Fresh(t, path), Durability: store.DurabilityProcess})
@@ -82,7 +88,7 @@ func buildHouse(t tb, path string, set runtimes.Settings, running bool) *house {
 	p := pool.New(eng, log, nil, pool.Settings{})
 	ctx, stop := context.WithCancel(context.Background())
 	var run sync.WaitGroup
-	service := runtimes.New(st, eng, p, log, set)
+	service := runtimes.New(sight(st), eng, p, log, set)
 	run.Go(func() { _ = p.Run(ctx) })
 	if running {
 		run.Go(func() { _ = service.Run(ctx) })
