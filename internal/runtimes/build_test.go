@@ -299,8 +299,8 @@ func TestReplacedBuildThatIsBeingStored(t *testing.T) {
 	h.inhabit(t)
 	h.create(t, asks("r", "slow-a"))
 	<-late // the first piece of its log
-	rt := h.update(t, "r", remuda.RuntimePatch{Packages: packagesOf("ok-b")})
-	if rt = h.settled(t, "r"); rt.Serving != 2 || rt.Build.Packages[0].Name != "ok-b" {
+	h.update(t, "r", remuda.RuntimePatch{Packages: packagesOf("ok-b")})
+	if rt := h.settled(t, "r"); rt.Serving != 2 || rt.Build.Packages[0].Name != "ok-b" {
 		t.Errorf("serving %d, %+v", rt.Serving, rt.Build)
 	}
 	old, err := h.GetBuild(t.Context(), deployer, "r", 1)

@@ -54,7 +54,8 @@ func (s *Service) advance(ctx context.Context, old *record, st step) (*record, *
 	}
 	// Locked before the store is: a log is stored by who holds it, so that whoever
 	// waited for it inside a transaction would wait for a waiter.
-	defer lockLog(s.builder.of(rec.ID))()
+	unlock := lockLog(s.builder.of(rec.ID))
+	defer unlock()
 	err := s.store.Write(ctx, func(tx *store.Tx) error { return s.recordStep(ctx, tx, old, rec, made, st, job) })
 	if err != nil {
 		return nil, nil, err
