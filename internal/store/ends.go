@@ -264,9 +264,11 @@ func (s *Store) runEnds() {
 			case <-e.stop:
 				return
 			}
-			if err := s.applyNow(context.Background()); err != nil { // which is logged
-				pause.Reset(endsAgain)
+			wait := endsWithin                           // of what has come since, and was told to nobody who listened
+			if s.applyNow(context.Background()) != nil { // which is logged
+				wait = endsAgain
 			}
+			pause.Reset(wait)
 		}
 	}
 }

@@ -26,3 +26,6 @@ func (s *Store) LoseReader(ctx context.Context) error {
 	s.putReader(c, false)
 	return err
 }
+
+// Waiting is how many ends wait in the journal, and how many writes for their answer.
+func (s *Store) Waiting() (ends int, writes int64) { return s.ends.journal.Len(), s.waiting.Load() }
