@@ -94,10 +94,11 @@ func startResolver(space *namespace, p plan, servers []netip.AddrPort, log *slog
 	return d, nil
 }
 
-// close ends it; questions that wait get no answer.
+// close ends it; questions that wait get no answer, and no sandbox keeps it by asking on.
 func (d *resolver) close() {
 	d.stop()
 	for _, server := range d.servers {
+		_ = server.Shutdown() // also its connections; fails if it does not serve
 		if server.PacketConn != nil {
 			_ = server.PacketConn.Close()
 		}
