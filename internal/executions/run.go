@@ -317,15 +317,22 @@ func (r *run) cancel(ctx context.Context, reason string, grace time.Duration) er
 }
 
 // insist interrupts once more what should have ended by now: the first interrupt may
-// have come just before the script began. What does not end then either is killed.
+// have come just before the script began. What does not end then either is killed, and
+// what has not even taken the first one at once.
 func (r *run) insist(inst engine.Instance, grace time.Duration, giveUp context.CancelCauseFunc) {
 	r.mu.Lock()
 	if r.inst == nil {
 		r.mu.Unlock()
 		return
 	}
+	// Not waited for with mu held, which whoever records the run asks for inside a
+	// transaction: a sandbox that does not take the first interrupt would hold up the store.
+	if !r.sending.TryLock() {
+		r.mu.Unlock()
+		giveUp(errGivenUp)
+		return
+	}
 	r.killer = time.AfterFunc(grace+time.Second, func() { giveUp(errGivenUp) })
-	r.sending.Lock()
 	r.mu.Unlock()
 	defer r.sending.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), grace+time.Second)
