@@ -2,10 +2,12 @@ package keeper
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,10 +35,15 @@ type Conn struct {
 
 	state protocol.State // what the keeper has greeted with
 
-	sending sync.Mutex
-	out     []byte       // reused between frames
-	frames  atomic.Int64 // written, or tried
+	sending  sync.Mutex
+	out      []byte        // reused between frames
+	frames   atomic.Int64  // written, or tried
+	patience time.Duration // with a keeper that does not read; 0 is readTime
 }
+
+// readTime is how long a keeper may take to read one frame, once its socket is full: it
+// reads whatever it is doing. One that has stopped is given up, and its sandbox with it.
+const readTime = time.Minute
 
 // NewConn takes a connection whose other end is a keeper, and says Hello. On
 // error it is closed.
@@ -140,11 +147,36 @@ func (k *Conn) sendRaw(t protocol.Type, payload []byte) error {
 // write writes k.out. The caller holds the lock.
 func (k *Conn) write() error {
 	k.frames.Add(1)
-	_, err := k.conn.Write(k.out)
+	n, err := k.writeNow()
+	if err == nil && n < len(k.out) {
+		_ = k.conn.SetWriteDeadline(time.Now().Add(cmp.Or(k.patience, readTime)))
+		if _, err = k.conn.Write(k.out[n:]); errors.Is(err, os.ErrDeadlineExceeded) {
+			k.Close() // half a frame is there; the reader ends the sandbox
+		}
+		_ = k.conn.SetWriteDeadline(time.Time{})
+	}
 	if cap(k.out) > 1<<20 {
 		k.out = nil
 	}
 	return err
+}
+
+// writeNow writes what of k.out the socket takes at once, which most often is all of it:
+// then no deadline has to be set.
+func (k *Conn) writeNow() (n int, err error) {
+	raw, err := k.conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var failed error
+	err = raw.Write(func(fd uintptr) bool {
+		n, failed = unix.Write(int(fd), k.out)
+		return true
+	})
+	if errors.Is(failed, unix.EAGAIN) || errors.Is(failed, unix.EINTR) {
+		failed = nil
+	}
+	return max(n, 0), errors.Join(err, os.NewSyscallError("write", failed))
 }
 
 // Gone reports whether the other end has closed, without reading.

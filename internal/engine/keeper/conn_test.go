@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -41,6 +42,38 @@ func TestKeeperOfAnotherVersion(t *testing.T) {
 		if !errors.Is(err, errProtocol) || !strings.Contains(err.Error(), "version "+strconv.Itoa(version)) {
 			t.Errorf("version %d: got %v, want it refused by its number", version, err)
 		}
+	}
+}
+
+// TestKeeperThatDoesNotRead sends more to a keeper than its socket holds.
+func TestKeeperThatDoesNotRead(t *testing.T) {
+	t.Parallel()
+	k, far := keeperPair(t)
+	k.patience = 50 * time.Millisecond
+	large := make([]byte, 4<<20)
+	sent := make(chan error, 1)
+	go func() { sent <- k.sendRaw(protocol.TypeExecute, large) }()
+	select {
+	case err := <-sent:
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it is waited for")
+	}
+	if _, _, err := k.read(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the connection goes on after half a frame: %v", err)
+	}
+	_ = far.Close()
+
+	k, far = keeperPair(t)
+	go func() { sent <- k.sendRaw(protocol.TypeExecute, large) }()
+	kind, got, err := protocol.Read(far, nil, protocol.MaxFrame) // one that only reads late has all of it
+	if err != nil || kind != protocol.TypeExecute || len(got) != len(large) {
+		t.Errorf("frame of type %d with %d bytes: %v", kind, len(got), err)
+	}
+	if err := <-sent; err != nil {
+		t.Error(err)
 	}
 }
 
