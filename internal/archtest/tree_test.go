@@ -87,6 +87,9 @@ func allPaths(t *testing.T) []string {
 	return list
 }
 
+// positions are those of all files.
+var positions = token.NewFileSet()
+
 // goFiles parses every Go file once.
 var goFiles = sync.OnceValues(func() ([]*goFile, error) {
 	list, err := paths()
@@ -94,7 +97,6 @@ var goFiles = sync.OnceValues(func() ([]*goFile, error) {
 		return nil, err
 	}
 	var files []*goFile
-	set := token.NewFileSet()
 	for _, name := range list {
 		if path.Ext(name) != ".go" || strings.Contains(name, "/testdata/") {
 			continue
@@ -103,7 +105,7 @@ var goFiles = sync.OnceValues(func() ([]*goFile, error) {
 		if err != nil {
 			return nil, err
 		}
-		parsed, err := parser.ParseFile(set, name, text, parser.ParseComments|parser.SkipObjectResolution)
+		parsed, err := parser.ParseFile(positions, name, text, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
 			return nil, err
 		}

@@ -21,6 +21,12 @@
 // tokens that the server has noted live), ForgetIdempotencyKeys (by age alone), and
 // AllRuntimes, UnfinishedRunspaces and UnfinishedExecutions, which are for start-up.
 //
+// A transaction that writes runs on the one writer, for which everybody else waits. So
+// what runs inside takes no lock that is held while somebody waits for the store, or for
+// anything that can wait for it (a sandbox, a peer, a channel): the two would wait for
+// each other, and all who write with them. Take such a lock before, as internal/runtimes
+// does with the log of a build. internal/archtest lists the locks that are taken inside.
+//
 // The package decides nothing about rights; that is the services' part. Start
 // with store.go, then writer.go, then one file per noun. storetest holds the
 // suite that every backend must pass.
