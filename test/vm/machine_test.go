@@ -6,25 +6,31 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// silence is several times as long as any test in the machine takes. An emulated
+// silence is several times as long as the tests in the machine take that tell of
+// their end together, those of one group of the conformance suite. An emulated
 // machine has been seen to hang, with and without its processors busy.
-const silence = 4 * time.Minute
+var silence = flag.Duration("silence", 6*time.Minute, "how long the machine may say nothing before it counts as hanging")
 
 // bootMachine boots a snapshot of the image in imageDir with the payload
 // directory as its second disk and returns the lines of the report. The machine
 // turns itself off; ctx is the limit for a machine that does not. One that says nothing
-// for as long as silence hangs: it is ended, and that is a failure, ours or not.
+// for as long as silence hangs: it is asked what it does and ended, and that is a
+// failure, ours or not.
 func bootMachine(ctx context.Context, t *testing.T, imageDir, payloadDir string) []string {
 	t.Helper()
 	dir := t.TempDir()
@@ -33,17 +39,20 @@ func bootMachine(ctx context.Context, t *testing.T, imageDir, payloadDir string)
 	payloadDisk := filepath.Join(dir, "payload.ext4")
 	makeDisk(ctx, t, payloadDisk, payloadDir)
 	console := filepath.Join(dir, "console.log")
+	monitor, theirs := socketPair(t)
 
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64",
-		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none",
+		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+		"-chardev", "socket,id=monitor,fd=3", "-mon", "chardev=monitor,mode=readline",
 		"-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "3G",
 		"-kernel", filepath.Join(imageDir, "vmlinuz"), "-initrd", initrd,
-		"-append", "console=ttyS0 loglevel=4 panic=-1 random.trust_cpu=on mitigations=off",
+		"-append", "console=ttyS0 loglevel=4 panic=-1 random.trust_cpu=on mitigations=off nokaslr unknown_nmi_panic",
 		"-drive", "file="+filepath.Join(imageDir, "root.ext4")+",format=raw,if=virtio,snapshot=on,cache=unsafe",
 		"-drive", "file="+payloadDisk+",format=raw,if=virtio,readonly=on",
 		"-serial", "file:"+console, "-serial", "file:/dev/stdout",
 	)
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir) // of the snapshot
+	cmd.ExtraFiles = []*os.File{theirs}
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	stdout, err := cmd.StdoutPipe()
@@ -53,16 +62,53 @@ func bootMachine(ctx context.Context, t *testing.T, imageDir, payloadDir string)
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start the machine: %v", err)
 	}
-	hung := time.AfterFunc(silence, func() { _ = cmd.Process.Kill() }) // it may have ended
-	lines := readReport(t, stdout, func() { hung.Reset(silence) })
+	_ = theirs.Close() // the machine has its own
+	asked := make(chan struct{})
+	hung := time.AfterFunc(*silence, func() {
+		defer close(asked)
+		t.Errorf("the machine has said nothing for %v and is ended; it was at:\n%s", *silence, interrogate(monitor))
+		_ = cmd.Process.Kill() // it may have ended
+	})
+	lines := readReport(t, stdout, func() { hung.Reset(*silence) })
 	if !hung.Stop() {
-		t.Errorf("the machine has said nothing for %v and was ended", silence)
+		<-asked
 	}
 	err = cmd.Wait()
 	if err != nil || t.Failed() || len(lines) == 0 {
 		t.Errorf("the machine ended with %v (%v)\n%s\n--- its console:\n%s", err, ctx.Err(), complaints.String(), tail(console, 16<<10))
 	}
 	return lines
+}
+
+// socketPair is a connection: one end for this process, and one for another.
+func socketPair(t *testing.T) (net.Conn, *os.File) {
+	t.Helper()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := os.NewFile(uintptr(pair[0]), "ours"), os.NewFile(uintptr(pair[1]), "theirs")
+	defer ours.Close()
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = conn.Close(), theirs.Close() })
+	return conn, theirs
+}
+
+// interrogate asks the monitor of a machine that hangs where its processors are,
+// and has them interrupted: the kernel panics and tells the rest on its console.
+func interrogate(monitor net.Conn) string {
+	const patience = 20 * time.Second
+	_ = monitor.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(monitor, "info status\ninfo registers -a\ninfo lapic\ninfo pic\nnmi\n"); err != nil {
+		return err.Error()
+	}
+	said, err := io.ReadAll(monitor) // it ends with the machine, or after patience
+	// What is typed is echoed letter by letter, with the codes of a terminal.
+	text := strings.NewReplacer("\x1b[K", "", "\x1b[D", "", "\r", "").Replace(string(said))
+	return fmt.Sprintf("%s\n(%v)", text, err)
 }
 
 // readReport collects the lines of the report and shows them as they come, so

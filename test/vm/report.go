@@ -14,6 +14,7 @@ type Step struct {
 	Dir            string   `json:"dir"`
 	Env            []string `json:"env,omitempty"`
 	TimeoutSeconds int      `json:"timeout_seconds"`
+	SilenceSeconds int      `json:"silence_seconds"` // without a line of output it counts as hanging
 }
 
 // Mark starts every line of a report that is not output of a step.

@@ -156,6 +156,8 @@ func makePayload(t *testing.T, dir string) []Step {
 			Env:  []string{"PROGRAM_UNDER_TEST=/payload/bin/remuda"},
 			// The test binary's own limit comes first and says more.
 			TimeoutSeconds: s.minutes*60 + 20,
+			// A test that hangs tells its goroutines before the machine is ended.
+			SilenceSeconds: int(silence.Seconds()) * 3 / 4,
 		})
 	}
 	text, err := json.Marshal(steps)

@@ -61,25 +61,29 @@ func report(w io.Writer, step vm.Step) error {
 	return err
 }
 
-// runStep runs one step to its end or its time limit. A process that the step
-// left behind and that holds its output open does not hold up the report.
+// runStep runs one step to its end, its time limit or its limit of silence. A
+// process that the step left behind and that holds its output open does not hold
+// up the report.
 func runStep(w io.Writer, step vm.Step) (int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(step.TimeoutSeconds)*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, step.Argv[0], step.Argv[1:]...)
 	cmd.Dir = step.Dir
 	cmd.Env = append(environment(), step.Env...)
-	cmd.WaitDelay = 5 * time.Second
+	cmd.WaitDelay = 15 * time.Second // for what it says of its end
 	// A dump of all goroutines says more about a hang than a killed process.
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGQUIT) }
-	lines := &lineWriter{w: w, left: outputCap}
+	silence := time.Duration(step.SilenceSeconds) * time.Second
+	hung := time.AfterFunc(silence, cancel)
+	defer hung.Stop()
+	lines := &lineWriter{w: w, left: outputCap, heard: func() { hung.Reset(silence) }}
 	cmd.Stdout, cmd.Stderr = lines, lines
 	err := cmd.Run()
 	if ferr := lines.flush(); ferr != nil {
 		return 1, ferr
 	}
 	if ctx.Err() != nil {
-		return statusTimeout, fmt.Errorf("step %s did not end within %d s", step.Name, step.TimeoutSeconds)
+		return statusTimeout, fmt.Errorf("step %s did not end within %d s, or said nothing for %v", step.Name, step.TimeoutSeconds, silence)
 	}
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode(), nil
@@ -97,6 +101,8 @@ type lineWriter struct {
 	w    io.Writer
 	held []byte
 	left int
+
+	heard func() // is called for every line
 }
 
 func (l *lineWriter) Write(p []byte) (int, error) {
@@ -114,6 +120,7 @@ func (l *lineWriter) Write(p []byte) (int, error) {
 func (l *lineWriter) flush() error {
 	line := l.held
 	l.held = l.held[:0]
+	l.heard()
 	if len(line) == 0 || l.left == 0 {
 		return nil
 	}
