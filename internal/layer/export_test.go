@@ -3,6 +3,7 @@ package layer
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -25,6 +26,17 @@ func (m *Maker) Digest(org remuda.OrganizationID, id remuda.LayerID) (string, er
 	var have meta
 	err = json.Unmarshal(content, &have)
 	return have.Digest, err
+}
+
+// Say runs a script as an installer runs.
+func (m *Maker) Say(ctx context.Context, p Progress, script string) (err error) {
+	s, err := m.open(ctx, "", nil, newWords(p))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	_, err = s.run(ctx, script, nil)
+	return err
 }
 
 // Readers of foreign bytes.

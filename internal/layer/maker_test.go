@@ -255,3 +255,19 @@ print(subprocess.run(["horse"], capture_output=True, text=True))
 		})
 	}
 }
+
+// TestLinesStayWhole has a script say errors as apt-get does, piece by piece on its
+// standard error, and other things on its standard output.
+func TestLinesStayWhole(t *testing.T) {
+	t.Parallel()
+	const times = 1000
+	h, p := newHouse(t, layer.Settings{}), &heard{}
+	if err := h.Say(t.Context(), p, fmt.Sprintf("for n in {1..%d}; do printf 'E: ' >&2; printf 'none\\n' >&2; echo out; done", times)); err != nil {
+		t.Fatal(err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if got := p.log.String(); got != strings.Repeat("E: none\nout\n", times) {
+		t.Errorf("%d of %d errors are whole, in:\n%.400s", strings.Count(got, "E: none\nout\n"), times, got)
+	}
+}

@@ -87,12 +87,16 @@ func (s *sandbox) close() error {
 	return nil
 }
 
+// oneStream begins every script: what comes on two pipes meets within a line, since
+// installers write an error piece by piece, and such a line names no package.
+const oneStream = "exec 2>&1\n"
+
 // run runs a script of ours. Its output is the build's log. How it ended is in the
 // result; the error is for what no script can be blamed for.
 func (s *sandbox) run(ctx context.Context, script string, env map[string]string) (engine.Result, error) {
 	timeout := s.maker.timeout()
 	res, err := s.inst.Execute(ctx, engine.Request{
-		ID: remuda.NewExecutionID(), Script: script, Name: "build", Env: env,
+		ID: remuda.NewExecutionID(), Script: oneStream + script, Name: "build", Env: env,
 		Timeout: timeout, OutputLimit: maxLog,
 	}, func(r remuda.OutputRecord) error {
 		s.words.add(r.Data)
