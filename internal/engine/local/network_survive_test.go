@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"path/filepath"
 	"testing"
@@ -28,7 +29,7 @@ func egressSurvives(t *testing.T, forked bool) {
 	settings.UpstreamDNS = []netip.AddrPort{netip.AddrPortFrom(farHost.Addr(), 53)}
 	dir := filepath.Join(t.TempDir(), "data")
 	open := func() *Engine {
-		e, err := New(t.Context(), Options{DataDir: dir, Network: settings, Blanks: 1})
+		e, err := New(t.Context(), Options{DataDir: dir, Network: settings, Blanks: 1, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -27,6 +27,7 @@ type forked struct {
 	told  bool           // it was found to lead to nobody, and knows that it may
 	asked bool           // Setup came before the process had connected
 	look  time.Time      // when to look at the first process again
+	socks time.Time      // when sockets were first counted that may be closed
 	still time.Time      // when to look whether the interpreter has ended, unless the first process tells
 }
 
@@ -225,6 +226,9 @@ func (k *keeper) admit() {
 	case !waits && err == nil:
 		f.look = time.Now().Add(lookAgain) // as long as the server waits
 		return
+	case errors.Is(err, errSockets) && f.mayBeClosed():
+		f.look = time.Now().Add(lookAgain)
+		return
 	case err == nil:
 		f.told = true
 		err = wrap(unix.PidfdSendSignal(f.pidfd, admission, nil, 0), "admit", "the first process")
@@ -232,6 +236,18 @@ func (k *keeper) admit() {
 	if err != nil {
 		k.fatal("inspection", err)
 	}
+}
+
+// countedStill is how long a socket that is closed may still be counted.
+const countedStill = 2 * time.Second
+
+// mayBeClosed says whether to look once more at a network that has sockets. All is
+// looked at again then, and is to be right at one time.
+func (f *forked) mayBeClosed() bool {
+	if f.socks.IsZero() {
+		f.socks = time.Now()
+	}
+	return time.Since(f.socks) < countedStill
 }
 
 // enter lets a forked process become the instance.

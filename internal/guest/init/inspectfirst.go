@@ -17,6 +17,9 @@ import (
 // the template, without any right to them: it makes its own when it goes on. From here
 // on all that it can make has its ends inside its own sandbox.
 //
+// errSockets may also be said of a socket that was closed: the kernel counts one by which
+// the namespace was set up until nobody can be reading of it, some moments longer.
+//
 // waits is false if it does not stand still yet: then nothing that was seen counts.
 func (k *keeper) leadsToNobody() (waits bool, err error) {
 	dir := fullProc + "/" + itoa(k.child.first)
@@ -42,6 +45,8 @@ func (k *keeper) leadsToNobody() (waits bool, err error) {
 	}
 	return true, found
 }
+
+var errSockets = errors.New("the first process's network has sockets")
 
 // waitsForAdmission begins the syscall file of who waits in that call.
 var waitsForAdmission = strconv.Itoa(unix.SYS_RT_SIGTIMEDWAIT) + " "
@@ -83,7 +88,7 @@ func (k *keeper) ways(dir, status string) error {
 		return err
 	}
 	if line, _, _ := strings.Cut(sockets, "\n"); line != "sockets: used 0" {
-		return fmt.Errorf("the first process's network has sockets (%s): a package has made them", line)
+		return fmt.Errorf("%w (%s): a package has made them", errSockets, line)
 	}
 	if len(t.plan.exec) > 0 { // of a template that runs nothing foreign
 		return nil
