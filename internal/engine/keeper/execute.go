@@ -86,7 +86,7 @@ func (i *Instance) follow(ctx context.Context, r *run, req engine.Request, sink 
 	}
 	if err != nil {
 		i.end(remuda.KilledByCancel, "its output could not be taken")
-		<-i.done
+		<-i.watched // rather than done: it may be left behind in this moment
 		return engine.Result{}, fmt.Errorf("take the output of a script: %w", err)
 	}
 	res := i.result(r, req, r.before)

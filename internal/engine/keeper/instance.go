@@ -330,7 +330,10 @@ func (i *Instance) Destroy(ctx context.Context) error {
 		}
 		go func() {
 			defer close(i.destroyed)
-			<-i.done
+			<-i.watched // rather than done: it may have been left behind in this moment
+			if i.destroyErr = i.leftBehind(); i.destroyErr != nil {
+				return
+			}
 			clearing, cancel := context.WithTimeout(context.WithoutCancel(ctx), CleanupTime)
 			defer cancel()
 			i.destroyErr = i.clear(clearing)

@@ -20,7 +20,7 @@ func (i *Instance) result(r *run, req engine.Request, before cgroup.Usage) engin
 	if end != nil && end.Dead {
 		// The keeper follows its interpreter; what killed it is known then.
 		i.kill()
-		<-i.done
+		<-i.watched
 	}
 	grown, err := i.usage(before)
 	if err != nil {
@@ -29,7 +29,7 @@ func (i *Instance) result(r *run, req engine.Request, before cgroup.Usage) engin
 	if end != nil && grown.OOMKills > 0 {
 		// A part of it is gone: what is left cannot be trusted to be whole.
 		i.end(remuda.KilledByMemory, i.memoryReason())
-		<-i.done
+		<-i.watched
 	}
 	res := engine.Result{
 		LastSeq: lastSeq, Timings: remuda.Timings{},
