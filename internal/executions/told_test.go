@@ -32,6 +32,10 @@ func TestOutputEndsWithItsExecution(t *testing.T) {
 		store:      func(s *store.Store) executions.Store { return late{s, goOn} },
 	})
 	e := h.submit(t, remuda.ExecutionRequest{Runtime: "r", Script: "print x\nblock"})
+	until(t, "it has printed", func() bool {
+		page, err := h.executions.Output(t.Context(), deployer, e.ID, 0, 0, 0)
+		return err == nil && len(page.Records) == 1
+	})
 	if _, err := h.executions.CancelExecution(t.Context(), deployer, e.ID); err != nil {
 		t.Fatal(err)
 	}
