@@ -89,9 +89,15 @@ func (e *Engine) locate(m metadata, spec engine.Spec) (*adoption, error) {
 	return a, nil
 }
 
-// adopt makes it an instance. On error nothing is left of it.
+// adoptTime bounds an adoption: a keeper greets twice at most.
+const adoptTime = 3 * keeper.HelloTime
+
+// adopt makes it an instance. On error nothing is left of it; so the end of ctx is
+// none: a server that is stopped while it starts leaves what it takes over here.
 func (a *adoption) adopt(ctx context.Context, e *Engine) (_ *Instance, err error) {
 	begun := time.Now()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), adoptTime)
+	defer cancel()
 	m, spec := a.meta, a.spec
 	spec.ID, spec.Generation, spec.Language, spec.Version = m.ID, m.Generation, m.Language, m.Version
 	spec.Resources, spec.Linger, spec.Background, spec.Last = m.Resources, m.Linger, false, false

@@ -46,6 +46,16 @@ func newEra(t *testing.T) *era {
 // next opens the next server and has it recover.
 func (a *era) next(keep ...remuda.InstanceID) engine.Recovered {
 	a.t.Helper()
+	found, err := a.nextIn(a.t.Context(), keep...)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return found
+}
+
+// nextIn is next for a recovery that may be given up.
+func (a *era) nextIn(ctx context.Context, keep ...remuda.InstanceID) (engine.Recovered, error) {
+	a.t.Helper()
 	a.close()
 	e, err := New(a.t.Context(), Options{DataDir: a.dir, Logger: slog.New(slog.NewTextHandler(a.t.Output(), nil)), Blanks: -1})
 	if err != nil {
@@ -56,11 +66,7 @@ func (a *era) next(keep ...remuda.InstanceID) engine.Recovered {
 	for _, id := range keep {
 		specs = append(specs, engine.Spec{ID: id})
 	}
-	found, err := e.Recover(a.t.Context(), specs)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return found
+	return e.Recover(ctx, specs)
 }
 
 func (a *era) close() {

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -166,6 +167,44 @@ func TestLost(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRecoverIsGivenUp stops a server while it takes over: what is there lives on, for
+// the next one.
+func TestRecoverIsGivenUp(t *testing.T) {
+	kinds(t, func(t *testing.T, forked bool) {
+		a := newEra(t)
+		i := a.make(forked, 16)
+		if res, err := i.Execute(t.Context(), engine.Request{ID: remuda.NewExecutionID(), Script: "x = 42"}, nil); err != nil || res.State != remuda.ExecutionSuccess {
+			t.Fatalf("%+v, %v", res, err)
+		}
+		if err := i.Detach(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		stopped, stop := context.WithCancel(t.Context())
+		stop()
+		found, err := a.nextIn(stopped, i.ID())
+		t.Logf("given up: %+v, %v", found, err)
+		for _, inst := range found.Attached {
+			if err := inst.(engine.Detacher).Detach(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if found = a.next(i.ID()); len(found.Attached) != 1 {
+			t.Fatalf("afterwards: %+v", found)
+		}
+		inst := found.Attached[0]
+		if err := inst.(engine.Resumer).Drop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		res, err := inst.Execute(t.Context(), engine.Request{ID: remuda.NewExecutionID(), Script: "assert x == 42"}, nil)
+		if err != nil || res.State != remuda.ExecutionSuccess {
+			t.Errorf("its variable: %+v, %v", res, err)
+		}
+		if err := inst.Destroy(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestUnwantedBesideWanted has two forks of one template of which one is wanted.
