@@ -69,7 +69,11 @@ func bootMachine(ctx context.Context, t *testing.T, imageDir, payloadDir string)
 		t.Errorf("the machine has said nothing for %v and is ended; it was at:\n%s", *silence, interrogate(monitor))
 		_ = cmd.Process.Kill() // it may have ended
 	})
-	lines := readReport(t, stdout, func() { hung.Reset(*silence) })
+	lines := readReport(t, stdout, func() {
+		if hung.Stop() { // what hangs may say one thing more when it is asked
+			hung.Reset(*silence)
+		}
+	})
 	if !hung.Stop() {
 		<-asked
 	}
